@@ -1,0 +1,230 @@
+"""YAML documents that know their places.
+
+Rules, settings, tag tables and dialects are read through `Fields`: a mapping under inspection, whose accessors
+return a value of the asked kind and note a `Problem` with ``path:line:column`` for anything else. A reader goes
+through the whole document, then looks at the collected problems, so that a person sees every defect at once.
+
+YAML tags such as ``!!python/object`` are never constructed: nodes are composed, not loaded.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+from raftmon.model import Problem
+
+__all__ = ["Fields", "compose", "read_fields"]
+
+MAX_DOCUMENT_BYTES = 4_000_000
+"""Larger files are refused: no rule, settings file or hyper-parameter dump comes near it."""
+
+# libyaml's parser is some ten times faster and gives the same marks; wheels of PyYAML carry it.
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Fields:
+    """A YAML mapping under inspection: typed access by key, problems collected with their places.
+
+    Args:
+        node: the mapping.
+        path: the file, for places.
+        problems: where defects are noted; shared by all `Fields` of one reading.
+        name: dotted path of the mapping inside the document, for messages.
+    """
+
+    def __init__(self, node: yaml.MappingNode, path: str, problems: list[Problem], name: str = "") -> None:
+        self.path = path
+        self.problems = problems
+        self.name = name
+        self._node = node
+        self._values: dict[str, yaml.Node] = {}
+        self._keys: dict[str, yaml.Node] = {}
+        self._asked: set[str] = set()
+        for key, value in node.value:
+            text = str(key.value) if isinstance(key, yaml.ScalarNode) else ""
+            if not text:
+                self.complain("a key must be a plain word", "Write `name: value`.", key)
+            elif text in self._values:
+                self.complain(
+                    f"`{self._dotted(text)}` is given twice", "Keep one of the two; YAML takes the last.", key
+                )
+            else:
+                self._values[text], self._keys[text] = value, key
+
+    def __contains__(self, key: str) -> bool:
+        self._asked.add(key)
+        return key in self._values
+
+    def keys(self) -> Iterator[str]:
+        """Return the keys in the order of the file; each counts as asked for."""
+        for key in self._values:
+            self._asked.add(key)
+            yield key
+
+    def place(self, key: str | None = None) -> str:
+        """Return ``path:line:column`` of a key's value, or of the mapping itself."""
+        return self._place(self._values.get(key, self._node) if key else self._node)
+
+    def complain(self, what: str, remedy: str, at: str | yaml.Node | None = None) -> None:
+        """Note a problem at a key, at a node, or at the mapping itself."""
+        where = self._place(at) if isinstance(at, yaml.Node) else self.place(at)
+        self.problems.append(Problem(where, what, remedy))
+
+    def text(self, key: str, default: str | None = None, choices: Sequence[str] = ()) -> str:
+        """Return a string; without a default the key is required."""
+        node = self._take(key, required=default is None)
+        if node is None:
+            return default or ""
+        if not isinstance(node, yaml.ScalarNode):
+            self.complain(f"`{self._dotted(key)}` must be text", "Write one value behind the colon.", node)
+            return default or ""
+        value = str(node.value)
+        if choices and value not in choices:
+            self.complain(f"`{self._dotted(key)}` is `{value}`", _remedy(value, choices), node)
+            return default or choices[0]
+        return value
+
+    def number(self, key: str, default: float | None = None, *, required: bool = False) -> float | None:
+        """Return a number; ``5e-5`` counts as one although YAML 1.1 calls it a string."""
+        node = self._take(key, required=required)
+        if node is None or (isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null")):
+            return default
+        try:
+            if not isinstance(node, yaml.ScalarNode):
+                raise ValueError
+            return float(node.value.replace("_", ""))
+        except ValueError:
+            self.complain(f"`{self._dotted(key)}` must be a number", "For example 0.25 or 5.0e-5.", node)
+            return default
+
+    def flag(self, key: str, default: bool) -> bool:
+        """Return true or false."""
+        node = self._take(key, required=False)
+        if node is None:
+            return default
+        value = str(node.value).lower() if isinstance(node, yaml.ScalarNode) else ""
+        if value not in ("true", "false", "yes", "no", "on", "off"):
+            self.complain(f"`{self._dotted(key)}` must be true or false", "Write true or false.", node)
+            return default
+        return value in ("true", "yes", "on")
+
+    def texts(self, key: str, choices: Sequence[str] = ()) -> tuple[str, ...]:
+        """Return a list of strings; a single string is a list of one; a missing key is empty."""
+        node = self._take(key, required=False)
+        if node is None:
+            return ()
+        nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        values = []
+        for item in nodes:
+            if not isinstance(item, yaml.ScalarNode):
+                self.complain(f"`{self._dotted(key)}` must be a list of words", "Write [a, b].", item)
+            elif choices and item.value not in choices:
+                self.complain(
+                    f"`{self._dotted(key)}` has `{item.value}`", _remedy(str(item.value), choices), item
+                )
+            else:
+                values.append(str(item.value))
+        return tuple(values)
+
+    def mapping(self, key: str, *, required: bool = False) -> Fields | None:
+        """Return a nested mapping, or None where it is missing or something else."""
+        node = self._take(key, required=required)
+        if node is None:
+            return None
+        if not isinstance(node, yaml.MappingNode):
+            self.complain(f"`{self._dotted(key)}` must be a mapping", "Write `key: value` lines below it.", node)
+            return None
+        return Fields(node, self.path, self.problems, self._dotted(key))
+
+    def mappings(self, key: str, *, required: bool = False) -> list[Fields]:
+        """Return a list of mappings."""
+        node = self._take(key, required=required)
+        if node is None:
+            return []
+        if not isinstance(node, yaml.SequenceNode):
+            self.complain(f"`{self._dotted(key)}` must be a list", "Begin each entry with `- `.", node)
+            return []
+        entries = []
+        for index, item in enumerate(node.value):
+            if isinstance(item, yaml.MappingNode):
+                entries.append(Fields(item, self.path, self.problems, f"{self._dotted(key)}[{index}]"))
+            else:
+                self.complain(f"`{self._dotted(key)}` must hold mappings", "Write `- key: value`.", item)
+        return entries
+
+    def finish(self) -> None:
+        """Complain of every key that nobody asked for: a typo must not pass in silence."""
+        for key in self._values.keys() - self._asked:
+            self.complain(
+                f"`{self._dotted(key)}` is not a key of this document",
+                _remedy(key, sorted(self._asked)),
+                self._keys[key],
+            )
+
+    def _take(self, key: str, *, required: bool) -> yaml.Node | None:
+        self._asked.add(key)
+        node = self._values.get(key)
+        if node is None and required:
+            self.complain(f"`{self._dotted(key)}` is missing", "Add the key.")
+        return node
+
+    def _dotted(self, key: str) -> str:
+        return f"{self.name}.{key}" if self.name else key
+
+    def _place(self, node: yaml.Node) -> str:
+        return f"{self.path}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+
+
+def compose(text: str, path: str, problems: list[Problem]) -> yaml.Node | None:
+    """Parse one YAML document into nodes with marks, or note why it is none.
+
+    Args:
+        text: the document.
+        path: the file, for places.
+        problems: where a syntax error is noted.
+    """
+    try:
+        node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else path
+        problems.append(Problem(where, f"not valid YAML: {error.problem}", "Mend the file at this place."))
+        return None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        problems.append(Problem(path, f"not valid YAML: {error}", "Mend the file."))
+        return None
+    return node
+
+
+def read_fields(path: Path, problems: list[Problem]) -> Fields | None:
+    """Read a YAML file whose top is a mapping.
+
+    Returns:
+        The mapping, or None with at least one more problem noted.
+    """
+    try:
+        if path.stat().st_size > MAX_DOCUMENT_BYTES:
+            problems.append(Problem(str(path), "larger than 4 MB, not read", "Give a smaller file."))
+            return None
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        problems.append(Problem(str(path), f"cannot be read: {reason}", "Check the path and its permissions."))
+        return None
+    count = len(problems)
+    node = compose(text, str(path), problems)
+    if isinstance(node, yaml.MappingNode):
+        return Fields(node, str(path), problems)
+    if len(problems) == count:
+        problems.append(Problem(f"{path}:1:1", "the document is no mapping", "Begin with `key: value` lines."))
+    return None
+
+
+def _remedy(value: str, choices: Sequence[str]) -> str:
+    near = difflib.get_close_matches(value, choices, n=1)
+    hint = f"Did you mean `{near[0]}`? " if near else ""
+    return f"{hint}One of: {', '.join(choices)}." if choices else "Remove it."

@@ -1,0 +1,61 @@
+"""What raftmon raises.
+
+Only a wrong command line, config, settings or rule file is raised; whatever is wrong with the *data* (a bad
+record, a file without permission) becomes a `raftmon.model.Problem` in the Snapshot and reading goes on.
+
+::
+
+    RaftmonError                exit code 2
+    ├── UsageError              a wrong argument
+    ├── DocumentErrors          one or more defects of YAML files: rules, settings, trainer configs
+    └── NothingToRead           no logdir, or no event file in it; exit code 3
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from raftmon.model import Problem
+
+__all__ = ["DocumentErrors", "NothingToRead", "RaftmonError", "UsageError"]
+
+
+class RaftmonError(Exception):
+    """Base class: a place, what is wrong there, and what to do about it."""
+
+    exit_code: ClassVar[int] = 2
+    """What the process ends with when this reaches the command line."""
+
+    def __init__(self, where: str, what: str, remedy: str) -> None:
+        super().__init__(f"{where}: {what}\n  {remedy}" if remedy else f"{where}: {what}")
+        self.where = where
+        self.what = what
+        self.remedy = remedy
+
+
+class UsageError(RaftmonError):
+    """An argument of the command line that cannot be meant."""
+
+
+class NothingToRead(RaftmonError):  # noqa: N818 - it is a state of the world more than an error
+    """There is no logdir, or no event file in it."""
+
+    exit_code = 3
+
+
+class DocumentErrors(RaftmonError):
+    """Every defect that was found in a set of YAML files, reported at once."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        if not problems:
+            raise ValueError("DocumentErrors needs at least one problem")
+        first = problems[0]
+        super().__init__(first.where, first.what, first.remedy)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{problem.where}: {problem.what}" + (f"\n  {problem.remedy}" if problem.remedy else "")
+            for problem in self.problems
+        )

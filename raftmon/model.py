@@ -1,0 +1,284 @@
+"""The frozen data that floors hand on to each other.
+
+Lower floors make it, `Snapshot` collects it, front ends show it. Nothing here computes more than a property of
+its own fields, and nothing here is ever changed after it was made. A value that could not be worked out is
+``None`` ("not enough data"), never 0 and never False.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats: TypeAlias = NDArray[np.float64]
+    Ints: TypeAlias = NDArray[np.int64]
+
+VerdictKind: TypeAlias = Literal["too_high", "too_low", "ok", "undecided"]
+FindingState: TypeAlias = Literal["inactive", "pending", "firing", "resolved", "unknown"]
+Severity: TypeAlias = Literal["informational", "low", "medium", "high", "critical"]
+Authority: TypeAlias = Literal["show", "propose", "apply"]
+RunState: TypeAlias = Literal["live", "idle", "finished", "empty"]
+PointsTo: TypeAlias = Literal["lr_too_high", "lr_too_low", "lr_ok", "schedule", "data", "collapse", "health"]
+
+SEVERITIES: tuple[Severity, ...] = ("informational", "low", "medium", "high", "critical")
+"""From the mildest to the gravest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with a file, a rule or a config, which did not stop the rest from being read."""
+
+    where: str
+    """A path, with ``:line:column`` where the place is known."""
+    what: str
+    """What is wrong there, in one sentence."""
+    remedy: str
+    """What a person can do about it; names the legal values where there are some."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The value of one signal at one step."""
+
+    signal: str
+    """Name in the signal registry, for example ``loss.drawup``."""
+    value: float | None
+    """None: not enough data for a value."""
+    unit: str
+    """For example ``ratio``, ``sigma``, ``points``; empty for a plain count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One rule applied to one run, or to one campaign."""
+
+    rule: str
+    """Id of the rule."""
+    title: str
+    """What is the matter, at most 60 characters."""
+    state: FindingState
+    """``unknown`` when a signal that the rule needs has no reading; see `missing`."""
+    severity: Severity
+    points_to: PointsTo
+    since_step: int | None
+    """Step (cycle number for a campaign) at which the present state began; None while inactive or unknown."""
+    readings: tuple[Reading, ...]
+    """The signals which the rule looks at, as they are now."""
+    thresholds: Mapping[str, float]
+    """Parameter name to value: what the readings were compared with."""
+    text: str
+    """The rule's advice with the readings filled in; empty while inactive or unknown."""
+    missing: tuple[str, ...] = ()
+    """What the rule is waiting for, in words for people (``grad_norm``, ``30 loss points``)."""
+    inhibited_by: str | None = None
+    """Id of a firing rule that explains this one (the cause silences the symptom), or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the learning rate of a run is right."""
+
+    learning_rate: VerdictKind
+    confidence: float
+    """Probability (0..1) given to the stated kind; for ``undecided`` that of the likeliest kind."""
+    why: str
+    """The deciding evidence, or what is missing, in one short sentence."""
+    reasons: tuple[str, ...] = ()
+    """Each weighed rule with its effect, strongest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """One thing to do, with the arithmetic behind it."""
+
+    parameter: str
+    """``learning_rate``, ``checkpoint``, ``campaign``, or the config key concerned (``logging_steps``)."""
+    current: float | None
+    """The value in force, or None when it is unknown or the parameter is no number."""
+    proposed: float | None
+    """The value to set; None when the advice is no number or the value should be held."""
+    authority: Authority
+    because: tuple[str, ...]
+    """Rule ids and arithmetic steps in the order in which they were applied."""
+    text: str
+    """The advice for people, one or two sentences."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeriesView:
+    """One role of a run, ready to draw."""
+
+    role: str
+    """For example ``loss``, ``grad_norm``, ``learning_rate``, ``eval_loss``, ``reward``, ``entropy``."""
+    tag: str
+    """The tag as the trainer wrote it."""
+    steps: Ints
+    """In the order of arrival; may be decimated for long histories, see `count`."""
+    values: Floats
+    """Same length as `steps`; may hold NaN and infinities."""
+    count: int
+    """Points received, including those that decimation dropped."""
+
+    @property
+    def last(self) -> float | None:
+        """The newest value, NaN included; None for an empty series."""
+        return float(self.values[-1]) if len(self.values) else None
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """What is known of a run's configuration, from its own logs and sidecar files; None: not known."""
+
+    learning_rate: float | None = None
+    """Configured (peak) learning rate."""
+    max_grad_norm: float | None = None
+    """The clip limit; 0 or None: unknown or no clipping."""
+    warmup_steps: int | None = None
+    """Optimiser steps of warm-up, worked out from a ratio where one was given."""
+    max_steps: int | None = None
+    """Planned optimiser steps."""
+    batch_size: int | None = None
+    """Samples per device and forward pass."""
+    gradient_accumulation: int | None = None
+    scheduler: str | None = None
+    """For example ``linear``, ``cosine``, ``constant``."""
+    lora_rank: int | None = None
+    logging_steps: int | None = None
+    temperature: float | None = None
+    """Sampling temperature of the generation phase."""
+    source: str = ""
+    """Where the values were read: ``args/text_summary``, ``hparams.yaml``..."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunView:
+    """Everything known about one run at one moment."""
+
+    run: str
+    """Path of the run below its logdir, ``.`` for the logdir itself."""
+    path: str
+    """Absolute path of the run's directory."""
+    state: RunState
+    """``live`` grows; ``idle`` has not grown for far longer than its own rhythm (paused, crashed or done);
+    ``finished`` said so itself; ``empty`` has no scalar yet."""
+    dialect: str
+    """Which trainer wrote it: ``hf``, ``lightning``, ``verl``...; ``unknown``."""
+    scenario: str
+    """What kind of training: ``raft``, ``sft``, ``lora``, ``dpo``, ``rl``, ``pretrain``; ``any`` if unknown."""
+    campaign: str | None
+    """Name of the campaign that this run is a cycle of, or None."""
+    cycle: int | None
+    """Number of the cycle, or None."""
+    last_step: int | None
+    """Largest step seen, or None without scalars."""
+    last_wall_time: float | None
+    """Wall time of the newest point in seconds since the epoch, as the trainer wrote it."""
+    series: Mapping[str, SeriesView]
+    """Role to series. Has at most one series a role; `other_tags` counts the rest."""
+    other_tags: int
+    """Scalar tags without a role."""
+    config: RunConfig
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    """Every rule that applies to this run, firing ones first, then by severity."""
+    advice: tuple[Advice, ...]
+
+    @property
+    def firing(self) -> tuple[Finding, ...]:
+        """The findings that fire and are not explained by another one."""
+        return tuple(f for f in self.findings if f.state == "firing" and f.inhibited_by is None)
+
+
+@dataclass(frozen=True, slots=True)
+class CycleView:
+    """One cycle of a campaign."""
+
+    cycle: int
+    run: str | None
+    """Path of the cycle's run below the logdir; None when only sidecar files are there."""
+    learning_rate: float | None
+    """Largest learning rate logged in the cycle, else the configured one."""
+    verification_rate: float | None
+    """Share (0..1) of generated samples that the verifier accepted."""
+    verified: int | None
+    """Samples that the verifier judged: the n behind the rate."""
+    kept: int | None
+    """Samples that were trained on."""
+    interval: tuple[float, float] | None
+    """Wilson 95 % interval of the rate; None without counts."""
+    measures: Literal["before", "after"]
+    """Whether the rate measures the model that entered the cycle (its own samples were verified, then trained
+    on) or the one that left it (held-out prompts after training)."""
+    held_out: bool
+    """Whether the rate was measured on prompts that are not trained on."""
+    unique_fraction: float | None
+    """Distinct accepted completions over accepted completions."""
+    source: str
+    """File or tag that the rate comes from; empty without a rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class NextCycle:
+    """What the next cycle should do."""
+
+    cycle: int
+    learning_rate: float | None
+    """None: nothing is known to start from."""
+    authority: Authority
+    because: tuple[str, ...]
+    """The steps of the arithmetic, in order."""
+    roll_back_to: int | None
+    """Start from the checkpoint that this cycle saved (0: the base model); None: go on from the newest."""
+    stop: bool
+    """True: end the campaign and ship the best checkpoint."""
+    text: str
+    """The advice for people."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CampaignView:
+    """The cycles of one RAFT experiment."""
+
+    name: str
+    """Path of the campaign's directory below the logdir, ``.`` for the logdir itself."""
+    path: str
+    """Absolute path."""
+    cycles: tuple[CycleView, ...]
+    """In the order of their numbers."""
+    best_cycle: int | None
+    """The cycle with the best verification rate; None without rates."""
+    next: NextCycle | None
+    """None until one cycle has a learning rate or a rate."""
+    findings: tuple[Finding, ...]
+    """Rules on the campaign as a whole; steps are cycle numbers."""
+
+    @property
+    def firing(self) -> tuple[Finding, ...]:
+        """The findings that fire and are not explained by another one."""
+        return tuple(f for f in self.findings if f.state == "firing" and f.inhibited_by is None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """All that a front end ever sees: the state of every logdir at one moment."""
+
+    logdirs: tuple[str, ...]
+    runs: tuple[RunView, ...]
+    """Live ones first, then by name."""
+    campaigns: tuple[CampaignView, ...]
+    problems: tuple[Problem, ...]
+    version: int
+    """Grows by one whenever anything in the snapshot changed."""
+    events_read: int = 0
+    """Scalar points decoded since the start."""
+    polled_at: float = 0.0
+    """Clock time of the poll, seconds since the epoch."""
+    backfilling: bool = False
+    """True while the budget of a poll was spent before all files were read to their ends."""
+    progress: float | None = field(default=None)
+    """Share (0..1) of the known bytes that are read; None when nothing is pending."""
