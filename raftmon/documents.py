@@ -123,9 +123,7 @@ class Fields:
             if not isinstance(item, yaml.ScalarNode):
                 self.complain(f"`{self._dotted(key)}` must be a list of words", "Write [a, b].", item)
             elif choices and item.value not in choices:
-                self.complain(
-                    f"`{self._dotted(key)}` has `{item.value}`", _remedy(str(item.value), choices), item
-                )
+                self.complain(f"`{self._dotted(key)}` has `{item.value}`", _remedy(str(item.value), choices), item)
             else:
                 values.append(str(item.value))
         return tuple(values)
@@ -136,9 +134,7 @@ class Fields:
         if node is None:
             return None
         if not isinstance(node, yaml.MappingNode):
-            self.complain(
-                f"`{self._dotted(key)}` must be a mapping", "Write `key: value` lines below it.", node
-            )
+            self.complain(f"`{self._dotted(key)}` must be a mapping", "Write `key: value` lines below it.", node)
             return None
         return Fields(node, self.path, self.problems, self._dotted(key))
 
@@ -215,18 +211,14 @@ def read_fields(path: Path, problems: list[Problem]) -> Fields | None:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        problems.append(
-            Problem(str(path), f"cannot be read: {reason}", "Check the path and its permissions.")
-        )
+        problems.append(Problem(str(path), f"cannot be read: {reason}", "Check the path and its permissions."))
         return None
     count = len(problems)
     node = compose(text, str(path), problems)
     if isinstance(node, yaml.MappingNode):
         return Fields(node, str(path), problems)
     if len(problems) == count:
-        problems.append(
-            Problem(f"{path}:1:1", "the document is no mapping", "Begin with `key: value` lines.")
-        )
+        problems.append(Problem(f"{path}:1:1", "the document is no mapping", "Begin with `key: value` lines."))
     return None
 
 

@@ -38,7 +38,7 @@ class UsageError(RaftmonError):
     """An argument of the command line that cannot be meant."""
 
 
-class NothingToRead(RaftmonError):  # noqa: N818 - it is a state of the world more than an error
+class NothingToRead(RaftmonError):
     """There is no logdir, or no event file in it."""
 
     exit_code = 3
