@@ -2,7 +2,8 @@
 
 Rules, settings, tag tables and dialects are read through `Fields`: a mapping under inspection, whose accessors
 return a value of the asked kind and note a `Problem` with ``path:line:column`` for anything else. A reader goes
-through the whole document, then looks at the collected problems, so that a person sees every defect at once.
+through the whole document, then looks at the collected problems, so that a person sees every defect at once. An empty
+value (``key:`` or ``key: null``) counts as a missing key.
 
 YAML tags such as ``!!python/object`` are never constructed: nodes are composed, not loaded.
 """
@@ -10,17 +11,21 @@ YAML tags such as ``!!python/object`` are never constructed: nodes are composed,
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 import yaml
 
 from raftmon.model import Problem
 
-__all__ = ["Fields", "compose", "read_fields"]
+__all__ = ["MAX_DOCUMENT_BYTES", "Fields", "compose", "flatten", "read_fields", "read_node", "suggest"]
 
-MAX_DOCUMENT_BYTES = 4_000_000
+MAX_DOCUMENT_BYTES: Final = 4_000_000
 """Larger files are refused: no rule, settings file or hyper-parameter dump comes near it."""
+_MAX_DEPTH: Final = 32
+_MAX_NODES: Final = 50_000
 
 # libyaml's parser is some ten times faster and gives the same marks; wheels of PyYAML carry it.
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -84,22 +89,23 @@ class Fields:
             return default or ""
         value = str(node.value)
         if choices and value not in choices:
-            self.complain(f"`{self._dotted(key)}` is `{value}`", _remedy(value, choices), node)
+            self.complain(f"`{self._dotted(key)}` is `{value}`", suggest(value, choices), node)
             return default or choices[0]
         return value
 
     def number(self, key: str, default: float | None = None, *, required: bool = False) -> float | None:
-        """Return a number; ``5e-5`` counts as one although YAML 1.1 calls it a string."""
+        """Return a finite number; ``5e-5`` counts as one although YAML 1.1 calls it a string."""
         node = self._take(key, required=required)
-        if node is None or (isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null")):
+        if node is None:
             return default
         try:
-            if not isinstance(node, yaml.ScalarNode):
-                raise ValueError
-            return float(node.value.replace("_", ""))
+            value = float(node.value.replace("_", "")) if isinstance(node, yaml.ScalarNode) else math.nan
         except ValueError:
-            self.complain(f"`{self._dotted(key)}` must be a number", "For example 0.25 or 5.0e-5.", node)
-            return default
+            value = math.nan
+        if math.isfinite(value):
+            return value
+        self.complain(f"`{self._dotted(key)}` must be a finite number", "For example 0.25 or 5.0e-5.", node)
+        return default
 
     def flag(self, key: str, default: bool) -> bool:
         """Return true or false."""
@@ -120,10 +126,10 @@ class Fields:
         nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
         values = []
         for item in nodes:
-            if not isinstance(item, yaml.ScalarNode):
+            if not isinstance(item, yaml.ScalarNode) or _is_null(item):
                 self.complain(f"`{self._dotted(key)}` must be a list of words", "Write [a, b].", item)
             elif choices and item.value not in choices:
-                self.complain(f"`{self._dotted(key)}` has `{item.value}`", _remedy(str(item.value), choices), item)
+                self.complain(f"`{self._dotted(key)}` has `{item.value}`", suggest(str(item.value), choices), item)
             else:
                 values.append(str(item.value))
         return tuple(values)
@@ -156,19 +162,22 @@ class Fields:
 
     def finish(self) -> None:
         """Complain of every key that nobody asked for: a typo must not pass in silence."""
-        for key in self._values.keys() - self._asked:
-            self.complain(
-                f"`{self._dotted(key)}` is not a key of this document",
-                _remedy(key, sorted(self._asked)),
-                self._keys[key],
-            )
+        for key, node in self._keys.items():
+            if key not in self._asked:
+                self.complain(
+                    f"`{self._dotted(key)}` is not a key of this document", suggest(key, sorted(self._asked)), node
+                )
 
     def _take(self, key: str, *, required: bool) -> yaml.Node | None:
         self._asked.add(key)
         node = self._values.get(key)
-        if node is None and required:
+        if node is not None and not _is_null(node):
+            return node
+        if required and node is not None:
+            self.complain(f"`{self._dotted(key)}` is empty", "Write its value.", self._keys[key])
+        elif required:
             self.complain(f"`{self._dotted(key)}` is missing", "Add the key.")
-        return node
+        return None
 
     def _dotted(self, key: str) -> str:
         return f"{self.name}.{key}" if self.name else key
@@ -198,23 +207,32 @@ def compose(text: str, path: str, problems: list[Problem]) -> yaml.Node | None:
     return node
 
 
+def read_node(path: Path, problems: list[Problem]) -> yaml.Node | None:
+    """Read a YAML file into nodes with marks.
+
+    Returns:
+        The top node; None for an empty file, or with one more problem noted.
+    """
+    try:
+        if path.stat().st_size > MAX_DOCUMENT_BYTES:
+            problems.append(Problem(str(path), "larger than 4 MB, not read", "Give a smaller file."))
+            return None
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        problems.append(Problem(str(path), f"cannot be read: {reason}", "Check the path and its permissions."))
+        return None
+    return compose(text, str(path), problems)
+
+
 def read_fields(path: Path, problems: list[Problem]) -> Fields | None:
     """Read a YAML file whose top is a mapping.
 
     Returns:
         The mapping, or None with at least one more problem noted.
     """
-    try:
-        if path.stat().st_size > MAX_DOCUMENT_BYTES:
-            problems.append(Problem(str(path), "larger than 4 MB, not read", "Give a smaller file."))
-            return None
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        problems.append(Problem(str(path), f"cannot be read: {reason}", "Check the path and its permissions."))
-        return None
     count = len(problems)
-    node = compose(text, str(path), problems)
+    node = read_node(path, problems)
     if isinstance(node, yaml.MappingNode):
         return Fields(node, str(path), problems)
     if len(problems) == count:
@@ -222,7 +240,40 @@ def read_fields(path: Path, problems: list[Problem]) -> Fields | None:
     return None
 
 
-def _remedy(value: str, choices: Sequence[str]) -> str:
+def flatten(node: yaml.Node | None) -> dict[str, str]:
+    """Return every scalar of a document by its dotted path; entries of a list count from 0 (``betas.0``).
+
+    For files that others wrote and whose keys nobody promised: nulls, whatever is nested deeper than 32 mappings and
+    whatever comes after 50 000 nodes (an alias can stand for a great many) are left out; of a key given twice the
+    last one counts, as in PyYAML.
+    """
+    scalars: dict[str, str] = {}
+    left = _MAX_NODES
+    stack: list[tuple[str, yaml.Node, int]] = [("", node, 0)] if node is not None else []
+    while stack and left:
+        path, node, depth = stack.pop()
+        left -= 1
+        if isinstance(node, yaml.ScalarNode):
+            if path and not _is_null(node):
+                scalars[path] = str(node.value)
+        elif depth < _MAX_DEPTH:
+            prefix = f"{path}." if path else ""
+            children = (
+                [(str(key.value), value) for key, value in node.value if isinstance(key, yaml.ScalarNode)]
+                if isinstance(node, yaml.MappingNode)
+                else [(str(index), item) for index, item in enumerate(node.value)]
+            )
+            # Reversed, because the newest entry of the stack is taken first.
+            stack.extend((prefix + name, child, depth + 1) for name, child in reversed(children))
+    return scalars
+
+
+def suggest(value: str, choices: Sequence[str]) -> str:
+    """Return the remedy for a word that is none of the legal ones: the nearest of them, then all."""
     near = difflib.get_close_matches(value, choices, n=1)
     hint = f"Did you mean `{near[0]}`? " if near else ""
     return f"{hint}One of: {', '.join(choices)}." if choices else "Remove it."
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and str(node.tag).endswith(":null")

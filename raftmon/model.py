@@ -220,6 +220,8 @@ class CycleView:
     """Distinct accepted completions over accepted completions."""
     source: str
     """File or tag that the rate comes from; empty without a rate."""
+    training_rate: float | None = None
+    """Rate on the prompts that are trained on, where `verification_rate` is the held-out one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""See CONTRIBUTING.md for the map of the house."""
+"""Floor 4: readings and rules become findings, findings a verdict, a verdict advice."""

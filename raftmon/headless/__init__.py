@@ -1,1 +1,1 @@
-"""See CONTRIBUTING.md for the map of the house."""
+"""Floor 7, the front end without a screen: text and JSON."""

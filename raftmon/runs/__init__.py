@@ -1,1 +1,1 @@
-"""See CONTRIBUTING.md for the map of the house."""
+"""Floor 2: event files and their neighbours on disk become runs and campaigns."""

@@ -1,0 +1,141 @@
+"""Follows one campaign: its cycles' rates through the campaign signals to the rules, and to the next learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from raftmon.advice.engine import RuleEngine
+from raftmon.advice.learning_rate import next_cycle
+from raftmon.advice.rule import Rule
+from raftmon.advice.settings import Settings
+from raftmon.model import CampaignView, CycleView, Problem, RunView
+from raftmon.runs.cycles import CampaignEvidence, CampaignFiles, CycleEvidence
+from raftmon.signals.campaign import CampaignSignals, CycleFacts
+from raftmon.signals.statistics import wilson_interval
+
+__all__ = ["CampaignJudge"]
+
+
+class CampaignJudge:
+    """Judges one campaign.
+
+    Args:
+        name: path of the campaign below its logdir.
+        path: the directory with its files.
+        rules: all that are enabled, those on runs included.
+        settings: strategy and guardrails.
+    """
+
+    def __init__(self, name: str, path: Path, rules: Sequence[Rule], settings: Settings) -> None:
+        self.name = name
+        self.path = path
+        self.problems: list[Problem] = []
+        self._rules = [rule for rule in rules if rule.subject == "campaign"]
+        self._settings = settings
+        self._files = CampaignFiles(path)
+        self._evidence = CampaignEvidence()
+
+    def follow(self) -> bool:
+        """Look at the sidecar files; returns whether they say anything new."""
+        self.problems.clear()
+        before, self._evidence = self._evidence, self._files.poll(self.problems)
+        return before != self._evidence
+
+    @property
+    def more(self) -> bool:
+        """Whether the budget ended before the files did."""
+        return self._evidence.more
+
+    def has_cycles(self) -> bool:
+        """Tell whether the sidecar files know of a cycle."""
+        return bool(self._evidence.cycles or self._evidence.held_out)
+
+    def view(self, runs: Mapping[int, RunView]) -> CampaignView:
+        """Return everything known about the campaign now.
+
+        Args:
+            runs: cycle to its newest run.
+        """
+        numbers = sorted({*self._evidence.cycles, *self._evidence.held_out, *runs})
+        held_out = bool(self._evidence.held_out) or any("heldout_rate" in run.series for run in runs.values())
+        cycles = tuple(self._cycle(number, runs.get(number), held_out) for number in numbers)
+        signals, engine = CampaignSignals(), RuleEngine(self._rules)
+        readings = signals.readings()
+        for cycle in cycles:
+            engine.tick(readings, cycle.cycle - 1, cycle.cycle - 1)
+            signals.update(self._facts(cycle, runs.get(cycle.cycle)))
+            readings = signals.readings()
+        last = cycles[-1].cycle if cycles else 0
+        counts = {"verification_rate": sum(cycle.verification_rate is not None for cycle in cycles)}
+        findings = engine.findings(readings, last, last, counts)
+        rated = [cycle for cycle in cycles if cycle.verification_rate is not None]
+        best = max(rated, key=lambda cycle: cycle.verification_rate or 0.0).cycle if rated else None
+        by_id = {rule.id: rule for rule in self._rules}
+        advice = next_cycle(cycles, best, findings, by_id, self._settings)
+        return CampaignView(self.name, str(self.path), cycles, best, advice, findings)
+
+    def _cycle(self, number: int, run: RunView | None, held_out: bool) -> CycleView:
+        training = self._evidence.cycles.get(number) or _from_tags(number, run, "verification_rate")
+        judged = training
+        if held_out:
+            judged = self._evidence.held_out.get(number) or _from_tags(number, run, "heldout_rate")
+        rate, verified = (judged.rate, judged.verified) if judged is not None else (None, None)
+        return CycleView(
+            cycle=number,
+            run=run.run if run is not None else None,
+            learning_rate=_learning_rate(run, training),
+            verification_rate=rate,
+            verified=verified,
+            kept=training.kept if training is not None else None,
+            interval=wilson_interval(rate * verified, verified) if rate is not None and verified else None,
+            measures=judged.measures if judged is not None else "before",
+            held_out=held_out,
+            unique_fraction=training.unique_fraction if training is not None else None,
+            source=judged.source if judged is not None else "",
+            training_rate=training.rate if training is not None and held_out else None,
+        )
+
+    def _facts(self, cycle: CycleView, run: RunView | None) -> CycleFacts:
+        evidence = self._evidence.held_out if cycle.held_out else self._evidence.cycles
+        judged = evidence.get(cycle.cycle)
+        training = self._evidence.cycles.get(cycle.cycle)
+        return CycleFacts(
+            cycle=cycle.cycle,
+            rate=cycle.verification_rate,
+            verified=cycle.verified,
+            prompts=judged.prompts if judged is not None else None,
+            prompt_count=judged.prompt_count if judged is not None else None,
+            unique_fraction=cycle.unique_fraction,
+            entropy=_mean(run, "entropy"),
+            mean_length=training.mean_length if training is not None else None,
+            training_rate=cycle.training_rate,
+        )
+
+
+def _from_tags(number: int, run: RunView | None, role: str) -> CycleEvidence | None:
+    """Return the newest rate that the cycle's run logged itself."""
+    series = run.series.get(role) if run is not None else None
+    rate = series.last if series is not None else None
+    if series is None or rate is None or not 0.0 <= rate <= 1.0:
+        return None
+    return CycleEvidence(number, rate=rate, measures="after", held_out=role == "heldout_rate", source=series.tag)
+
+
+def _learning_rate(run: RunView | None, training: CycleEvidence | None) -> float | None:
+    series = run.series.get("learning_rate") if run is not None else None
+    if series is not None:
+        finite = series.values[np.isfinite(series.values)]
+        if len(finite) and finite.max() > 0.0:
+            return float(finite.max())
+    if training is not None and training.learning_rate is not None:
+        return training.learning_rate
+    return run.config.learning_rate if run is not None else None
+
+
+def _mean(run: RunView | None, role: str) -> float | None:
+    series = run.series.get(role) if run is not None else None
+    finite = series.values[np.isfinite(series.values)] if series is not None else np.empty(0)
+    return float(finite.mean()) if len(finite) else None

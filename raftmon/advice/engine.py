@@ -1,0 +1,195 @@
+"""Rules over time: inactive, pending, firing, resolved; unknown where a needed signal has no reading.
+
+The states depend on the points alone, not on when they were polled: `RuleEngine.tick` is called at places that the
+series itself decides, and what it does not cover yet is looked at without being kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from raftmon.advice.rule import Duration, Rule
+from raftmon.model import SEVERITIES, Finding, FindingState, Reading
+from raftmon.signals.registry import SIGNALS
+
+__all__ = ["RuleEngine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where one rule stands."""
+
+    state: FindingState = "unknown"
+    since_step: int | None = None
+    since_point: int = 0
+    clear_step: int | None = None
+    """Step at which the condition ceased to hold while the rule fires; None while it holds."""
+    clear_point: int = 0
+
+    def advanced(self, rule: Rule, holds: bool | None, point: int, step: int) -> Progress:
+        """Return where the rule stands after one more look.
+
+        Args:
+            rule: the rule.
+            holds: whether its condition holds; None: a reading is missing, which resolves nothing.
+            point: number of the primary series' points so far.
+            step: step of the newest of them.
+        """
+        if self.state == "firing":
+            return self._firing(rule, holds, point, step)
+        if holds is None:
+            return self if self.state in ("pending", "resolved") else Progress()
+        if not holds:
+            return self if self.state == "resolved" else Progress("inactive")
+        if self.state != "pending":
+            pending = Progress("pending", step, point)
+            return Progress("firing", step, point) if rule.hold.count == 0 else pending
+        if _elapsed(rule.hold, self.since_point, point, self.since_step, step):
+            return Progress("firing", self.since_step, self.since_point)
+        return self
+
+    def _firing(self, rule: Rule, holds: bool | None, point: int, step: int) -> Progress:
+        if holds is None:
+            return self
+        if holds:
+            return dataclasses.replace(self, clear_step=None)
+        clear = self if self.clear_step is not None else dataclasses.replace(self, clear_step=step, clear_point=point)
+        if _elapsed(rule.keep, clear.clear_point, point, clear.clear_step, step):
+            return Progress("resolved", step, point)
+        return clear
+
+
+def _elapsed(wanted: Duration, from_point: int, point: int, from_step: int | None, step: int) -> bool:
+    if wanted.unit == "points":
+        return point - from_point >= wanted.count
+    return step - (from_step if from_step is not None else step) >= wanted.count
+
+
+class RuleEngine:
+    """The states of a set of rules for one run or one campaign.
+
+    Args:
+        rules: those that apply.
+    """
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.rules = tuple(rules)
+        self._progress = [Progress() for _ in self.rules]
+
+    def tick(self, readings: Mapping[str, float | None], point: int, step: int) -> None:
+        """Advance every rule by the readings at one step and keep the result."""
+        self._progress = self._advanced(readings, point, step)
+
+    def findings(
+        self, readings: Mapping[str, float | None], point: int, step: int, counts: Mapping[str, int]
+    ) -> tuple[Finding, ...]:
+        """Look at the newest readings without keeping the result.
+
+        Args:
+            readings: signal name to value.
+            point: number of the primary series' points so far.
+            step: step of the newest of them.
+            counts: points received per role, for saying what is missing.
+
+        Returns:
+            One finding per rule, firing ones first, then by severity.
+        """
+        progress = self._advanced(readings, point, step)
+        findings = [_finding(rule, where, readings, counts) for rule, where in zip(self.rules, progress, strict=True)]
+        return _ordered(_inhibited(findings, self.rules))
+
+    def _advanced(self, readings: Mapping[str, float | None], point: int, step: int) -> list[Progress]:
+        return [
+            where.advanced(rule, rule.when.holds(readings, where.state == "firing"), point, step)
+            for rule, where in zip(self.rules, self._progress, strict=True)
+        ]
+
+
+def _finding(rule: Rule, where: Progress, readings: Mapping[str, float | None], counts: Mapping[str, int]) -> Finding:
+    names = dict.fromkeys(comparison.signal for comparison in rule.when.comparisons())
+    speaks = where.state in ("pending", "firing", "resolved")
+    return Finding(
+        rule=rule.id,
+        title=rule.title,
+        state=where.state,
+        severity=rule.severity,
+        points_to=rule.points_to,
+        since_step=where.since_step if speaks else None,
+        readings=tuple(Reading(name, readings.get(name), SIGNALS[name].unit) for name in names),
+        thresholds={name: parameter.value for name, parameter in rule.parameters.items()},
+        text=_filled_in(rule, readings) if speaks else "",
+        missing=_missing(names, readings, counts) if where.state == "unknown" else (),
+    )
+
+
+def _missing(names: Iterable[str], readings: Mapping[str, float | None], counts: Mapping[str, int]) -> tuple[str, ...]:
+    missing = []
+    for name in names:
+        info = SIGNALS[name]
+        if readings.get(name) is not None:
+            continue
+        seen = counts.get(info.needs, 0)
+        if info.also and seen >= info.minimum:
+            missing.append(info.also)
+        elif info.needs in ("run", "campaign"):
+            missing.append(info.description)
+        elif seen == 0:
+            missing.append(f"no {info.needs.replace('_', ' ')}")
+        else:
+            missing.append(f"{seen} of {info.minimum} {info.needs.replace('_', ' ')} points")
+    return tuple(dict.fromkeys(missing))
+
+
+class _Readable(float):
+    """A number in an advice text: a missing or infinite reading stays a question mark in any format."""
+
+    def __format__(self, specification: str) -> str:
+        return format(float(self), specification or ".3g") if math.isfinite(self) else "?"
+
+
+class _AdviceText(string.Formatter):
+    """Fills ``{loss.drawup:.2f}`` from a mapping: the dots belong to the names of signals."""
+
+    def get_field(
+        self,
+        field_name: str,
+        args: Sequence[object],  # noqa: ARG002 - the signature of the base class
+        kwargs: Mapping[str, object],
+    ) -> tuple[object, str]:
+        value = kwargs.get(field_name)
+        return _Readable(value if isinstance(value, float) else math.nan), field_name
+
+
+def _filled_in(rule: Rule, readings: Mapping[str, float | None]) -> str:
+    """Put readings and parameters into the advice text."""
+    parameters = {name: parameter.value for name, parameter in rule.parameters.items()}
+    return _AdviceText().vformat(rule.text, (), {**parameters, **readings})
+
+
+def _inhibited(findings: list[Finding], rules: tuple[Rule, ...]) -> list[Finding]:
+    """Mark the symptoms of a cause that fires itself."""
+    causes: dict[str, str] = {}
+    for finding, rule in zip(findings, rules, strict=True):
+        if finding.state == "firing":
+            for symptom in rule.inhibits:
+                causes.setdefault(symptom, rule.id)
+    return [
+        dataclasses.replace(finding, inhibited_by=causes[finding.rule])
+        if finding.state in ("firing", "pending") and finding.rule in causes
+        else finding
+        for finding in findings
+    ]
+
+
+def _ordered(findings: list[Finding]) -> tuple[Finding, ...]:
+    states: tuple[FindingState, ...] = ("firing", "pending", "resolved", "inactive", "unknown")
+    return tuple(
+        sorted(
+            findings,
+            key=lambda f: (states.index(f.state), f.inhibited_by is not None, -SEVERITIES.index(f.severity), f.rule),
+        )
+    )

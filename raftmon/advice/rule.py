@@ -1,0 +1,179 @@
+"""What a rule is, once it has been read: conditions are structure, nothing is evaluated as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from raftmon.model import PointsTo, Severity
+
+__all__ = ["All", "Any", "Comparison", "Condition", "Duration", "Rule", "RuleTest", "Weights"]
+
+Status: TypeAlias = Literal["experimental", "test", "stable"]
+EvidenceLevel: TypeAlias = Literal["established", "observed", "anecdotal", "withdrawn"]
+Subject: TypeAlias = Literal["run", "campaign"]
+DurationUnit: TypeAlias = Literal["points", "steps", "cycles"]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A signal against a limit."""
+
+    signal: str
+    above: bool
+    """True: holds while the reading is above the limit; False: while it is below."""
+    limit: float
+    clear: float
+    """While the rule fires, the comparison holds up to this value (hysteresis); equals `limit` without one."""
+
+    def holds(self, readings: Mapping[str, float | None], firing: bool) -> bool | None:
+        """Compare; None where the signal has no reading."""
+        value = readings.get(self.signal)
+        if value is None:
+            return None
+        limit = self.clear if firing else self.limit
+        return value > limit if self.above else value < limit
+
+    def comparisons(self) -> Iterator[Comparison]:
+        """Yield itself."""
+        yield self
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Holds when every part holds; one that does not hold decides even where others are unknown."""
+
+    parts: tuple[Condition, ...]
+
+    def holds(self, readings: Mapping[str, float | None], firing: bool) -> bool | None:
+        """Combine the parts in three-valued logic."""
+        values = [part.holds(readings, firing) for part in self.parts]
+        if False in values:
+            return False
+        return None if None in values else True
+
+    def comparisons(self) -> Iterator[Comparison]:
+        """Yield every comparison below."""
+        for part in self.parts:
+            yield from part.comparisons()
+
+
+@dataclass(frozen=True, slots=True)
+class Any:
+    """Holds when one part holds; unknown only when all parts are: alternatives are different witnesses of one thing."""
+
+    parts: tuple[Condition, ...]
+
+    def holds(self, readings: Mapping[str, float | None], firing: bool) -> bool | None:
+        """Combine the parts in three-valued logic."""
+        values = [part.holds(readings, firing) for part in self.parts]
+        if True in values:
+            return True
+        return False if False in values else None
+
+    def comparisons(self) -> Iterator[Comparison]:
+        """Yield every comparison below."""
+        for part in self.parts:
+            yield from part.comparisons()
+
+
+Condition: TypeAlias = Comparison | All | Any
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """How long: counted on the run's own axes, so that a paused job resolves nothing."""
+
+    count: int
+    unit: DurationUnit
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Likelihood ratios: how much oftener something is seen in runs of one kind than in all runs."""
+
+    too_low: float = 1.0
+    ok: float = 1.0
+    too_high: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A number of a rule."""
+
+    value: float
+    unit: str
+    origin: str
+    """Where the number comes from, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How right the rule was on runs with a known answer; written by the benchmark."""
+
+    runs: int = 0
+    precision: float | None = None
+    recall: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTest:
+    """One case of a rule's test file."""
+
+    where: str
+    name: str
+    series: Mapping[str, tuple[float | None, ...]]
+    """Role to values, one per step from 1 on; None: nothing logged at that step."""
+    cycles: tuple[Mapping[str, float], ...]
+    """Facts per cycle, for campaign rules."""
+    config: Mapping[str, float]
+    ended: bool
+    expect: tuple[tuple[int | None, str], ...]
+    """(step or cycle; None: at the end) and the state that the rule must be in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule file."""
+
+    id: str
+    title: str
+    path: str
+    points_to: PointsTo
+    status: Status
+    severity: Severity
+    description: str
+    subject: Subject
+    scenarios: tuple[str, ...]
+    """Kinds of training that it applies to; ``any`` for all."""
+    needs: tuple[str, ...]
+    """Roles without which it is unknown."""
+    parameters: Mapping[str, Parameter]
+    when: Condition
+    hold: Duration
+    """How long the condition must hold before the rule fires."""
+    keep: Duration
+    """How long it must not hold before the rule resolves."""
+    inhibits: tuple[str, ...]
+    text: str
+    """Advice, with ``{signal}`` and ``{signal:.1%}`` places."""
+    multiply: float | None
+    """Factor for the learning rate, or None."""
+    roll_back: bool
+    """Whether to go back to the best checkpoint."""
+    stop: bool
+    """Whether to end the campaign."""
+    false_positives: tuple[str, ...]
+    evidence_level: EvidenceLevel
+    sources: tuple[tuple[str, str], ...]
+    """(claim id, reference)."""
+    measured: Measured
+    firing_weights: Weights | None
+    silent_weights: Weights
+    weights_origin: str
+    tests: tuple[RuleTest, ...] = field(default=())
+    enabled: bool = True

@@ -1,0 +1,156 @@
+"""Reads the test cases beside the rules and runs them.
+
+A series is written in promtool's manner: ``2.0-0.002x400`` is 2.0 and then 400 steps of -0.002 each, ``0.5x20`` is
+twenty points of 0.5, ``_`` or ``_x30`` nothing logged, ``nan`` and ``inf`` what they say. ``~0.05`` behind a piece
+adds noise of that standard deviation, the same in every run.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, get_args
+
+from raftmon.advice.engine import RuleEngine
+from raftmon.advice.rule import Rule, RuleTest
+from raftmon.documents import Fields, read_fields
+from raftmon.model import FindingState, Problem, RunConfig
+from raftmon.signals.campaign import CampaignSignals, CycleFacts
+from raftmon.signals.progress import RunFacts
+from raftmon.signals.registry import RunSignals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["read_tests", "run_test"]
+
+_PIECE: Final = re.compile(
+    r"(?P<start>_|nan|-?inf|[-+]?[0-9.]+(?:e[-+]?[0-9]+)?)"
+    r"(?P<slope>[-+][0-9.]+(?:e[-+]?[0-9]+)?)?(?:x(?P<count>[0-9]+))?(?:~(?P<noise>[0-9.]+(?:e[-+]?[0-9]+)?))?"
+)
+_CONFIG: Final = ("learning_rate", "max_grad_norm", "warmup_steps", "max_steps")
+_CYCLE: Final = ("rate", "verified", "unique_fraction", "entropy", "mean_length", "training_rate")
+
+
+def read_tests(path: Path, rule: Rule, problems: list[Problem]) -> tuple[RuleTest, ...]:
+    """Read a rule's test file; a rule needs one that shows it firing, silent, and without data."""
+    fields = read_fields(path, problems)
+    if fields is None:
+        return ()
+    tests = tuple(_case(case) for case in fields.mappings("cases", required=True))
+    fields.finish()
+    shown = {state for test in tests for _, state in test.expect}
+    missing = [state for state in ("firing", "unknown") if state not in shown]
+    if not shown & {"inactive", "pending", "resolved"}:
+        missing.insert(1, "inactive")
+    if missing:
+        remedy = f"Add a case that expects {' and one that expects '.join(missing)}."
+        problems.append(Problem(str(path), f"no case shows `{rule.id}` {' or '.join(missing)}", remedy))
+    return tests
+
+
+def run_test(test: RuleTest, rule: Rule) -> list[str]:
+    """Run a case; returns what went otherwise than expected, one sentence each."""
+    states = dict(_campaign_states(test, rule) if rule.subject == "campaign" else _run_states(test, rule))
+    last = max(states, default=0)
+    failures = []
+    for at, expected in test.expect:
+        place = last if at is None else at
+        actual = states.get(place, "unknown")
+        if actual != expected:
+            unit = "cycle" if rule.subject == "campaign" else "step"
+            failures.append(f"{test.where}: {test.name}: {rule.id} is {actual} at {unit} {place}, expected {expected}")
+    return failures
+
+
+def _run_states(test: RuleTest, rule: Rule) -> Iterator[tuple[int, str]]:
+    config = RunConfig(
+        learning_rate=test.config.get("learning_rate"),
+        max_grad_norm=test.config.get("max_grad_norm"),
+        warmup_steps=int(test.config["warmup_steps"]) if "warmup_steps" in test.config else None,
+        max_steps=int(test.config["max_steps"]) if "max_steps" in test.config else None,
+    )
+    signals, engine = RunSignals(config), RuleEngine([rule])
+    length = max((len(values) for values in test.series.values()), default=0)
+    for index in range(length):
+        for role, values in test.series.items():
+            value = values[index] if index < len(values) else None
+            if value is not None:
+                signals.update(role, index + 1, value)
+        facts = RunFacts(config, ended=test.ended and index == length - 1, steps=index)
+        readings = signals.readings(facts)
+        engine.tick(readings, index + 1, index + 1)
+        yield index + 1, engine.findings(readings, index + 1, index + 1, {})[0].state
+    if length == 0:
+        yield 0, engine.findings(signals.readings(RunFacts(config, test.ended, None)), 0, 0, {})[0].state
+
+
+def _campaign_states(test: RuleTest, rule: Rule) -> Iterator[tuple[int, str]]:
+    signals, engine = CampaignSignals(), RuleEngine([rule])
+    for number, cycle in enumerate(test.cycles, start=1):
+        verified = cycle.get("verified")
+        signals.update(
+            CycleFacts(
+                cycle=number,
+                rate=cycle.get("rate"),
+                verified=int(verified) if verified is not None else None,
+                unique_fraction=cycle.get("unique_fraction"),
+                entropy=cycle.get("entropy"),
+                mean_length=cycle.get("mean_length"),
+                training_rate=cycle.get("training_rate"),
+            )
+        )
+        readings = signals.readings()
+        engine.tick(readings, number, number)
+        yield number, engine.findings(readings, number, number, {})[0].state
+
+
+def _case(fields: Fields) -> RuleTest:
+    name = fields.text("name")
+    series_fields, config_fields = fields.mapping("series"), fields.mapping("config")
+    series = {role: _expand(series_fields, role) for role in list(series_fields.keys())} if series_fields else {}
+    config = _numbers(config_fields, _CONFIG)
+    cycles = tuple(_numbers(cycle, _CYCLE) for cycle in fields.mappings("cycles"))
+    expect = []
+    for entry in fields.mappings("expect", required=True):
+        at = entry.number("step", entry.number("cycle"))
+        expect.append((int(at) if at is not None else None, entry.text("state", choices=get_args(FindingState))))
+        entry.finish()
+    ended = fields.flag("ended", False)
+    fields.finish()
+    return RuleTest(fields.place(), name, series, cycles, config, ended, tuple(expect))
+
+
+def _numbers(fields: Fields | None, names: tuple[str, ...]) -> Mapping[str, float]:
+    if fields is None:
+        return {}
+    numbers = {name: value for name in names if (value := fields.number(name)) is not None}
+    fields.finish()
+    return numbers
+
+
+def _expand(fields: Fields, role: str) -> tuple[float | None, ...]:
+    """Write a series out."""
+    generator = random.Random(role)
+    values: list[float | None] = []
+    for word in fields.text(role).split():
+        piece = _PIECE.fullmatch(word)
+        if piece is None:
+            fields.complain(
+                f"`{word}` is no piece of a series", "For example 2.0-0.01x100, 0.5x20~0.1, _x5, nan.", role
+            )
+            continue
+        count = int(piece["count"] or (0 if piece["slope"] else 1))
+        if piece["start"] == "_":
+            values += [None] * count
+            continue
+        start, slope = float(piece["start"]), float(piece["slope"] or 0.0)
+        noise = float(piece["noise"] or 0.0)
+        length = count + 1 if piece["slope"] else count
+        for index in range(length):
+            value = start + slope * index
+            values.append(value + generator.gauss(0.0, noise) if noise and math.isfinite(value) else value)
+    return tuple(values)

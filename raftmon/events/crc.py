@@ -1,0 +1,187 @@
+"""Masked CRC-32C, the checksum of TFRecord files: of one byte string, or of thousands of records at once.
+
+CRC-32C is the Castagnoli polynomial (RFC 3720, section 12.1). Without its initial value and final complement it is
+linear over GF(2), from which all of this follows:
+
+- the checksum of a row is the XOR of one table entry for each byte, chosen by the byte and its distance from the end;
+- a long record is cut into rows, each row's checksum is moved past the bytes after it, and the results are XORed;
+- the initial value is one more summand, which depends on the length alone.
+
+The mask (rotate right by 15, add a constant) is TensorFlow's, see ``tensorflow/core/lib/hash/crc32c.h``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Bytes: TypeAlias = NDArray[np.uint8]
+    Checksums: TypeAlias = NDArray[np.uint32]
+    Ints: TypeAlias = NDArray[np.int64]
+
+__all__ = ["crc32c", "masked_crc32c", "masked_crc32c_many"]
+
+_POLYNOMIAL: Final = 0x82F63B78
+_MASK_DELTA: Final = 0xA282EAD8
+_ALL_ONES: Final = 0xFFFFFFFF
+
+_ROW: Final = 256
+"""Longest row in bytes: the table of a row (256 KB) still fits the second-level cache."""
+
+_BLOCK: Final = 1 << 15
+"""Bytes that are looked up at a time; the temporary arrays are twelve times as large."""
+
+_FEW_BYTES: Final = 2048
+"""Below this a loop over the bytes beats the fixed cost of the array code."""
+
+
+def _table() -> tuple[int, ...]:
+    entries = []
+    for byte in range(256):
+        crc = byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (_POLYNOMIAL if crc & 1 else 0)
+        entries.append(crc)
+    return tuple(entries)
+
+
+_TABLE: Final = _table()
+
+
+def crc32c(data: bytes) -> int:
+    """Return the CRC-32C of a byte string."""
+    if len(data) > _FEW_BYTES:
+        whole = np.array([0]), np.array([len(data)])
+        return int(_crc32c_many(np.frombuffer(data, np.uint8), *whole)[0])
+    table = _TABLE
+    crc = _ALL_ONES
+    for byte in data:
+        crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    return crc ^ _ALL_ONES
+
+
+def masked_crc32c(data: bytes) -> int:
+    """Return the checksum which a TFRecord file stores for a byte string."""
+    crc = crc32c(data)
+    return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & _ALL_ONES
+
+
+def masked_crc32c_many(buffer: Bytes, starts: Ints, lengths: Ints) -> Checksums:
+    """Return the TFRecord checksums of many slices of one buffer.
+
+    Args:
+        buffer: the bytes, one dimension, contiguous.
+        starts: offset of each slice.
+        lengths: its length in bytes; the slices must lie inside the buffer, and may overlap.
+
+    Returns:
+        One checksum a slice, in the same order.
+
+    Raises:
+        ValueError: a slice does not lie inside the buffer.
+    """
+    if len(starts) == 0:
+        return np.empty(0, np.uint32)
+    if starts.min() < 0 or lengths.min() < 0 or (starts + lengths).max() > len(buffer):
+        raise ValueError("a slice reaches beyond the buffer")
+    if lengths.sum() <= _FEW_BYTES:
+        slices = zip(starts.tolist(), lengths.tolist(), strict=True)
+        return np.array(
+            [masked_crc32c(buffer[start : start + length].tobytes()) for start, length in slices], np.uint32
+        )
+    crc = _crc32c_many(buffer, starts, lengths)
+    masked: Checksums = np.add((crc >> 15) | (crc << 17), np.uint32(_MASK_DELTA), dtype=np.uint32)
+    return masked
+
+
+def _crc32c_many(buffer: Bytes, starts: Ints, lengths: Ints) -> Checksums:
+    short = np.minimum(lengths, _ROW)
+    seeds = _shift(_seeds().take(short), lengths - short)
+    return _linear(buffer, starts, lengths) ^ seeds ^ np.uint32(_ALL_ONES)
+
+
+def _linear(buffer: Bytes, starts: Ints, lengths: Ints) -> Checksums:
+    """Checksums without initial value and complement, for slices of any length."""
+    rows = np.maximum((lengths + (_ROW - 1)) // _ROW, 1)
+    total = int(rows.sum())
+    if total == len(rows):
+        return _rows(buffer, starts, lengths)
+    first = np.cumsum(rows) - rows
+    owner = np.repeat(np.arange(len(rows)), rows)
+    bytes_after = (rows[owner] - 1 - (np.arange(total) - first[owner])) * _ROW
+    ends = (starts + lengths)[owner] - bytes_after
+    # The first row takes what is left over, so that every other one is full and the shifts are multiples of a row.
+    row_lengths = np.minimum(ends - starts[owner], _ROW)
+    crc = _shift(_rows(buffer, ends - row_lengths, row_lengths), bytes_after)
+    return np.bitwise_xor.reduceat(crc, first)
+
+
+def _rows(buffer: Bytes, starts: Ints, lengths: Ints) -> Checksums:
+    """Checksums without initial value and complement, for slices of at most `_ROW` bytes."""
+    result = np.zeros(len(starts), np.uint32)
+    table = _distance_table()
+    order = np.argsort(lengths.astype(np.uint16), kind="stable")
+    ordered = lengths[order]
+    for group in np.split(order, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1):
+        length = int(lengths[group[0]])
+        if length == 0:
+            continue
+        windows = np.lib.stride_tricks.as_strided(buffer, (len(buffer) - length + 1, length), (1, 1), writeable=False)
+        distance = np.arange(length - 1, -1, -1) * 256
+        step = max(1, _BLOCK // length)
+        for at in range(0, len(group), step):
+            block = group[at : at + step]
+            entries = table.take(windows[starts[block]] + distance)
+            result[block] = np.bitwise_xor.reduce(entries, axis=1)
+    return result
+
+
+def _shift(crc: Checksums, zeros: Ints) -> Checksums:
+    """Move each linear checksum past its own number of zero bytes."""
+    crc = crc.copy()
+    for bit in range(int(zeros.max()).bit_length()):
+        chosen = np.flatnonzero((zeros >> bit) & 1)
+        crc[chosen] = _apply(_zeros_operator(bit), crc[chosen])
+    return crc
+
+
+def _apply(operator: Checksums, crc: Checksums) -> Checksums:
+    """Apply a linear operator, given as its values on each byte at each of the four places (4 x 256)."""
+    result: Checksums = operator[0].take(crc & 0xFF)
+    for place in (1, 2, 3):
+        result ^= operator[place].take((crc >> (8 * place)) & 0xFF)
+    return result
+
+
+@cache
+def _zeros_operator(power: int) -> Checksums:
+    """The operator that moves a checksum past ``2 ** power`` zero bytes."""
+    if power:
+        half = _zeros_operator(power - 1)
+        return _apply(half, half.ravel()).reshape(4, 256)
+    values = np.arange(256, dtype=np.uint32)
+    return np.stack([np.array(_TABLE, np.uint32), values, values << 8, values << 16])
+
+
+@cache
+def _distance_table() -> Checksums:
+    """What a byte adds to the checksum of its row: entry ``256 * distance from the last byte + byte``."""
+    table = np.empty((_ROW, 256), np.uint32)
+    table[0] = _TABLE
+    for distance in range(1, _ROW):
+        table[distance] = table[0].take(table[distance - 1] & 0xFF) ^ (table[distance - 1] >> 8)
+    return table.ravel()
+
+
+@cache
+def _seeds() -> Checksums:
+    """What the initial value adds to the checksum of a slice of 0 to `_ROW` bytes."""
+    seeds = [_ALL_ONES]
+    for _ in range(_ROW):
+        seeds.append(_TABLE[seeds[-1] & 0xFF] ^ (seeds[-1] >> 8))
+    return np.array(seeds, np.uint32)

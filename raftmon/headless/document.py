@@ -1,0 +1,85 @@
+"""The JSON form of a snapshot, schema ``raftmon/snapshot@1``: fields are added, never renamed.
+
+Strict JSON: a number that is not finite becomes null.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+
+from raftmon.model import CampaignView, Finding, RunView, Snapshot
+
+__all__ = ["SCHEMA", "encode", "snapshot_document"]
+
+SCHEMA = "raftmon/snapshot@1"
+
+
+def encode(document: object) -> str:
+    """Write a document as one line of strict JSON."""
+    return msgspec.json.encode(document).decode()
+
+
+def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:
+    """Return a snapshot as plain mappings and lists."""
+    return {
+        "schema": SCHEMA,
+        "logdirs": list(snapshot.logdirs),
+        "campaigns": [_campaign(campaign) for campaign in snapshot.campaigns],
+        "runs": [_run(run) for run in snapshot.runs],
+        "problems": [asdict(problem) for problem in snapshot.problems],
+    }
+
+
+def _campaign(campaign: CampaignView) -> dict[str, Any]:
+    following = campaign.next
+    return {
+        "name": campaign.name,
+        "path": campaign.path,
+        "cycles": [
+            {**asdict(cycle), "interval": list(cycle.interval) if cycle.interval else None} for cycle in campaign.cycles
+        ],
+        "best_cycle": campaign.best_cycle,
+        "next": None if following is None else {**asdict(following), "because": list(following.because)},
+        "findings": [_finding(finding) for finding in campaign.findings if finding.state != "inactive"],
+    }
+
+
+def _run(run: RunView) -> dict[str, Any]:
+    return {
+        "run": run.run,
+        "path": run.path,
+        "state": run.state,
+        "dialect": run.dialect,
+        "scenario": run.scenario,
+        "campaign": run.campaign,
+        "cycle": run.cycle,
+        "last_step": run.last_step,
+        "last_wall_time": run.last_wall_time,
+        "roles": {role: view.tag for role, view in run.series.items()},
+        "last": {role: view.last for role, view in run.series.items()},
+        "points": {role: view.count for role, view in run.series.items()},
+        "other_tags": run.other_tags,
+        "config": asdict(run.config),
+        "verdict": {**asdict(run.verdict), "reasons": list(run.verdict.reasons)},
+        "findings": [_finding(finding) for finding in run.findings if finding.state != "inactive"],
+        "advice": [{**asdict(advice), "because": list(advice.because)} for advice in run.advice],
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "rule": finding.rule,
+        "title": finding.title,
+        "state": finding.state,
+        "severity": finding.severity,
+        "points_to": finding.points_to,
+        "since_step": finding.since_step,
+        "readings": {reading.signal: reading.value for reading in finding.readings},
+        "thresholds": dict(finding.thresholds),
+        "text": finding.text,
+        "missing": list(finding.missing),
+        "inhibited_by": finding.inhibited_by,
+    }

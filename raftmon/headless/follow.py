@@ -1,0 +1,98 @@
+"""Follows logdirs without a screen: a line for each change, or a JSON document per snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from raftmon.model import SEVERITIES, CampaignView, Finding, RunView, Severity, Snapshot
+
+__all__ = ["Source", "changes", "follow", "worst_firing"]
+
+
+class Source(Protocol):
+    """What is followed; `raftmon.monitor.Monitor` is one."""
+
+    def poll(self) -> Snapshot:
+        """Return the newest state."""
+
+    def wait(self, timeout: float) -> bool:
+        """Block until something may have changed, or for `timeout` seconds."""
+
+
+def follow(source: Source, done: Callable[[Snapshot], bool], timeout: float = 1.0) -> Iterator[Snapshot]:
+    """Yield a snapshot whenever something changed.
+
+    Args:
+        source: what is followed.
+        done: asked after each look; True ends it.
+        timeout: longest wait between two looks, in seconds.
+    """
+    version = -1
+    while True:
+        snapshot = source.poll()
+        if snapshot.version != version:
+            version = snapshot.version
+            yield snapshot
+        if done(snapshot):
+            return
+        source.wait(timeout)
+
+
+def worst_firing(snapshot: Snapshot) -> Severity | None:
+    """Return the gravest severity of all firing findings, None if nothing fires."""
+    views: list[RunView | CampaignView] = [*snapshot.runs, *snapshot.campaigns]
+    firing = [SEVERITIES.index(finding.severity) for view in views for finding in view.firing]
+    return SEVERITIES[max(firing)] if firing else None
+
+
+def changes(before: Snapshot | None, now: Snapshot) -> Iterator[str]:
+    """Say in words what is new between two snapshots, one line each."""
+    old_runs = {run.path: run for run in before.runs} if before else {}
+    old_campaigns = {campaign.path: campaign for campaign in before.campaigns} if before else {}
+    old_problems = set(before.problems) if before else set()
+    for campaign in now.campaigns:
+        yield from _campaign_changes(old_campaigns.get(campaign.path), campaign)
+    for run in now.runs:
+        yield from _run_changes(old_runs.get(run.path), run)
+    for problem in now.problems:
+        if problem not in old_problems:
+            yield f"problem: {problem.where}: {problem.what} {problem.remedy}"
+
+
+def _run_changes(before: RunView | None, now: RunView) -> Iterator[str]:
+    at = f"{now.run} step {now.last_step}" if now.last_step is not None else now.run
+    if before is None or before.state != now.state:
+        yield f"{at}: {now.state} ({now.dialect})"
+    verdict, old = now.verdict, before.verdict if before else None
+    if old is None or verdict.learning_rate != old.learning_rate:
+        word = verdict.learning_rate.replace("_", " ")
+        confidence = f" ({verdict.confidence:.0%})" if verdict.learning_rate != "undecided" else ""
+        yield f"{at}: learning rate {word}{confidence}: {verdict.why}"
+    yield from _finding_changes(at, before.findings if before else (), now.findings)
+
+
+def _campaign_changes(before: CampaignView | None, now: CampaignView) -> Iterator[str]:
+    known = {cycle.cycle: cycle.verification_rate for cycle in before.cycles} if before else {}
+    for cycle in now.cycles:
+        rate = cycle.verification_rate
+        if rate is not None and known.get(cycle.cycle) is None:
+            kind = "held-out" if cycle.held_out else "verified"
+            counted = f" of {cycle.verified}" if cycle.verified else ""
+            yield f"campaign {now.name} cycle {cycle.cycle}: {rate:.1%}{counted} {kind}"
+    at = f"campaign {now.name} cycle {now.cycles[-1].cycle if now.cycles else 0}"
+    yield from _finding_changes(at, before.findings if before else (), now.findings)
+    if now.next is not None and (before is None or before.next is None or before.next.text != now.next.text):
+        yield f"campaign {now.name} next: {now.next.text}"
+
+
+def _finding_changes(at: str, before: tuple[Finding, ...], now: tuple[Finding, ...]) -> Iterator[str]:
+    old = {finding.rule: finding for finding in before}
+    for finding in now:
+        was = old[finding.rule].state if finding.rule in old else "unknown"
+        if finding.inhibited_by is not None or finding.state == was or finding.state not in ("firing", "resolved"):
+            continue
+        if finding.state == "resolved" and was != "firing":
+            continue
+        text = f": {finding.text}" if finding.state == "firing" else ""
+        yield f"{at}: {finding.severity} {finding.rule} {finding.state}{text}"

@@ -1,0 +1,201 @@
+"""The text form of a snapshot, for people: campaigns first, then each run with its verdict, findings and advice.
+
+Names and tags come from other people's files, so that nothing here is ever read as Rich markup.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import IO, Final
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from raftmon.advice.learning_rate import format_rate
+from raftmon.model import SEVERITIES, CampaignView, CycleView, Finding, RunView, Snapshot
+
+__all__ = ["make_console", "print_parts", "print_report"]
+
+_VERDICTS: Final = {
+    "too_high": ("▲ LR too high", "bold red"),
+    "too_low": ("▼ LR too low", "bold blue"),
+    "ok": ("● LR right", "bold green"),
+    "undecided": ("○ undecided", "yellow"),
+}
+_SEVERITY_STYLES: Final = {
+    "critical": "bold red",
+    "high": "red",
+    "medium": "yellow",
+    "low": "cyan",
+    "informational": "dim",
+}
+_PIPE_WIDTH: Final = 110
+"""Columns where the output is no terminal."""
+_SHOWN_ROLES: Final = 8
+
+
+def make_console(file: IO[str] | None = None) -> Console:
+    """Return a console on stdout: as wide as the terminal, plain where there is none."""
+    stream = file if file is not None else sys.stdout
+    return Console(file=stream, highlight=False, width=None if stream.isatty() else _PIPE_WIDTH)
+
+
+def print_report(snapshot: Snapshot, console: Console) -> None:
+    """Print everything that a person wants to know of a snapshot."""
+    for campaign in snapshot.campaigns:
+        print_parts(console, [*campaign_block(campaign), Text()])
+    for run in snapshot.runs:
+        print_parts(console, [*run_block(run), *([] if _is_brief(run) else [Text()])])
+    if snapshot.problems:
+        print_parts(console, problems_block(snapshot))
+    print_parts(console, [summary_line(snapshot)])
+
+
+def print_parts(console: Console, parts: Iterable[RenderableType]) -> None:
+    """Print renderables; texts stay on one line, however long: names and paths are there to be copied."""
+    for part in parts:
+        if console.is_terminal:
+            console.print(part, soft_wrap=isinstance(part, Text))
+            continue
+        with console.capture() as captured:
+            console.print(part, soft_wrap=isinstance(part, Text))
+        # Rich fills cells up with blanks, which a file or a pipe has no use for.
+        console.file.write("".join(line.rstrip() + "\n" for line in captured.get().splitlines()))
+
+
+def campaign_block(campaign: CampaignView) -> list[RenderableType]:
+    """Return the table of a campaign's cycles and what the next one should do."""
+    name = campaign.path.rsplit("/", 1)[-1] if campaign.name == "." else campaign.name
+    head = Text.assemble(("Campaign ", "bold"), (name, "bold cyan"), f"  {_count(len(campaign.cycles), 'cycle')}")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    held_out = any(cycle.held_out for cycle in campaign.cycles)
+    for title in ("cycle", "LR", "held-out" if held_out else "verified", "95 % interval", "n"):
+        table.add_column(title, justify="right", no_wrap=True)
+    if held_out:
+        table.add_column("on trained prompts", justify="right", no_wrap=True)
+    table.add_column("unique", justify="right", no_wrap=True)
+    table.add_column("")
+    for cycle in campaign.cycles:
+        table.add_row(*_cycle_cells(cycle, held_out, cycle.cycle == campaign.best_cycle))
+    lines: list[RenderableType] = [table]
+    lines += [_finding_lines(finding, "cycle") for finding in campaign.firing]
+    if campaign.next is not None:
+        style = "bold magenta" if campaign.next.authority != "show" else "bold"
+        lines.append(_hanging("next", Text(campaign.next.text, style=style)))
+        lines.append(_hanging("", Text(" → ".join(campaign.next.because), style="dim")))
+    return [head, Padding(Group(*lines), (0, 0, 0, 2))]
+
+
+def run_block(run: RunView) -> list[RenderableType]:
+    """Return what is known of one run; two lines where there is nothing to act on."""
+    label, style = _VERDICTS[run.verdict.learning_rate]
+    confidence = f" {run.verdict.confidence:.0%}" if run.verdict.learning_rate != "undecided" else ""
+    lines: list[RenderableType] = [
+        Text.assemble((f"{label}{confidence}", style), "  ", run.verdict.why),
+        Text(" · ".join(_facts(run)), style="dim"),
+    ]
+    if not _is_brief(run):
+        lines.append(_hanging("reads", Text(_roles(run), style="dim")))
+    lines += [_finding_lines(finding, "step") for finding in run.firing]
+    said = {finding.text for finding in run.firing}
+    lines += [_hanging("advice", Text(advice.text, style="bold")) for advice in run.advice if advice.text not in said]
+    return [Text(run.run, style="bold"), Padding(Group(*lines), (0, 0, 0, 2))]
+
+
+def problems_block(snapshot: Snapshot) -> list[RenderableType]:
+    """Return what could not be read, each with its remedy."""
+    lines: list[RenderableType] = [Text(f"Problems ({len(snapshot.problems)})", style="bold yellow")]
+    for problem in snapshot.problems:
+        lines.append(Text(f"  {problem.where}", style="bold"))
+        lines.append(Padding(Text(f"{problem.what}. {problem.remedy}"), (0, 0, 0, 4)))
+    return [*lines, Text()]
+
+
+def summary_line(snapshot: Snapshot) -> Text:
+    """Return one line that counts runs, verdicts and firing findings."""
+    counts = [
+        f"{sum(run.verdict.learning_rate == kind for run in snapshot.runs)} {word}"
+        for kind, word in (
+            ("too_high", "too high"),
+            ("too_low", "too low"),
+            ("ok", "right"),
+            ("undecided", "undecided"),
+        )
+    ]
+    views: list[RunView | CampaignView] = [*snapshot.runs, *snapshot.campaigns]
+    firing = sum(finding.severity != "informational" for view in views for finding in view.firing)
+    return Text(
+        f"{_count(len(snapshot.runs), 'run')}: {', '.join(counts)}; {_count(firing, 'finding')} firing", style="dim"
+    )
+
+
+def _is_brief(run: RunView) -> bool:
+    """Tell whether a run has nothing to act on: a cycle of a campaign, or a run without a scalar."""
+    if run.state == "empty":
+        return True
+    return run.campaign is not None and not run.firing and run.verdict.learning_rate == "undecided"
+
+
+def _cycle_cells(cycle: CycleView, held_out: bool, is_best: bool) -> list[Text]:
+    cells = [
+        str(cycle.cycle),
+        format_rate(cycle.learning_rate) if cycle.learning_rate else "–",
+        _percent(cycle.verification_rate),
+        f"{cycle.interval[0]:.1%} – {cycle.interval[1]:.1%}" if cycle.interval else "–",
+        str(cycle.verified) if cycle.verified is not None else "–",
+    ]
+    if held_out:
+        cells.append(_percent(cycle.training_rate))
+    cells += [_percent(cycle.unique_fraction), "◀ best" if is_best else ""]
+    return [Text(cell, style="bold green" if is_best else "") for cell in cells]
+
+
+def _finding_lines(finding: Finding, unit: str) -> RenderableType:
+    style = _SEVERITY_STYLES[finding.severity]
+    since = f"  since {unit} {finding.since_step}" if finding.since_step is not None else ""
+    title = Text.assemble((finding.title, style), (since, "dim"), ("  " + finding.rule, "dim italic"))
+    return _hanging(_SHORT[finding.severity], Group(title, Text(finding.text)), style)
+
+
+_SHORT: Final = dict(zip(SEVERITIES, ("info", "low", "medium", "high", "critical"), strict=True))
+
+
+def _hanging(label: str, content: RenderableType, style: str = "dim") -> Table:
+    """Set a label beside a text that may need several lines."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=8, no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(label, style=style), content)
+    return grid
+
+
+def _facts(run: RunView) -> list[str]:
+    facts = [run.dialect, run.state]
+    if run.last_step is not None:
+        facts.append(f"step {run.last_step}")
+    series = run.series.get("learning_rate")
+    rate, origin = (series.last, "") if series is not None else (run.config.learning_rate, f" ({run.config.source})")
+    if rate is not None:
+        facts.append(f"LR {format_rate(rate) if rate else 0}{origin}")
+    if run.series.get("loss") is not None:
+        facts.append(_count(run.series["loss"].count, "loss point"))
+    return facts
+
+
+def _roles(run: RunView) -> str:
+    shown = [f"{role.replace('_', ' ')} = {view.tag}" for role, view in list(run.series.items())[:_SHOWN_ROLES]]
+    rest = len(run.series) - len(shown) + run.other_tags
+    if not shown:
+        return f"{_count(rest, 'tag')}, none with a known role; name them under `tags:` in raftmon.yaml"
+    return ", ".join(shown) + (f" and {_count(rest, 'other tag')}" if rest else "")
+
+
+def _percent(share: float | None) -> str:
+    return f"{share:.1%}" if share is not None else "–"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

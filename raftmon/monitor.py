@@ -1,0 +1,257 @@
+"""The one door to everything below: `Monitor.poll` reads what is new and returns a `Snapshot`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from raftmon.advice.campaigns import CampaignJudge
+from raftmon.advice.judging import RunJudge
+from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
+from raftmon.advice.settings import Settings
+from raftmon.errors import DocumentErrors
+from raftmon.model import CampaignView, Problem, RunState, RunView, Snapshot
+from raftmon.runs.cycles import cycle_of, has_verdicts
+from raftmon.runs.logdir import Run, run_key, walk
+from raftmon.runs.roles import RoleTable
+from raftmon.runs.watch import Changes, Watcher
+
+__all__ = ["Monitor"]
+
+POLL_BYTES: Final = 32 << 20
+"""Bytes read in one poll, so that a front end stays responsive while a large logdir is read for the first time."""
+LEAST_IDLE: Final = 120.0
+"""Seconds without a byte after which a run may be called idle."""
+IDLE_INTERVALS: Final = 10.0
+"""...but not before so many of its own intervals between two steps have passed."""
+RECHECK_SECONDS: Final = 5.0
+"""Seconds between two looks at whether a live run has become idle."""
+
+
+class Monitor:
+    """Follows logdirs.
+
+    Args:
+        logdirs: directories that hold runs, at any depth.
+        settings: the user's.
+        rules: directory of the rule set.
+        watcher: tells what has changed; without one, every poll looks at everything.
+        clock: seconds since the epoch.
+
+    Raises:
+        DocumentErrors: when a rule file, the tag table or the settings have a defect.
+    """
+
+    def __init__(
+        self,
+        logdirs: Sequence[Path],
+        *,
+        settings: Settings | None = None,
+        rules: Path = SHIPPED_RULES,
+        watcher: Watcher | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._logdirs = [Path(logdir) for logdir in logdirs]
+        self._settings = settings if settings is not None else Settings()
+        self._rules = load_rules(rules, self._settings.rules)
+        problems: list[Problem] = []
+        self._roles = RoleTable.load(SHIPPED_RULES, problems, extra=self._settings.tags)
+        if problems:
+            raise DocumentErrors(tuple(problems))
+        self._watcher = watcher
+        self._clock = clock
+        self._runs: dict[Path, RunJudge] = {}
+        self._campaigns: dict[Path, CampaignJudge] = {}
+        self._campaign_of: dict[Path, tuple[Path, int]] = {}
+        self._grew_at: dict[Path, float] = {}
+        self._pending: set[Path] = set()
+        self._views: dict[Path, RunView] = {}
+        self._checked_at = 0.0
+        self._events = 0
+        self._snapshot = Snapshot(tuple(str(path) for path in self._logdirs), (), (), (), version=0)
+
+    def poll(self, max_bytes: int = POLL_BYTES) -> Snapshot:
+        """Read what is new, within a budget, and return the state of everything.
+
+        The same object is returned while nothing has changed.
+        """
+        now = self._clock()
+        changes = self._watcher.take() if self._watcher is not None else Changes(frozenset(), everything=True)
+        unread = any(campaign.more for campaign in self._campaigns.values())
+        if not changes.everything and not changes.directories and not self._pending and not unread:
+            return self._recheck(now)
+        found = changes.everything and self._discover()
+        dirty = set(self._runs) if changes.everything else self._touched(changes)
+        changed = self._read(sorted(dirty | self._pending), max_bytes, now)
+        for campaign in self._campaigns.values():
+            if (
+                campaign.more
+                or changes.everything
+                or any(path.is_relative_to(campaign.path) for path in changes.directories)
+            ):
+                found = campaign.follow() or found
+        return self._publish(changed, now) if changed or found or not self._snapshot.version else self._recheck(now)
+
+    def wait(self, timeout: float) -> bool:
+        """Block until something may have changed, or for `timeout` seconds; returns which of the two."""
+        if self._watcher is None or self._snapshot.backfilling:
+            return True
+        return self._watcher.wait(timeout)
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._watcher is not None:
+            self._watcher.close()
+
+    def _discover(self) -> bool:
+        """Look for new directories and files; returns whether anything came."""
+        found = False
+        for logdir in self._logdirs:
+            directories = list(walk(logdir))
+            with_events = {directory.path for directory in directories if directory.event_files}
+            for directory in directories:
+                if directory.has_cycles:
+                    found = self._add_campaign(logdir, directory.path, directory.path) or found
+                if not directory.event_files:
+                    continue
+                path, prefix = run_key(directory.path, with_events)
+                judge = self._runs.get(path) or self._add_run(logdir, path)
+                for name in directory.event_files:
+                    found = judge.run.add_file(directory.path / name, prefix) or found
+        return found
+
+    def _add_run(self, logdir: Path, path: Path) -> RunJudge:
+        name = path.relative_to(logdir).as_posix()
+        judge = self._runs[path] = RunJudge(Run(name, path), self._rules, self._roles)
+        cycle = cycle_of(name, lambda directory: has_verdicts(logdir / directory))
+        if cycle is not None:
+            campaign = logdir / cycle.campaign
+            self._campaign_of[path] = (campaign, cycle.cycle)
+            self._add_campaign(logdir, campaign, logdir / cycle.directory)
+        return judge
+
+    def _add_campaign(self, logdir: Path, path: Path, files: Path) -> bool:
+        if path in self._campaigns:
+            return False
+        name = path.relative_to(logdir).as_posix()
+        self._campaigns[path] = CampaignJudge(name, files, self._rules, self._settings)
+        self._campaigns[path].follow()
+        return True
+
+    def _touched(self, changes: Changes) -> set[Path]:
+        """Return the runs whose files may have grown."""
+        return {
+            path
+            for path, judge in self._runs.items()
+            if any(file.path.parent in changes.directories for file in judge.run.files)
+        }
+
+    def _read(self, paths: Sequence[Path], max_bytes: int, now: float) -> set[Path]:
+        """Read runs within a budget; returns those with something new."""
+        changed, spent = set(), 0
+        for path in paths:
+            if spent >= max_bytes:
+                self._pending.add(path)
+                continue
+            judge = self._runs[path]
+            update = judge.run.poll(max_bytes - spent)
+            spent += update.bytes_read
+            (self._pending.add if update.more else self._pending.discard)(path)
+            if not update.points and not update.rewound and path in self._views:
+                continue
+            if path in self._views and update.points:
+                self._grew_at[path] = now
+            self._events += update.points
+            judge.follow(update, in_campaign=path in self._campaign_of)
+            changed.add(path)
+        return changed
+
+    def _recheck(self, now: float) -> Snapshot:
+        """Look whether a live run has fallen silent; nothing else can change without a byte."""
+        if now - self._checked_at < RECHECK_SECONDS:
+            return self._snapshot
+        self._checked_at = now
+        silent = {
+            path for path, view in self._views.items() if view.state == "live" and self._state(path, now) != "live"
+        }
+        return self._publish(silent, now) if silent else self._snapshot
+
+    def _publish(self, changed: set[Path], now: float) -> Snapshot:
+        self._checked_at = now
+        for path in changed:
+            campaign, cycle = self._campaign_of.get(path, (None, None))
+            name = self._campaigns[campaign].name if campaign is not None else None
+            self._views[path] = self._runs[path].view(self._state(path, now), name, cycle)
+        views = sorted(self._views.values(), key=lambda view: (view.state != "live", _natural(view.run)))
+        total = sum(file.size for judge in self._runs.values() for file in judge.run.files)
+        read = sum(file.offset for judge in self._runs.values() for file in judge.run.files)
+        self._snapshot = Snapshot(
+            logdirs=self._snapshot.logdirs,
+            runs=tuple(views),
+            campaigns=tuple(self._campaign_views()),
+            problems=tuple(self._problems()),
+            version=self._snapshot.version + 1,
+            events_read=self._events,
+            polled_at=now,
+            backfilling=bool(self._pending) or any(campaign.more for campaign in self._campaigns.values()),
+            progress=read / total if self._pending and total else None,
+        )
+        return self._snapshot
+
+    def _campaign_views(self) -> Iterator[CampaignView]:
+        for path, campaign in sorted(self._campaigns.items()):
+            runs: dict[int, RunView] = {}
+            for run_path, (campaign_path, cycle) in self._campaign_of.items():
+                view = self._views.get(run_path)
+                if campaign_path != path or view is None:
+                    continue
+                newest = runs.get(cycle)
+                if newest is None or (view.last_wall_time or 0.0) >= (newest.last_wall_time or 0.0):
+                    runs[cycle] = view
+            if runs or campaign.has_cycles():
+                yield campaign.view(runs)
+
+    def _problems(self) -> Iterator[Problem]:
+        for logdir in self._logdirs:
+            if not logdir.is_dir():
+                yield Problem(str(logdir), "no such directory", "It is looked for again as long as this runs.")
+        if self._watcher is not None:
+            yield from self._watcher.problems
+        for _, judge in sorted(self._runs.items()):
+            yield from judge.run.problems
+            yield from judge.problems
+        for _, campaign in sorted(self._campaigns.items()):
+            yield from campaign.problems
+
+    def _state(self, path: Path, now: float) -> RunState:
+        """Tell whether a run grows: by what was seen here, else by its files' and its points' own times."""
+        judge = self._runs[path]
+        run, step = judge.run, judge.run.last_step
+        if step is None or run.last_wall_time is None:
+            return "empty"
+        end = judge.roles.get("run_end")
+        planned = judge.config.max_steps
+        if (end is not None and int(run.series[end.tag].steps[-1]) >= step) or (planned and step >= planned):
+            return "finished"
+        points = max(series.count for series in run.series.values())
+        interval = (run.last_wall_time - (run.first_wall_time or run.last_wall_time)) / max(1, points - 1)
+        patience = max(LEAST_IDLE, IDLE_INTERVALS * interval)
+        grew_at = self._grew_at.get(path)
+        if grew_at is not None:
+            return "live" if now - grew_at <= patience else "idle"
+        modified = max((file.modified_at for file in run.files), default=0.0)
+        return "live" if now - min(modified, run.last_wall_time) <= patience else "idle"
+
+
+def _natural(name: str) -> tuple[tuple[int, int | str], ...]:
+    """Return a sort key in which ``cycle_10`` comes after ``cycle_9``."""
+    parts, word = [], ""
+    for char in name:
+        if word and char.isdigit() != word[-1].isdigit():
+            parts.append(word)
+            word = ""
+        word += char
+    parts.append(word)
+    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in parts)

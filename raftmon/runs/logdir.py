@@ -1,0 +1,252 @@
+"""Logdirs, the runs in them, and what a run has received.
+
+A run is a directory with event files. Its files are read in the order of their names (which begin with the time of
+their creation). A job that was restarted goes back in steps: then the points that it is about to write again are
+dropped. Only two things count as a restart: a ``SessionLog.START`` record, and a newer file that gives a tag a step
+which an older file of the run had already passed. A step that merely differs between tags, or is repeated, is none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from raftmon.events.decode import ScalarBatch
+from raftmon.events.tail import EventFile, FileUpdate
+from raftmon.model import Problem
+from raftmon.runs.cycles import is_campaign_file_name
+from raftmon.runs.series import Series
+
+__all__ = ["Directory", "Run", "RunUpdate", "run_key", "walk"]
+
+MAX_TAGS: Final = 10_000
+"""Scalar tags kept per run; more are a bug of the trainer (a tag per sample) and are said, not stored."""
+_SKIPPED_DIRECTORIES: Final = frozenset({".git", "__pycache__", "node_modules", ".ipynb_checkpoints"})
+_SKIPPED_SUFFIXES: Final = (".meta", ".profile-empty", ".py", ".md", ".txt", ".json", ".yaml", ".yml", ".csv", ".tmp")
+_PARTNERS: Final = ("validation", "test", "eval")
+"""Directories that Keras and TensorFlow write beside ``train`` for the same training."""
+
+
+def is_event_file_name(name: str) -> bool:
+    """Tell whether a file is named like an event file, as TensorBoard does, look-alikes left out."""
+    return "tfevents" in name and not name.startswith("._") and not name.endswith(_SKIPPED_SUFFIXES)
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A directory below a logdir that raftmon has an interest in."""
+
+    path: Path
+    event_files: tuple[str, ...]
+    """Names in the order in which they are to be read."""
+    has_cycles: bool
+    """Whether it holds the sidecar files of a campaign, such as ``cycle_1_verified.jsonl``."""
+
+
+def walk(logdir: Path) -> Iterator[Directory]:
+    """Walk a logdir, symbolic links included, each directory once.
+
+    Yields:
+        Each directory that holds event files or the sidecars of a campaign, in the order of their paths.
+    """
+    seen: set[tuple[int, int]] = set()
+    for directory, subdirectories, files in os.walk(logdir, followlinks=True):
+        try:
+            status = os.stat(directory)  # noqa: PTH116 - os.walk hands out strings
+        except OSError:
+            subdirectories.clear()
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            subdirectories.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        subdirectories[:] = sorted(name for name in subdirectories if name not in _SKIPPED_DIRECTORIES)
+        event_files = tuple(sorted(name for name in files if is_event_file_name(name)))
+        has_cycles = any(is_campaign_file_name(name) for name in files)
+        if event_files or has_cycles:
+            yield Directory(Path(directory), event_files, has_cycles)
+
+
+def run_key(directory: Path, with_events: set[Path]) -> tuple[Path, str]:
+    """Tell which run a directory's files belong to.
+
+    Returns:
+        The run's directory, and what to put before each tag: the two writers of one Keras training (``train`` and
+        ``validation``) are one run, whose validation tags are told apart by ``validation/``.
+    """
+    pair = directory.parent / "train"
+    if directory.name == "train" and any(directory.parent / name in with_events for name in _PARTNERS):
+        return directory.parent, ""
+    if directory.name in _PARTNERS and pair in with_events:
+        return directory.parent, f"{directory.name}/"
+    return directory, ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunUpdate:
+    """What one poll of a run brought."""
+
+    batches: tuple[ScalarBatch, ...]
+    """The new points in the order of the files."""
+    rewound: bool
+    """Whether earlier points were taken back: whoever follows the run must begin again from its series."""
+    more: bool
+    """Whether the budget ended before the files did."""
+    bytes_read: int
+
+    @property
+    def points(self) -> int:
+        """Number of new points."""
+        return sum(len(batch.step) for batch in self.batches)
+
+
+class Run:
+    """One run: its files, its series, its texts.
+
+    Args:
+        name: path below the logdir.
+        path: the run's directory.
+        open_file: makes the reader of one event file; a fake in tests.
+    """
+
+    def __init__(self, name: str, path: Path, open_file: Callable[[Path], EventFile] = EventFile) -> None:
+        self.name = name
+        self.path = path
+        self.series: dict[str, Series] = {}
+        self.texts: dict[str, str] = {}
+        self.hparams: dict[str, object] = {}
+        self.last_step: int | None = None
+        self.first_wall_time: float | None = None
+        self.last_wall_time: float | None = None
+        self.restarts = 0
+        self.tags_refused = 0
+        self._open_file = open_file
+        self._files: dict[Path, tuple[EventFile, str]] = {}
+        self._last_file_of: dict[str, Path] = {}
+
+    def add_file(self, path: Path, tag_prefix: str = "") -> bool:
+        """Begin to follow a file; returns whether it is new."""
+        if path in self._files:
+            return False
+        self._files[path] = (self._open_file(path), tag_prefix)
+        self._files = dict(sorted(self._files.items(), key=lambda item: (item[0].name, str(item[0]))))
+        return True
+
+    @property
+    def files(self) -> list[EventFile]:
+        """The readers in the order in which they are read."""
+        return [reader for reader, _ in self._files.values()]
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What is wrong with the files."""
+        problems = [reader.problem for reader in self.files if reader.problem is not None]
+        problems += [
+            Problem(
+                str(reader.path),
+                f"{reader.bad_records} damaged record{'s' if reader.bad_records > 1 else ''} left out",
+                "Nothing to do for raftmon; check the disk if the number grows.",
+            )
+            for reader in self.files
+            if reader.bad_records and reader.problem is None
+        ]
+        if self.tags_refused:
+            remedy = "Log a value under one tag with a step, not under a new tag each time."
+            problems.append(Problem(str(self.path), f"more than {MAX_TAGS} scalar tags; the rest is ignored", remedy))
+        return problems
+
+    def poll(self, max_bytes: int) -> RunUpdate:
+        """Read what is new in the files.
+
+        Args:
+            max_bytes: budget of this call.
+        """
+        batches: list[ScalarBatch] = []
+        rewound, more, spent = False, False, 0
+        for path, (reader, prefix) in list(self._files.items()):
+            if reader.gone:
+                del self._files[path]
+                continue
+            if spent >= max_bytes:
+                more = more or reader.size > reader.offset
+                continue
+            update = reader.read(max_bytes - spent)
+            spent += update.bytes_read
+            if update.reset:
+                return self._begin_again(spent)
+            more = more or update.more
+            rewound = self._take(path, prefix, update, batches) or rewound
+        return RunUpdate(tuple(batches), rewound, more, spent)
+
+    def _begin_again(self, spent: int) -> RunUpdate:
+        """Forget everything: a file was replaced, and which points came from it is not kept."""
+        self._files = {path: (self._open_file(path), prefix) for path, (_, prefix) in self._files.items()}
+        self.series.clear()
+        self._last_file_of.clear()
+        self.last_step = self.first_wall_time = self.last_wall_time = None
+        return RunUpdate((), rewound=True, more=True, bytes_read=spent)
+
+    def _take(self, path: Path, prefix: str, update: FileUpdate, batches: list[ScalarBatch]) -> bool:
+        for text in update.texts:
+            self.texts[prefix + text.tag] = text.text
+        self.hparams.update(update.hparams)
+        batch = update.scalars
+        if prefix:
+            tags = tuple(prefix + tag for tag in batch.tags)
+            batch = ScalarBatch(tags, batch.tag_id, batch.step, batch.wall_time, batch.value)
+        rewound, start = False, 0
+        for session in update.session_starts:
+            rewound = self._append(path, batch, start, session.before) or rewound
+            start = session.before
+            rewound = self._rewind_all(session.step) or rewound
+        rewound = self._append(path, batch, start, len(batch.step)) or rewound
+        if len(batch.step):
+            batches.append(batch)
+        return rewound
+
+    def _append(self, path: Path, batch: ScalarBatch, start: int, end: int) -> bool:
+        """Append rows ``start:end`` to their series; returns whether an older file's points were dropped."""
+        if start >= end:
+            return False
+        tag_id, step, value = batch.tag_id[start:end], batch.step[start:end], batch.value[start:end]
+        rewound = False
+        for tag_number in np.unique(tag_id):
+            rows = tag_id == tag_number
+            tag = batch.tags[tag_number]
+            series = self.series.get(tag)
+            if series is None:
+                if len(self.series) >= MAX_TAGS:
+                    self.tags_refused += 1
+                    continue
+                series = self.series[tag] = Series()
+            steps = step[rows]
+            last_file = self._last_file_of.get(tag)
+            if last_file is not None and last_file != path and path.name > last_file.name:
+                rewound = series.rewind(int(steps[0])) or rewound
+            self._last_file_of[tag] = path
+            series.append(steps, value[rows])
+        if rewound:
+            self.restarts += 1
+            self.last_step = None
+        self._note_newest(batch, start, end)
+        return rewound
+
+    def _note_newest(self, batch: ScalarBatch, start: int, end: int) -> None:
+        newest = int(batch.step[start:end].max())
+        self.last_step = newest if self.last_step is None else max(self.last_step, newest)
+        wall_time = float(batch.wall_time[end - 1])
+        if np.isfinite(wall_time):
+            self.first_wall_time = wall_time if self.first_wall_time is None else self.first_wall_time
+            self.last_wall_time = max(self.last_wall_time or wall_time, wall_time)
+
+    def _rewind_all(self, step: int) -> bool:
+        dropped = [series.rewind(step) for series in self.series.values()]
+        if not any(dropped):
+            return False
+        self.restarts += 1
+        return True

@@ -1,0 +1,231 @@
+"""The overview: campaign, runs, advice and charts on one screen."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Footer, Input
+
+from raftmon.model import CampaignView, RunView, Snapshot
+from raftmon.tui.screens.finding import FindingSheet
+from raftmon.tui.screens.problems import ProblemsSheet
+from raftmon.tui.text import MUTED, campaign_name, run_name
+from raftmon.tui.widgets.advice_panel import advice_lines
+from raftmon.tui.widgets.campaign_panel import CampaignPanel, best_line, campaign_lines
+from raftmon.tui.widgets.charts_panel import ChartsPanel
+from raftmon.tui.widgets.filter_bar import FilterBar
+from raftmon.tui.widgets.lines import Heading, LinesView
+from raftmon.tui.widgets.runs_table import RunsTable
+from raftmon.tui.widgets.status_bar import Status, StatusBar
+
+__all__ = ["Overview", "campaign_of"]
+
+NARROW, SHORT, TALL = 100, 28, 40
+"""Columns and lines of the terminal: below the first two room is saved, from the last on counts are shown."""
+
+
+def campaign_of(snapshot: Snapshot, run: RunView | None) -> CampaignView | None:
+    """Return the campaign of a run; without a run the first one there is."""
+    if run is None:
+        return snapshot.campaigns[0] if snapshot.campaigns and not snapshot.runs else None
+    ours = [c for c in snapshot.campaigns if c.name == run.campaign]
+    # Two logdirs may hold campaigns of the same name.
+    return next((c for c in ours if run.path.startswith(c.path)), ours[0] if ours else None)
+
+
+class Overview(Screen[None]):
+    """Shows a snapshot and moves about in it; asks nobody for data."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Filter", id="filter", tooltip="Filter runs: word, !word, /pattern/"),
+        Binding("y", "toggle_log", "Log", id="log", tooltip="Logarithmic or linear y axes"),
+        Binding("enter", "explain", "Why", id="explain", tooltip="Explain the findings, the gravest first"),
+        Binding("v", "next_chart", "Chart", id="chart", tooltip="Enlarge the next chart"),
+        Binding("p", "problems", "Problems", id="problems", tooltip="Files, rules and configs with problems"),
+        Binding(
+            "left,h,left_square_bracket",
+            "cursor(-1)",
+            "Back",
+            show=False,
+            id="value-back",
+            tooltip="Move the value cursor back in all charts",
+        ),
+        Binding(
+            "right,l,right_square_bracket",
+            "cursor(1)",
+            "On",
+            show=False,
+            id="value-on",
+            tooltip="Move the value cursor on in all charts",
+        ),
+        Binding("c", "copy", "Copy", show=False, id="copy", tooltip="Copy the advice to the clipboard"),
+        Binding("tab", "app.focus_next", "Next", show=False, id="focus-next", tooltip="Go to the next panel"),
+        Binding("shift+tab", "app.focus_previous", "Back", show=False, id="focus-back", tooltip="Go back a panel"),
+        Binding("escape", "reset", "Reset", show=False, id="reset", tooltip="Take away the cursor, then the filter"),
+    ]
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self._title = title
+        self._snapshot: Snapshot | None = None
+        self._status = Status(title)
+        self._advised: str | None = None
+
+    def compose(self) -> ComposeResult:
+        """Lay out the screen."""
+        yield StatusBar(self._title)
+        yield Heading("CAMPAIGN", id="campaign-heading")
+        yield CampaignPanel(id="campaign")
+        yield RunsTable(id="runs")
+        with Horizontal(id="body"):
+            with Vertical(id="advice-side"):
+                yield Heading("ADVICE", id="advice-heading")
+                yield LinesView(id="advice")
+            yield ChartsPanel(id="charts")
+        yield FilterBar()
+        yield Footer(show_command_palette=False, compact=True)
+
+    def on_mount(self) -> None:
+        """Begin with the runs."""
+        self.query_one(StatusBar).show(self._status)
+        self._draw()
+        self.query_one(RunsTable).focus()
+
+    def on_resize(self) -> None:
+        """Choose the layout for the size."""
+        width, height = self.size
+        self.set_class(width < NARROW, "-narrow")
+        self.set_class(height >= SHORT, "-medium")
+        self.set_class(height >= TALL, "-tall")
+        self._draw()
+
+    def on_descendant_focus(self) -> None:
+        """Mark the heading of the panel with the focus."""
+        self._mark()
+
+    def on_descendant_blur(self) -> None:
+        """Take the mark away."""
+        self._mark()
+
+    @property
+    def run(self) -> RunView | None:
+        """The selected run."""
+        return self.query_one(RunsTable).selected
+
+    @property
+    def campaign(self) -> CampaignView | None:
+        """The campaign of the selected run."""
+        return campaign_of(self._snapshot, self.run) if self._snapshot is not None else None
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show another snapshot."""
+        self._snapshot = snapshot
+        if self.is_mounted:
+            self._draw()
+
+    def show_status(self, status: Status) -> None:
+        """Show how the watching goes."""
+        self._status = status
+        if self.is_mounted:
+            self.query_one(StatusBar).show(status)
+
+    @on(RunsTable.Selected)
+    def _selected(self) -> None:
+        self._draw_run()
+
+    @on(Input.Changed)
+    def _filter_changed(self, event: Input.Changed) -> None:
+        self.query_one(RunsTable).set_filter(event.value)
+        self._draw()
+
+    @on(FilterBar.Closed)
+    def _filter_closed(self) -> None:
+        self.query_one(RunsTable).focus()
+
+    def action_filter(self) -> None:
+        """Open the filter line."""
+        self.query_one(FilterBar).open()
+
+    def action_toggle_log(self) -> None:
+        """Change the y axes."""
+        self.query_one(ChartsPanel).toggle_log()
+
+    def action_next_chart(self) -> None:
+        """Enlarge the next chart."""
+        self.query_one(ChartsPanel).action_next_chart(1)
+
+    def action_cursor(self, direction: int) -> None:
+        """Move the value cursor."""
+        self.query_one(ChartsPanel).action_cursor(direction)
+
+    def action_explain(self) -> None:
+        """Explain what fires."""
+        self.app.push_screen(FindingSheet(self.run, self.campaign))
+
+    def action_problems(self) -> None:
+        """List the problems."""
+        self.app.push_screen(ProblemsSheet(self._snapshot.problems if self._snapshot is not None else ()))
+
+    def action_copy(self) -> None:
+        """Copy the advice as plain text."""
+        lines = advice_lines(self.run, self.campaign, 100)
+        self.app.copy_to_clipboard("\n".join(line.plain.rstrip() for line in lines).strip() + "\n")
+        self.app.notify("The advice is on the clipboard.", timeout=2)
+
+    def action_reset(self) -> None:
+        """Take away what narrows the view, one thing at a time."""
+        charts = self.query_one(ChartsPanel)
+        if charts.cursor is not None:
+            charts.clear_cursor()
+        else:
+            self.query_one(FilterBar).clear()
+
+    def _draw(self) -> None:
+        table = self.query_one(RunsTable)
+        snapshot = self._snapshot
+        if snapshot is None:
+            table.show((), "reading the event files…")
+        else:
+            table.show(snapshot.runs, f"waiting for event files in {', '.join(snapshot.logdirs) or 'no logdir'}")
+        height = self.size.height
+        share = 4 if height < SHORT else height // 4
+        table.styles.height = min(table.wanted_height(), share + 1)
+        self._draw_run()
+
+    def _draw_run(self) -> None:
+        run, campaign = self.run, self.campaign
+        self._draw_campaign(campaign, run)
+        advice = self.query_one("#advice", LinesView)
+        path = run.path if run is not None else None
+        advice.show(lambda width: self._advice(run, campaign, width), from_top=path != self._advised)
+        self._advised = path
+        self.query_one("#advice-heading", Heading).show(run_name(run) if run is not None else "")
+        self.query_one(ChartsPanel).show(run, campaign)
+
+    def _advice(self, run: RunView | None, campaign: CampaignView | None, width: int) -> list[Content]:
+        if run is None and campaign is None:
+            return [Content.styled("no run to advise on yet", MUTED)]
+        return advice_lines(run, campaign, width, compact=self.size.height < SHORT)
+
+    def _draw_campaign(self, campaign: CampaignView | None, run: RunView | None) -> None:
+        heading, panel = self.query_one("#campaign-heading", Heading), self.query_one(CampaignPanel)
+        others = self._snapshot.campaigns if self._snapshot is not None else ()
+        panel.display = campaign is not None
+        heading.display = campaign is not None or self.size.height >= SHORT
+        if campaign is None:
+            named = ", ".join(campaign_name(c) for c in others)
+            heading.show(f"the selected run belongs to none; there is {named}" if others else "none found")
+            return
+        heading.show(campaign_name(campaign), best_line(campaign))
+        cycle = run.cycle if run is not None else None
+        tall = self.size.height >= TALL
+        panel.show(lambda width: campaign_lines(campaign, cycle, width, tall=tall))
+
+    def _mark(self) -> None:
+        self.query_one("#advice-heading", Heading).mark(self.query_one("#advice").has_focus)

@@ -1,0 +1,58 @@
+"""The base of what opens over the overview: a title, lines, and a way back."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+
+from raftmon.tui.widgets.lines import Heading, LinesView
+
+__all__ = ["Sheet"]
+
+
+class Sheet(ModalScreen[None]):
+    """Lines in a box; escape, `q` or the key that opened it closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,enter", "dismiss_sheet", "Close", id="close", tooltip="Back to the overview"),
+    ]
+    TITLE_TEXT: ClassVar[str] = ""
+
+    def compose(self) -> ComposeResult:
+        """Lay out the box."""
+        with Vertical(classes="sheet"):
+            yield Heading(self.TITLE_TEXT)
+            yield LinesView(self.lines, id="text")
+            yield LinesView(lambda _: [Content.styled(self.hint(), "$text-primary")], id="hint")
+
+    def on_mount(self) -> None:
+        """Say what the sheet is about, and let the keys scroll it."""
+        self.query_one(Heading).show(self.detail())
+        self.query_one("#hint").can_focus = False
+        self.query_one("#text").focus()
+
+    def lines(self, width: int) -> list[Content]:
+        """Return the text of the sheet."""
+        raise NotImplementedError
+
+    def detail(self) -> str:
+        """Return what stands beside the title."""
+        return ""
+
+    def hint(self) -> str:
+        """Return the keys of the sheet."""
+        return "esc close · ↑↓ scroll"
+
+    def renew(self) -> None:
+        """Show the lines again after they changed."""
+        self.query_one(Heading).show(self.detail())
+        self.query_one("#text", LinesView).show(self.lines, from_top=True)
+
+    def action_dismiss_sheet(self) -> None:
+        """Go back."""
+        self.dismiss(None)

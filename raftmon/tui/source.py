@@ -1,0 +1,97 @@
+"""From the monitor to the screen: the one worker thread, and the messages it posts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from textual.message import Message
+
+from raftmon.model import Snapshot
+from raftmon.tui.text import plain
+
+__all__ = ["Follower", "SnapshotArrived", "SnapshotFailed", "SnapshotSource"]
+
+
+class SnapshotSource(Protocol):
+    """Where snapshots come from: `raftmon.monitor.Monitor`, or a script of them in a test."""
+
+    def poll(self) -> Snapshot:
+        """Read what is new and return the state of everything; may block; its `version` tells of any change."""
+
+    def wait(self, timeout: float) -> bool:
+        """Block until something may have changed (True), or for `timeout` seconds (False)."""
+
+    def close(self) -> None:
+        """End a `wait` in progress and give everything back.
+
+        Called once, from the user interface's thread, also while another thread is in `poll` or `wait`.
+        """
+
+
+class SnapshotArrived(Message):
+    """There is a snapshot with a new version; a newer one in the queue replaces it."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__()
+        self.snapshot = snapshot
+
+    def can_replace(self, message: Message) -> bool:
+        """Let only the newest of several queued snapshots be drawn."""
+        return isinstance(message, SnapshotArrived)
+
+
+class SnapshotFailed(Message):
+    """The source raised an error; it is asked again after the usual interval."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class Follower:
+    """Polls a source in a thread of its own and posts what is new.
+
+    The thread is a daemon: a poll that hangs on a dead file system must not keep the program from ending.
+
+    Args:
+        source: polled and waited for in the thread only.
+        post: takes messages from any thread.
+        interval: seconds of a wait in which nothing changes, and between attempts after an error.
+    """
+
+    def __init__(self, source: SnapshotSource, post: Callable[[Message], bool], interval: float) -> None:
+        self._source = source
+        self._post = post
+        self._interval = interval
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="raftmon-poll", daemon=True)
+
+    def start(self) -> None:
+        """Begin to poll."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, without waiting for a poll in progress, and close the source."""
+        self._stopping.set()
+        self._source.close()
+
+    def _follow(self) -> None:
+        version: int | None = None
+        while not self._stopping.is_set():
+            try:
+                snapshot = self._source.poll()
+                if snapshot.version != version:
+                    version = snapshot.version
+                    self._send(SnapshotArrived(snapshot))
+                if not snapshot.backfilling:
+                    self._source.wait(self._interval)
+            except Exception as error:  # whatever it is, the screen must say it and live on
+                version = None
+                self._send(SnapshotFailed(plain(f"{type(error).__name__}: {error}")))
+                self._stopping.wait(self._interval)
+
+    def _send(self, message: Message) -> None:
+        if not self._stopping.is_set():
+            self._post(message)

@@ -1,0 +1,64 @@
+"""The line in which a filter is typed."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Footer, Input, Label
+
+__all__ = ["FilterBar"]
+
+
+class FilterBar(Horizontal):
+    """Hidden until it is opened; filters while one types, enter keeps the filter, escape drops it."""
+
+    DEFAULT_CSS = """
+    FilterBar {
+        height: 1;
+        display: none;
+        padding: 0 1;
+        & Label { width: 8; color: $text-primary; text-style: bold; }
+        & Input { width: 1fr; height: 1; border: none; padding: 0; background: transparent; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "drop", "Drop", show=False, id="filter-drop", tooltip="Show all runs again", priority=True),
+    ]
+
+    class Closed(Message):
+        """The line was closed; the filter may stay."""
+
+    def compose(self) -> ComposeResult:
+        """Lay out the line."""
+        yield Label("filter /")
+        line = Input(placeholder="word   !word   /pattern/   enter keeps it, escape drops it", compact=True)
+        line.cursor_blink = False
+        yield line
+
+    def open(self) -> None:
+        """Show the line and type into it."""
+        self.display = True
+        self.screen.query_one(Footer).display = False
+        self.query_one(Input).focus()
+
+    def clear(self) -> None:
+        """Drop the filter."""
+        self.query_one(Input).value = ""
+
+    def on_input_submitted(self) -> None:
+        """Keep the filter and go back to the runs."""
+        self._close()
+
+    def action_drop(self) -> None:
+        """Drop the filter and go back to the runs."""
+        self.clear()
+        self._close()
+
+    def _close(self) -> None:
+        self.display = False
+        self.screen.query_one(Footer).display = True
+        self.post_message(self.Closed())

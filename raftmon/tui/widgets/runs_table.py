@@ -1,0 +1,323 @@
+"""The table of runs: as many columns as the width allows, as many rows as the height."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message
+from textual.strip import Strip
+
+from raftmon.model import RunView
+from raftmon.tui.filter import RunFilter
+from raftmon.tui.raster import sparkline
+from raftmon.tui.text import (
+    MUTED,
+    NOTHING,
+    SEVERITIES,
+    STATES,
+    VERDICTS,
+    assemble,
+    fit,
+    metric,
+    plain,
+    run_name,
+    steps,
+)
+from raftmon.tui.widgets.lines import Inked, wrap
+
+__all__ = ["COLUMNS", "Column", "RunsTable", "columns_for", "common_directory"]
+
+NAME_WIDTH = (14, 40)
+"""Least and largest width of the run's name."""
+SPARK = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column beside the run's name."""
+
+    title: str
+    width: int
+    """Cells, without the gap before it."""
+    priority: int
+    """The lowest are kept longest when there is little room."""
+    cell: Callable[[RunView], tuple[str, str]]
+    """Text and style for a run; the text is cut or filled to the width."""
+    right: bool = False
+
+
+def _value(role: str) -> Callable[[RunView], tuple[str, str]]:
+    def cell(run: RunView) -> tuple[str, str]:
+        series = run.series.get(role)
+        value = series.last if series is not None else None
+        text = metric(role, value)
+        if value is None:
+            return text, MUTED
+        return (text, "") if value - value == 0.0 else (text, "bold $text-error")
+
+    return cell
+
+
+def _verdict(run: RunView) -> tuple[str, str]:
+    kind = run.verdict.learning_rate
+    glyph, word, style = VERDICTS[kind]
+    return f"{glyph} {word}" if kind == "undecided" else f"{glyph} {word} {run.verdict.confidence:.0%}", style
+
+
+def _findings(run: RunView) -> tuple[str, str]:
+    firing = run.firing
+    if not firing:
+        return "", MUTED
+    order = list(SEVERITIES)
+    worst = min(firing, key=lambda finding: order.index(finding.severity))
+    glyph, word, style = SEVERITIES[worst.severity]
+    return f"{glyph} {len(firing)} {word}", style
+
+
+def _spark(run: RunView) -> tuple[str, str]:
+    loss = run.series.get("loss")
+    return (sparkline(loss.values, SPARK), "$primary") if loss is not None else (NOTHING, MUTED)
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("dialect", 9, 9, lambda run: (run.dialect, MUTED)),
+    Column("state", 5, 5, lambda run: STATES[run.state][1:]),
+    Column("cycle", 5, 6, lambda run: (NOTHING if run.cycle is None else str(run.cycle), ""), right=True),
+    Column("step", 9, 3, lambda run: (steps(run), ""), right=True),
+    Column("curve", SPARK, 4, _spark),
+    Column("loss", 9, 2, _value("loss"), right=True),
+    Column("LR", 8, 1, _value("learning_rate"), right=True),
+    Column("grad norm", 9, 7, _value("grad_norm"), right=True),
+    Column("verdict", 15, 0, _verdict),
+    Column("findings", 11, 8, _findings),
+)
+"""From left to right."""
+GAP = 2
+LEAD = 4
+"""Cells before the name: the cursor, the state's glyph, and blanks."""
+
+
+def columns_for(width: int) -> tuple[list[Column], int]:
+    """Return the columns that fit beside the name, and the width of the name.
+
+    Args:
+        width: cells of the whole table.
+    """
+    kept: list[Column] = []
+    room = width - LEAD - NAME_WIDTH[0]
+    for column in sorted(COLUMNS, key=lambda column: column.priority):
+        if column.width + GAP > room:
+            continue
+        kept.append(column)
+        room -= column.width + GAP
+    name = min(NAME_WIDTH[0] + room, NAME_WIDTH[1])
+    return [column for column in COLUMNS if column in kept], max(name, 1)
+
+
+def common_directory(names: list[str]) -> str:
+    """Return the directories that all of several names begin with, slash included; empty if there are none."""
+    if len(names) < 2:
+        return ""
+    # Whatever the first and last in order share, all in between share.
+    first, last = min(names), max(names)
+    shared = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))))
+    return first[: first.rfind("/", 0, shared) + 1]
+
+
+class RunsTable(Inked, can_focus=True, inherit_bindings=False):
+    """One row per run, the heading above; sends `Selected` when the cursor rests on another run."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"cursor", "cursor-focus"}
+    DEFAULT_CSS = """
+    RunsTable {
+        & > .cursor { background: $foreground 8%; }
+        & > .cursor-focus { background: $primary 28%; }
+    }
+    RunsTable:ansi {
+        & > .cursor { background: ansi_default; text-style: bold; }
+        & > .cursor-focus { background: ansi_default; text-style: bold; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "move(1)", "Down", show=False, id="run-down", tooltip="Select the next run"),
+        Binding("up,k", "move(-1)", "Up", show=False, id="run-up", tooltip="Select the run before"),
+        Binding("pagedown", "page(1)", "Page down", show=False, id="run-page-down", tooltip="One page down"),
+        Binding("pageup", "page(-1)", "Page up", show=False, id="run-page-up", tooltip="One page up"),
+        Binding("home,g", "go_to_end(-1)", "First", show=False, id="run-first", tooltip="Select the first run"),
+        Binding("end,G", "go_to_end(1)", "Last", show=False, id="run-last", tooltip="Select the last run"),
+    ]
+
+    class Selected(Message):
+        """Another run is selected."""
+
+        def __init__(self, run: RunView | None) -> None:
+            super().__init__()
+            self.run = run
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self._all: tuple[RunView, ...] = ()
+        self._runs: list[RunView] = []
+        self._cursor = 0
+        self._top = 0
+        self._waiting = ""
+        self._prefix = ""
+        self.filter = RunFilter()
+        """What is shown; see `set_filter`."""
+
+    @property
+    def selected(self) -> RunView | None:
+        """The run under the cursor; None when nothing is shown."""
+        return self._runs[self._cursor] if self._runs else None
+
+    @property
+    def shown(self) -> tuple[RunView, ...]:
+        """The runs that pass the filter."""
+        return tuple(self._runs)
+
+    def show(self, runs: tuple[RunView, ...], waiting: str) -> None:
+        """Show runs; the cursor stays on its run wherever that moved.
+
+        Args:
+            runs: in the order of the rows.
+            waiting: what to say while there are none.
+        """
+        self._all, self._waiting = runs, waiting
+        self._prefix = common_directory([run_name(run) for run in runs])
+        self._apply()
+
+    def set_filter(self, text: str) -> None:
+        """Show only the runs that a `RunFilter` lets through."""
+        self.filter = RunFilter.parse(text)
+        self._apply()
+
+    def wanted_height(self) -> int:
+        """Return the lines that would show everything, heading included."""
+        return 1 + max(len(self._runs), 1)
+
+    def render_line(self, y: int) -> Strip:
+        """Draw the heading or one row."""
+        width = self.size.width
+        columns, name_width = columns_for(width)
+        if y == 0:
+            return self.strip(self._heading(columns, name_width), width)
+        index = self._top + y - 1
+        if not self._runs:
+            lines = wrap(Content.styled(plain(self._empty_text()), MUTED), width, LEAD)
+            return self.strip(lines[y - 1] if y <= len(lines) else Content(), width)
+        if index >= len(self._runs):
+            return self.strip(Content(), width)
+        strip = self.strip(self._row(self._runs[index], columns, name_width, index == self._cursor), width)
+        if index != self._cursor:
+            return strip
+        return self.over(strip, "cursor-focus" if self.has_focus else "cursor")
+
+    def action_move(self, count: int) -> None:
+        """Move the cursor by rows."""
+        self._go(self._cursor + count)
+
+    def action_page(self, count: int) -> None:
+        """Move the cursor by pages."""
+        self._go(self._cursor + count * max(self._rows - 1, 1))
+
+    def action_go_to_end(self, direction: int) -> None:
+        """Move the cursor to the first or last run."""
+        self._go(len(self._runs) if direction > 0 else 0)
+
+    def on_click(self, event: events.Click) -> None:
+        """Select the run under the mouse."""
+        if event.y > 0 and self._top + event.y - 1 < len(self._runs):
+            self._go(self._top + event.y - 1)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Select the next run."""
+        event.stop()
+        self._go(self._cursor + 1)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Select the run before."""
+        event.stop()
+        self._go(self._cursor - 1)
+
+    def on_resize(self) -> None:
+        """Keep the cursor in view."""
+        self._scroll()
+
+    def on_focus(self) -> None:
+        """Show the cursor as active."""
+        self.refresh()
+
+    def on_blur(self) -> None:
+        """Show the cursor as resting."""
+        self.refresh()
+
+    @property
+    def _rows(self) -> int:
+        return max(self.size.height - 1, 1)
+
+    def _apply(self) -> None:
+        before = self.selected
+        self._runs = [run for run in self._all if self.filter.passes(run_name(run))]
+        paths = [run.path for run in self._runs]
+        if before is not None and before.path in paths:
+            self._cursor = paths.index(before.path)
+        self._cursor = max(0, min(self._cursor, len(self._runs) - 1))
+        self._scroll()
+        self.refresh()
+        now = self.selected
+        if now is not before:
+            self.post_message(self.Selected(now))
+
+    def _go(self, cursor: int) -> None:
+        cursor = max(0, min(cursor, len(self._runs) - 1))
+        if cursor != self._cursor:
+            self._cursor = cursor
+            self._scroll()
+            self.refresh()
+            self.post_message(self.Selected(self.selected))
+
+    def _scroll(self) -> None:
+        self._top = min(self._top, self._cursor)
+        self._top = max(self._top, self._cursor - self._rows + 1, 0)
+        self._top = max(0, min(self._top, len(self._runs) - self._rows))
+
+    def _empty_text(self) -> str:
+        if self._all:
+            return f"no run matches the filter “{self.filter.text}”; press / to change it"
+        return self._waiting
+
+    def _heading(self, columns: list[Column], name_width: int) -> Content:
+        shown, count = len(self._runs), len(self._all)
+        detail = f"{shown} of {count}" if self.filter.tests else str(count) if count else ""
+        detail += f" in {self._prefix}" if self._prefix else ""
+        if shown > self._rows:
+            last = min(self._top + self._rows, shown)
+            detail = f"{self._top + 1}–{last} of {shown}"
+        if self.filter.error:
+            detail = self.filter.error
+        elif self.filter.text:
+            detail += f" · {self.filter.text}"
+        style = "bold underline $text-primary" if self.has_focus else "bold"
+        room = LEAD + name_width - 5
+        titles = [(" " * GAP + fit(column.title, column.width, right=column.right), MUTED) for column in columns]
+        return assemble(("RUNS", style), " ", (fit(detail, room), MUTED), *titles)
+
+    def _row(self, run: RunView, columns: list[Column], name_width: int, selected: bool) -> Content:
+        glyph, _, state_style = STATES[run.state]
+        cells = []
+        for column in columns:
+            text, style = column.cell(run)
+            cells.append((" " * GAP + fit(text, column.width, right=column.right), style))
+        name_style = "bold" if selected else ""
+        return assemble(
+            ("❯ " if selected else "  ", "bold $text-primary"),
+            (f"{glyph} ", state_style),
+            (fit(run_name(run).removeprefix(self._prefix), name_width), name_style),
+            *cells,
+        )

@@ -1,0 +1,95 @@
+"""The first line of the overview: what is watched, and how that goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.content import Content
+from textual.strip import Strip
+
+from raftmon.model import Snapshot
+from raftmon.tui.text import MUTED, Part, assemble, cut_end, cut_middle, plural
+from raftmon.tui.widgets.lines import Inked
+
+__all__ = ["Status", "StatusBar", "status_line"]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the line tells."""
+
+    title: str
+    logdirs: str = ""
+    runs: int = 0
+    live: int = 0
+    problems: int = 0
+    reading: str = ""
+    """How far the history is read: ``43%``; empty when it is."""
+    paused: bool = False
+    waiting: bool = False
+    """Paused, and newer data has arrived."""
+    error: str = ""
+    """Why there is no news."""
+
+    @classmethod
+    def of(cls, title: str, snapshot: Snapshot | None, *, paused: bool, waiting: bool, error: str) -> Status:
+        """Sum up a snapshot; None before the first one."""
+        if snapshot is None:
+            return cls(title, reading="" if error else "starting", paused=paused, error=error)
+        share = f"reading {snapshot.progress:.0%}" if snapshot.progress is not None else "reading"
+        return cls(
+            title=title,
+            logdirs=", ".join(snapshot.logdirs),
+            runs=len(snapshot.runs),
+            live=sum(run.state == "live" for run in snapshot.runs),
+            problems=len(snapshot.problems),
+            reading=share if snapshot.backfilling else "",
+            paused=paused,
+            waiting=waiting,
+            error=error,
+        )
+
+
+def status_line(status: Status, width: int) -> Content:
+    """Return the line; the logdirs give way first."""
+    parts: list[Part] = []
+    if status.error:
+        parts.append((cut_end(f"✖ {status.error}", max(width // 2, 10)), "bold $text-error"))
+    if status.paused:
+        parts.append((" ‖ PAUSED, newer data waits " if status.waiting else " ‖ PAUSED ", "bold reverse $text-warning"))
+    if status.reading:
+        parts.append((f"↻ {status.reading}", "$text-primary"))
+    if status.problems:
+        parts.append((f"! {plural(status.problems, 'problem')}", "$text-warning"))
+    if status.logdirs:
+        parts.append((plural(status.runs, "run"), ""))
+        parts.append(
+            (f"● {status.live} live" if status.live else "none live", "$text-success" if status.live else MUTED)
+        )
+    right = Content("   ").join([assemble(part) for part in parts])
+    left = assemble((status.title, "bold $text-primary"))
+    room = width - left.cell_length - right.cell_length - 4
+    if room >= 8:
+        left += assemble(("  " + cut_middle(status.logdirs, room), MUTED))
+    gap = max(width - left.cell_length - right.cell_length, 2)
+    return left + Content(" " * gap) + right
+
+
+class StatusBar(Inked):
+    """The line on the screen."""
+
+    DEFAULT_CSS = "StatusBar { height: 1; }"
+
+    def __init__(self, title: str, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self._status = Status(title)
+
+    def show(self, status: Status) -> None:
+        """Change the line; nothing is repainted if it stays the same."""
+        if status != self._status:
+            self._status = status
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:  # noqa: ARG002 - there is one line only
+        """Draw the line."""
+        return self.strip(status_line(self._status, self.size.width), self.size.width)
