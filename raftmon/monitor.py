@@ -26,8 +26,10 @@ LEAST_IDLE: Final = 120.0
 """Seconds without a byte after which a run may be called idle."""
 IDLE_INTERVALS: Final = 10.0
 """...but not before so many of its own intervals between two steps have passed."""
-RECHECK_SECONDS: Final = 5.0
-"""Seconds between two looks at whether a live run has become idle."""
+QUIET_SECONDS: Final = 1.5
+"""Seconds without growth after which a watched file of verdicts counts as whole."""
+RECHECK_SECONDS: Final = 2.0
+"""Seconds between two looks at what changes without a byte being written."""
 
 
 class Monitor:
@@ -136,9 +138,13 @@ class Monitor:
         if path in self._campaigns:
             return False
         name = path.relative_to(logdir).as_posix()
-        self._campaigns[path] = CampaignJudge(name, files, self._rules, self._settings)
-        self._campaigns[path].follow()
+        quiet = QUIET_SECONDS if self._watcher is not None else 0.0
+        self._campaigns[path] = CampaignJudge(name, files, self._rules, self._settings, quiet)
         return True
+
+    def _follow_campaign(self, path: Path) -> bool:
+        trained = [cycle for campaign, cycle in self._campaign_of.values() if campaign == path]
+        return self._campaigns[path].follow(trained)
 
     def _touched(self, changes: Changes) -> set[Path]:
         """Return the runs whose files may have grown."""
@@ -169,14 +175,15 @@ class Monitor:
         return changed
 
     def _recheck(self, now: float) -> Snapshot:
-        """Look whether a live run has fallen silent; nothing else can change without a byte."""
+        """Look for what changes without a byte: a live run falls silent, a file of verdicts has stopped growing."""
         if now - self._checked_at < RECHECK_SECONDS:
             return self._snapshot
         self._checked_at = now
         silent = {
             path for path, view in self._views.items() if view.state == "live" and self._state(path, now) != "live"
         }
-        return self._publish(silent, now) if silent else self._snapshot
+        found = [path for path in self._campaigns if self._follow_campaign(path)]
+        return self._publish(silent, now) if silent or found else self._snapshot
 
     def _publish(self, changed: set[Path], now: float) -> Snapshot:
         self._checked_at = now

@@ -162,7 +162,7 @@ def test_ultralytics_chooses_the_rate_itself_when_its_optimizer_is_auto(tmp_path
     [
         (
             "args/text_summary",
-            "Namespace(task='lr=9', lr=5e-05, hidden=[512, 64], max_grad_norm=0.5, device=<object at 0x7f>, batch_size=256)",
+            "Namespace(task='lr=9', lr=5e-05, hidden=[512, 64], max_grad_norm=0.5, dev=<o at 0x7>, batch_size=256)",
             RunConfig(learning_rate=5e-5, max_grad_norm=0.5, batch_size=256),
         ),
         (

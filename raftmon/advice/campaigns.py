@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,21 +27,26 @@ class CampaignJudge:
         path: the directory with its files.
         rules: all that are enabled, those on runs included.
         settings: strategy and guardrails.
+        quiet: seconds without growth after which a file of verdicts counts as whole.
     """
 
-    def __init__(self, name: str, path: Path, rules: Sequence[Rule], settings: Settings) -> None:
+    def __init__(self, name: str, path: Path, rules: Sequence[Rule], settings: Settings, quiet: float = 0.0) -> None:
         self.name = name
         self.path = path
         self.problems: list[Problem] = []
         self._rules = [rule for rule in rules if rule.subject == "campaign"]
         self._settings = settings
-        self._files = CampaignFiles(path)
+        self._files = CampaignFiles(path, quiet=quiet)
         self._evidence = CampaignEvidence()
 
-    def follow(self) -> bool:
-        """Look at the sidecar files; returns whether they say anything new."""
+    def follow(self, trained: Collection[int]) -> bool:
+        """Look at the sidecar files; returns whether they say anything new.
+
+        Args:
+            trained: cycles whose training has begun.
+        """
         self.problems.clear()
-        before, self._evidence = self._evidence, self._files.poll(self.problems)
+        before, self._evidence = self._evidence, self._files.poll(self.problems, trained)
         return before != self._evidence
 
     @property

@@ -15,7 +15,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal
@@ -143,6 +143,8 @@ class CampaignFiles:
         opener: opens a file for reading bytes.
         clock: seconds since the epoch.
         budget: bytes read per poll, at least the longest line (16 MiB).
+        quiet: seconds without growth after which a file of verdicts counts as whole. A rate of half a file can be
+            far off: halo-forge writes the best samples first. 0 where nothing is being written.
     """
 
     def __init__(
@@ -151,25 +153,28 @@ class CampaignFiles:
         opener: Callable[[Path], BinaryIO] = lambda path: path.open("rb"),
         clock: Callable[[], float] = time.time,
         budget: int = _BUDGET,
+        quiet: float = 0.0,
     ) -> None:
         self.path = path
         self._opener = opener
         self._clock = clock
         self._budget = budget
+        self._quiet = quiet
         self._verdicts: dict[str, tuple[VerifiedFile, int, bool]] = {}
         self._reports: dict[str, ReportFile] = {}
 
-    def poll(self, problems: list[Problem]) -> CampaignEvidence:
+    def poll(self, problems: list[Problem], trained: Collection[int] = ()) -> CampaignEvidence:
         """Read what is new; a file whose size and time are unchanged is not opened.
 
         Args:
             problems: every standing problem is noted here, unless it is there already.
+            trained: cycles whose training has begun, so that their samples are all judged.
         """
         cycles: dict[int, CycleEvidence] = {}
         held_out: dict[int, CycleEvidence] = {}
         more = False
         names = self._names(problems)
-        for evidence, is_held_out, is_behind in self._poll_verdicts(names, problems):
+        for evidence, is_held_out, is_behind in self._poll_verdicts(names, problems, trained):
             (held_out if is_held_out else cycles).setdefault(evidence.cycle, evidence)
             more = more or is_behind
         for evidence in self._poll_reports(names, problems):
@@ -187,7 +192,9 @@ class CampaignFiles:
             _note(Problem(str(self.path), f"cannot be listed: {error.strerror}", "Check its permissions."), problems)
             return []
 
-    def _poll_verdicts(self, names: list[str], problems: list[Problem]) -> Iterator[tuple[CycleEvidence, bool, bool]]:
+    def _poll_verdicts(
+        self, names: list[str], problems: list[Problem], trained: Collection[int]
+    ) -> Iterator[tuple[CycleEvidence, bool, bool]]:
         """Yield what each file of verdicts says, whether it is held out, and whether more of it is to be read."""
         matches = {name: match for name in names if (match := _VERDICTS.fullmatch(name))}
         self._verdicts = {name: known for name, known in self._verdicts.items() if name in matches}
@@ -205,7 +212,8 @@ class CampaignFiles:
             file, cycle, is_held_out = self._verdicts[name]
             left -= file.read(status, left)
             _note(file.problem, problems)
-            yield _evidence(file, name, cycle, is_held_out, file.settled(now)), is_held_out, file.more
+            quiet = 0.0 if cycle in trained and not is_held_out else self._quiet
+            yield _evidence(file, name, cycle, is_held_out, file.settled(now, quiet)), is_held_out, file.more
 
     def _poll_reports(self, names: list[str], problems: list[Problem]) -> Iterator[CycleEvidence]:
         """Yield what the trainers' reports say, the surest report first."""

@@ -194,7 +194,10 @@ class ReportFile:
             self.evidence = tuple({evidence.cycle: evidence for evidence in self._parse(content)}.values())
             self.problem = None
         except OSError as error:
-            self.problem = Problem(str(self.path), f"cannot be read: {error.strerror}", "Check its permissions.")
+            # Another mode or owner leaves size and time as they are: look again at the next poll.
+            self._seen = None
+            reason = error.strerror or str(error)
+            self.problem = Problem(str(self.path), f"cannot be read: {reason}", "Check the file's permissions.")
         except (ValueError, RecursionError) as error:
             remedy = "Nothing to do while it is being written; otherwise mend the file."
             self.problem = Problem(str(self.path), f"not usable: {error}", remedy)

@@ -223,20 +223,23 @@ class VerifiedFile:
                     self._begin_again()
                 read = self._read_lines(file, budget)
         except OSError as error:
-            self._unreadable, self.more = error.strerror or str(error), False
+            # Another mode or owner leaves size and time as they are: look again at the next poll.
+            self._unreadable, self._seen, self.more = error.strerror or str(error), None, False
             return 0
         self._unreadable = None
         return read
 
-    def settled(self, now: float) -> bool:
+    def settled(self, now: float, quiet: float = 0.0) -> bool:
         """Tell whether the tally is that of the whole file.
 
         Args:
             now: seconds since the epoch, on the clock of the file system.
+            quiet: seconds without growth after which a file of whole lines counts as done.
         """
         if self.more or self._seen is None or self._unreadable is not None:
             return False
-        return not self._torn or now - self._seen[1] / 1e9 > SETTLE_SECONDS
+        needed = SETTLE_SECONDS if self._torn else quiet
+        return needed == 0.0 or now - self._seen[1] / 1e9 > needed
 
     @property
     def problem(self) -> Problem | None:

@@ -44,6 +44,11 @@ BRAILLE = 0x2800
 _BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint8)
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
+_OFF_CENTRE = 1.25
+"""More room above a constant series than below: the exact middle lies between two rows, and rounding would tear it."""
+_FAR = 1e9
+"""Frames away from the frame; farther is drawn the same."""
+
 NEARLY_CONSTANT = 1e-6
 """Relative spread below which a series counts as constant: rounding of 32-bit floats is no curve."""
 
@@ -103,7 +108,7 @@ class Cells:
 def bounds(values: Sequence[Floats], *, log: bool = False) -> tuple[float, float] | None:
     """Return the least and greatest drawable value of several series, or None where there is none.
 
-    A constant series gets room above and below, so that it runs through the middle.
+    A constant series gets room above and below, so that it runs near the middle.
 
     Args:
         values: arrays of any lengths; what is not finite is left out.
@@ -118,10 +123,10 @@ def bounds(values: Sequence[Floats], *, log: bool = False) -> tuple[float, float
     if high / 2 - low / 2 > NEARLY_CONSTANT / 2 * max(abs(low), abs(high)):
         return low, high
     if log:
-        return max(low / 2.0, float(np.nextafter(0.0, 1.0))), min(high * 2.0, float(np.finfo(float).max))
+        return max(low / 2.0, float(np.nextafter(0.0, 1.0))), min(high * 2.0 * _OFF_CENTRE, float(np.finfo(float).max))
     room = abs(high) * 0.1 or 1.0
     largest = float(np.finfo(float).max)
-    return max(low - room, -largest), min(high + room, largest)
+    return max(low - room, -largest), min(high + room * _OFF_CENTRE, largest)
 
 
 def line(frame: Frame, x: Floats, y: Floats) -> Dots:
@@ -244,8 +249,8 @@ def _share(values: Floats, low: float, high: float) -> Floats:
     # Halves: the difference of two doubles of opposite sign may overflow.
     with np.errstate(over="ignore", under="ignore"):
         share[finite] = (values[finite] / 2 - low / 2) / span if span > 0.0 else 0.5
-    share[np.isinf(share)] = np.nan
-    return share
+    near: Floats = np.clip(share, -_FAR, _FAR)
+    return near
 
 
 def _log10(values: Floats) -> Floats:

@@ -35,6 +35,10 @@ __all__ = ["COLUMNS", "Column", "RunsTable", "columns_for", "common_directory"]
 
 NAME_WIDTH = (14, 40)
 """Least and largest width of the run's name."""
+NAME_COMFORT = 24
+"""Width of the name that the less telling columns leave."""
+COMFORT_FROM = 6
+"""Priority from which on a column counts as less telling."""
 SPARK = 9
 
 
@@ -95,7 +99,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("LR", 8, 1, _value("learning_rate"), right=True),
     Column("grad norm", 9, 7, _value("grad_norm"), right=True),
     Column("verdict", 15, 0, _verdict),
-    Column("findings", 11, 8, _findings),
+    Column("findings", 12, 8, _findings),
 )
 """From left to right."""
 GAP = 2
@@ -112,7 +116,8 @@ def columns_for(width: int) -> tuple[list[Column], int]:
     kept: list[Column] = []
     room = width - LEAD - NAME_WIDTH[0]
     for column in sorted(COLUMNS, key=lambda column: column.priority):
-        if column.width + GAP > room:
+        spared = NAME_COMFORT - NAME_WIDTH[0] if column.priority >= COMFORT_FROM else 0
+        if column.width + GAP > room - spared:
             continue
         kept.append(column)
         room -= column.width + GAP

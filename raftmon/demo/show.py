@@ -1,0 +1,87 @@
+"""The demo: a campaign grows in a directory of its own, written by another process, while raftmon watches it."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from raftmon.demo.replay import start_replay
+from raftmon.errors import RaftmonError
+from raftmon.model import Snapshot
+from raftmon.monitor import Monitor
+from raftmon.runs.watch import Watcher
+
+__all__ = ["show"]
+
+PATIENCE: Final = 5.0
+"""Seconds that the writing process gets to end after it was asked to."""
+
+
+def show(*, headless: bool, train: bool, seconds: float) -> int:
+    """Run the demo.
+
+    Args:
+        headless: print what happens instead of opening the TUI.
+        train: really train the campaign instead of replaying the recorded one.
+        seconds: length of the replay.
+
+    Returns:
+        The exit code.
+    """
+    with tempfile.TemporaryDirectory(prefix="raftmon-demo-") as directory:
+        target = Path(directory) / "raft"
+        target.mkdir()
+        writer = _start_training(target) if train else start_replay(target, seconds)
+        monitor = Monitor([target], watcher=Watcher([target]))
+        try:
+            return _tell(monitor, writer) if headless else _open_screen(monitor, train)
+        finally:
+            monitor.close()
+            writer.terminate()
+            try:
+                writer.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                writer.kill()
+                writer.wait()
+
+
+def _start_training(target: Path) -> subprocess.Popen[bytes]:
+    if importlib.util.find_spec("torch") is None:
+        what, remedy = "really training needs torch, which is not installed", 'pip install "raftmon[torch]"'
+        raise RaftmonError("raftmon demo --train", what, remedy)
+    return subprocess.Popen([sys.executable, "-m", "raftmon.demo.train", str(target)], stdout=subprocess.DEVNULL)
+
+
+def _open_screen(monitor: Monitor, train: bool) -> int:
+    from raftmon.tui.app import RaftmonApp
+
+    what = "a campaign in training" if train else "a recorded campaign, replayed"
+    return RaftmonApp(monitor, title=f"raftmon demo · {what}").run() or 0
+
+
+def _tell(monitor: Monitor, writer: subprocess.Popen[bytes]) -> int:
+    """Print each change as it is seen, then the whole report."""
+    from raftmon.headless.follow import changes, follow
+    from raftmon.headless.report import make_console, print_report
+
+    ended = False
+
+    def is_over(snapshot: Snapshot) -> bool:
+        # One more look after the writer's end: what it wrote last is not read yet.
+        nonlocal ended
+        was_ended, ended = ended, writer.poll() is not None
+        return was_ended and not snapshot.backfilling
+
+    before: Snapshot | None = None
+    for snapshot in follow(monitor, is_over, timeout=0.5):
+        for line in changes(before, snapshot):
+            print(line, flush=True)
+        before = snapshot
+    if before is not None:
+        print()
+        print_report(before, make_console())
+    return writer.returncode or 0
