@@ -142,8 +142,13 @@ def test(path: Path | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; a person never sees a traceback."""
     try:
-        code = cli.main(args=arguments, prog_name="raftmon", standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        # click's own `main` turns a closed pipe into exit code 1.
+        with cli.make_context("raftmon", list(sys.argv[1:] if arguments is None else arguments)) as context:
+            cli.invoke(context)
+        sys.stdout.flush()
+        sys.exit(0)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

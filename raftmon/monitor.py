@@ -26,6 +26,8 @@ LEAST_IDLE: Final = 120.0
 """Seconds without a byte after which a run may be called idle."""
 IDLE_INTERVALS: Final = 10.0
 """...but not before so many of its own intervals between two steps have passed."""
+SWEEP_SECONDS: Final = 30.0
+"""Seconds between two looks at everything: the kernel's queue of events may overflow."""
 QUIET_SECONDS: Final = 1.5
 """Seconds without growth after which a watched file of verdicts counts as whole."""
 RECHECK_SECONDS: Final = 2.0
@@ -70,7 +72,7 @@ class Monitor:
         self._grew_at: dict[Path, float] = {}
         self._pending: set[Path] = set()
         self._views: dict[Path, RunView] = {}
-        self._checked_at = 0.0
+        self._checked_at = self._swept_at = 0.0
         self._events = 0
         self._snapshot = Snapshot(tuple(str(path) for path in self._logdirs), (), (), (), version=0)
 
@@ -81,19 +83,20 @@ class Monitor:
         """
         now = self._clock()
         changes = self._watcher.take() if self._watcher is not None else Changes(frozenset(), everything=True)
+        if now - self._swept_at >= SWEEP_SECONDS:
+            changes = Changes(changes.directories, everything=True)
+        if changes.everything:
+            self._swept_at = now
         unread = any(campaign.more for campaign in self._campaigns.values())
         if not changes.everything and not changes.directories and not self._pending and not unread:
             return self._recheck(now)
         found = changes.everything and self._discover()
         dirty = set(self._runs) if changes.everything else self._touched(changes)
         changed = self._read(sorted(dirty | self._pending), max_bytes, now)
-        for campaign in self._campaigns.values():
-            if (
-                campaign.more
-                or changes.everything
-                or any(path.is_relative_to(campaign.path) for path in changes.directories)
-            ):
-                found = campaign.follow() or found
+        for path, campaign in self._campaigns.items():
+            near = any(directory.is_relative_to(campaign.path) for directory in changes.directories)
+            if campaign.more or changes.everything or near:
+                found = self._follow_campaign(path) or found
         return self._publish(changed, now) if changed or found or not self._snapshot.version else self._recheck(now)
 
     def wait(self, timeout: float) -> bool:
@@ -217,7 +220,9 @@ class Monitor:
                 newest = runs.get(cycle)
                 if newest is None or (view.last_wall_time or 0.0) >= (newest.last_wall_time or 0.0):
                     runs[cycle] = view
-            if runs or campaign.has_cycles():
+            # Files beside runs named `<name>_iter3` lie in the directory above the campaign's own.
+            claimed = any(other is not campaign and other.path == campaign.path for other in self._campaigns.values())
+            if runs or (campaign.has_cycles() and not claimed):
                 yield campaign.view(runs)
 
     def _problems(self) -> Iterator[Problem]:

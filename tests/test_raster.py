@@ -254,3 +254,16 @@ def test_what_was_drawn_does_not_move_when_points_arrive(values: list[float], we
     whole, part = debiased_ema(floats(*values), weight), debiased_ema(floats(*values[:-1]), weight)
     assert whole[:-1].tolist() == part.tolist()
     assert weight_for(10) < weight_for(1_000) < weight_for(100_000) < 1.0
+
+
+@given(ANY_FLOATS, st.sampled_from([0.0, 0.6, 0.9, 0.98]))
+def test_the_average_is_the_recurrence(values: list[float], weight: float) -> None:
+    total = norm = 0.0
+    largest = max([abs(value) for value in values if math.isfinite(value)] or [0.0])
+    for value, got in zip(values, debiased_ema(floats(*values), weight).tolist(), strict=True):
+        if math.isfinite(value):
+            total = weight * total + (1.0 - weight) * value
+            norm = weight * norm + (1.0 - weight)
+            assert got == pytest.approx(total / norm, abs=largest * 1e-8 + 1e-300, rel=1e-8)
+        else:
+            assert math.isnan(got)

@@ -7,6 +7,7 @@ Which of the two is at work, and why, is told in a `Problem`.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,8 +24,6 @@ __all__ = ["Changes", "Watcher"]
 
 POLL_SECONDS: Final = 1.0
 """Seconds between two looks where inotify cannot work."""
-SWEEP_SECONDS: Final = 30.0
-"""Seconds between two full looks under inotify: the kernel's queue may overflow."""
 _REMOTE_FILE_SYSTEMS: Final = (
     "nfs",
     "cifs",
@@ -68,12 +67,9 @@ class Watcher:
         self._directories: set[Path] = set()
         self._everything = True
         self._observer: BaseObserver | None = None
-        reason = "asked for" if force_polling else self._why_polling()
-        if not reason:
-            reason = self._start_inotify()
-        if reason and not force_polling:
-            remedy = f"New data is seen within {POLL_SECONDS:g} s all the same."
-            self.problems.append(Problem(str(roots[0]), f"polled instead of watched: {reason}", remedy))
+        self._awaits_directory = False
+        if not force_polling:
+            self._begin()
 
     @property
     def polling(self) -> bool:
@@ -93,6 +89,8 @@ class Watcher:
 
     def take(self) -> Changes:
         """Hand over the collected changes."""
+        if self._awaits_directory and all(root.is_dir() for root in self._roots):
+            self._begin()
         with self._lock:
             changes = Changes(frozenset(self._directories), self._everything or self.polling)
             self._directories.clear()
@@ -123,6 +121,15 @@ class Watcher:
                 self._everything = True
         self._wake.set()
 
+    def _begin(self) -> None:
+        """Watch if that is possible; say why not where it is not."""
+        self.problems.clear()
+        self._awaits_directory = not all(root.is_dir() for root in self._roots)
+        reason = self._why_polling() or self._start_inotify()
+        if reason:
+            remedy = f"New data is seen within {POLL_SECONDS:g} s all the same."
+            self.problems.append(Problem(str(self._roots[0]), f"polled instead of watched: {reason}", remedy))
+
     def _why_polling(self) -> str:
         """Return why inotify cannot serve these roots, or an empty string."""
         for root in self._roots:
@@ -131,6 +138,10 @@ class Watcher:
             kind = file_system_of(root.resolve(), _MOUNTS)
             if kind.startswith(_REMOTE_FILE_SYSTEMS):
                 return f"{kind} file systems do not tell of writes by other machines"
+        limit = watch_limit(_MAX_WATCHES)
+        directories = sum(1 for root in self._roots for _ in os.walk(root))
+        if limit is not None and directories >= limit:
+            return f"{directories} directories, but fs.inotify.max_user_watches is {limit}"
         return ""
 
     def _start_inotify(self) -> str:
@@ -188,9 +199,9 @@ def file_system_of(path: Path, mounts: Path) -> str:
     return kind
 
 
-def watches_left_for(directories: int, limit_file: Path = _MAX_WATCHES) -> bool:
-    """Tell whether the kernel allows a watch for so many directories."""
+def watch_limit(limit_file: Path) -> int | None:
+    """Return how many directories a user may watch, None if the kernel does not tell."""
     try:
-        return directories < int(limit_file.read_text())
+        return int(limit_file.read_text())
     except (OSError, ValueError):
-        return True
+        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from textual.app import App, SystemCommand
@@ -38,7 +39,8 @@ class RaftmonApp(App[int]):
         interval: seconds after which the source is polled although nothing seems to have changed.
     """
 
-    CSS_PATH = "app.tcss"
+    # Absolute, because Textual looks for a relative one beside the module of a subclass.
+    CSS_PATH = Path(__file__).with_name("app.tcss")
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "pause", "Pause", id="pause", tooltip="Freeze the view; reading goes on"),
         Binding("question_mark", "help", "Help", id="help", tooltip="Keys and signs"),

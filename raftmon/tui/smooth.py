@@ -10,6 +10,9 @@ from raftmon.tui.raster import Floats
 
 __all__ = ["debiased_ema", "weight_for"]
 
+MOST_GROWTH = 1e6
+"""Largest ratio of weights in one block of the sum; ten digits are left to the values."""
+
 
 def debiased_ema(values: Floats, weight: float) -> Floats:
     """Return the exponential moving average without the pull of its start value.
@@ -21,17 +24,26 @@ def debiased_ema(values: Floats, weight: float) -> Floats:
         values: values that are not finite are stepped over, and are NaN in the result.
         weight: of the past, 0 (no smoothing) to below 1.
     """
-    result = []
+    finite = np.isfinite(values)
+    result = np.full(len(values), np.nan)
+    x = values[finite]
+    if weight <= 0.0 or not len(x):
+        result[finite] = x
+        return result
+    # A power of two scales without rounding; the largest doubles would overflow below.
+    scale = 2.0 ** int(np.frexp(np.abs(x).max())[1] - 1)
+    x = x / scale
+    block = max(1, int(math.log(MOST_GROWTH) / -math.log(weight)))
+    powers = weight ** np.arange(1, block + 1)
     total = 0.0
-    norm = 0.0
-    for value in values.tolist():
-        if math.isfinite(value):
-            total = weight * total + (1.0 - weight) * value
-            norm = weight * norm + (1.0 - weight)
-            result.append(total / norm)
-        else:
-            result.append(math.nan)
-    return np.array(result)
+    totals = np.empty(len(x))
+    for start in range(0, len(x), block):
+        part = x[start : start + block]
+        decay = powers[: len(part)]
+        totals[start : start + block] = decay * (total + np.cumsum(part / decay) * (1.0 - weight))
+        total = float(totals[start + len(part) - 1])
+    result[finite] = totals / (1.0 - weight ** np.arange(1, len(x) + 1)) * scale
+    return result
 
 
 def weight_for(count: int) -> float:

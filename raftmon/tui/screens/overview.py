@@ -141,7 +141,9 @@ class Overview(Screen[None]):
 
     @on(Input.Changed)
     def _filter_changed(self, event: Input.Changed) -> None:
-        self.query_one(RunsTable).set_filter(event.value)
+        table = self.query_one(RunsTable)
+        table.set_filter(event.value)
+        self.query_one(FilterBar).complain(table.filter.error)
         self._draw()
 
     @on(FilterBar.Closed)

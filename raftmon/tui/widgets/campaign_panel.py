@@ -119,8 +119,8 @@ def _half_interval(cycle: CycleView) -> str:
 def _plan_lines(plan: NextCycle | None, width: int, height: int) -> list[Content]:
     if plan is None:
         return wrap(assemble(("no advice for a next cycle before one has a learning rate or a rate", MUTED)), width)
-    lines = [next_headline(plan)]
-    if plan.because:
+    lines = wrap(next_headline(plan), width, 0, 2)
+    if plan.because and len(lines) < height:
         lines.append(assemble((cut_end(" · ".join(plan.because), width), MUTED)))
     text = wrap(assemble(plan.text), width) if plan.text else []
     room = height - len(lines)

@@ -21,7 +21,8 @@ class FilterBar(Horizontal):
         height: 1;
         display: none;
         padding: 0 1;
-        & Label { width: 8; color: $text-primary; text-style: bold; }
+        & Label { width: auto; color: $text-primary; text-style: bold; }
+        & #filter-error { color: $text-error; }
         & Input { width: 1fr; height: 1; border: none; padding: 0; background: transparent; }
     }
     """
@@ -38,12 +39,17 @@ class FilterBar(Horizontal):
         line = Input(placeholder="word   !word   /pattern/   enter keeps it, escape drops it", compact=True)
         line.cursor_blink = False
         yield line
+        yield Label(id="filter-error", markup=False)
 
     def open(self) -> None:
         """Show the line and type into it."""
         self.display = True
         self.screen.query_one(Footer).display = False
         self.query_one(Input).focus()
+
+    def complain(self, error: str) -> None:
+        """Say why the text is no filter; nothing if it is one."""
+        self.query_one("#filter-error", Label).update(error)
 
     def clear(self) -> None:
         """Drop the filter."""

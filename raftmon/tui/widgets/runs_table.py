@@ -304,9 +304,7 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
         if shown > self._rows:
             last = min(self._top + self._rows, shown)
             detail = f"{self._top + 1}–{last} of {shown}"
-        if self.filter.error:
-            detail = self.filter.error
-        elif self.filter.text:
+        if self.filter.text and not self.filter.error:
             detail += f" · {self.filter.text}"
         style = "bold underline $text-primary" if self.has_focus else "bold"
         room = LEAD + name_width - 5
