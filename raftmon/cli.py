@@ -96,11 +96,17 @@ def rules() -> None:
 
 
 @rules.command("list")
-def list_rules() -> None:
-    """List every rule: id, severity, status, what it points to."""
-    from raftmon.headless.rules import print_catalogue
+@click.option(
+    "--format", "form", type=click.Choice(["text", "markdown"]), default="text", help="markdown: rules/README.md."
+)
+def list_rules(form: str) -> None:
+    """List every rule: id, severity, status, title."""
+    from raftmon.headless.rules import catalogue_markdown, print_catalogue
 
-    print_catalogue()
+    if form == "markdown":
+        click.echo(catalogue_markdown(), nl=False)
+    else:
+        print_catalogue()
 
 
 @rules.command()

@@ -99,7 +99,7 @@ def test_follow_yields_each_version_once() -> None:
     source = Scripted(one, one, two, two, two)
     looks: Iterator[bool] = iter([False, False, False, False, True])
 
-    assert [snapshot.version for snapshot in follow(source, lambda _: next(looks))] == [1, 2]
+    assert [snapshot.version for snapshot in follow(source, lambda _: next(looks), pause=lambda: None)] == [1, 2]
     assert source.waits == 4
 
 

@@ -3,8 +3,9 @@
 import pytest
 
 from raftmon.advice.rule import Rule, RuleTest
-from raftmon.advice.rulebook import load_rules
+from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
 from raftmon.advice.ruletests import run_test
+from raftmon.headless.rules import catalogue_markdown
 
 RULES = load_rules()
 CASES = [pytest.param(rule, case, id=f"{rule.id}: {case.name}") for rule in RULES for case in rule.tests]
@@ -36,6 +37,10 @@ def test_rule_is_documented(rule: Rule) -> None:
     assert rule.text
     assert rule.false_positives
     assert rule.firing_weights is None or rule.weights_origin
+
+
+def test_the_catalogue_is_up_to_date() -> None:
+    assert (SHIPPED_RULES / "README.md").read_text() == catalogue_markdown(), "run `make rules-readme`"
 
 
 def test_the_seeds_diagnostics_are_covered() -> None:

@@ -112,6 +112,11 @@ class Session:
         widgets = [w for w in self.app.screen.query(selector) if isinstance(w, OURS) and w.display]
         return "\n".join(w.render_line(y).text for w in widgets for y in range(w.size.height))
 
+    def underlined(self, title: str) -> bool:
+        """Return whether a heading is marked as that of the panel with the focus."""
+        tops = [w.render_line(0) for w in self.app.screen.query("*") if isinstance(w, OURS) and w.display]
+        return any(s.text == title and bool(s.style and s.style.underline) for strip in tops for s in strip)
+
     @property
     def closed_sheets(self) -> bool:
         """Whether the overview is on top."""
@@ -398,11 +403,13 @@ async def test_the_problems(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("size", [SMALL, MEDIUM])
 async def test_tab_goes_through_the_panels(size: tuple[int, int]) -> None:
     async with running(snapshots.raft(), size) as session:
-        order = []
+        order, marks = [], []
         for _ in range(4):
             order.append(session.focused)
+            marks.append([title for title in ("RUNS", "ADVICE", "LOSS") if session.underlined(title)])
             await session.press("tab")
         assert order == ["runs", "advice", "charts", "runs"]
+        assert marks == [["RUNS"], ["ADVICE"], ["LOSS"], ["RUNS"]]
         await session.press("shift+tab")
         assert session.focused == "runs"
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Final, Protocol
 
 from raftmon.model import SEVERITIES, CampaignView, Finding, RunView, Severity, Snapshot
 
 __all__ = ["Source", "changes", "follow", "worst_firing"]
+
+
+BREATH: Final = 0.1
+"""Seconds between a change and the look at it."""
 
 
 class Source(Protocol):
@@ -20,13 +25,19 @@ class Source(Protocol):
         """Block until something may have changed, or for `timeout` seconds."""
 
 
-def follow(source: Source, done: Callable[[Snapshot], bool], timeout: float = 1.0) -> Iterator[Snapshot]:
+def follow(
+    source: Source,
+    done: Callable[[Snapshot], bool],
+    timeout: float = 1.0,
+    pause: Callable[[], None] = lambda: time.sleep(BREATH),
+) -> Iterator[Snapshot]:
     """Yield a snapshot whenever something changed.
 
     Args:
         source: what is followed.
         done: asked after each look; True ends it.
         timeout: longest wait between two looks, in seconds.
+        pause: called after each change, so that a trainer's burst of records makes one snapshot, not fifty.
     """
     version = -1
     while True:
@@ -36,7 +47,8 @@ def follow(source: Source, done: Callable[[Snapshot], bool], timeout: float = 1.
             yield snapshot
         if done(snapshot):
             return
-        source.wait(timeout)
+        if source.wait(timeout):
+            pause()
 
 
 def worst_firing(snapshot: Snapshot) -> Severity | None:

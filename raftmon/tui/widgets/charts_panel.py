@@ -117,12 +117,9 @@ class ChartsPanel(Widget, can_focus=True, inherit_bindings=False):
             self._slots = slots
             self._update()
 
-    def on_focus(self) -> None:
-        """Mark the large chart."""
-        self._update()
-
-    def on_blur(self) -> None:
-        """Take the mark away."""
+    def watch_has_focus(self, _has_focus: bool) -> None:
+        """Mark the large chart while the keys are meant for it."""
+        super().watch_has_focus(_has_focus)
         self._update()
 
     def _roles(self) -> list[str]:
