@@ -74,6 +74,7 @@ class Monitor:
         self._views: dict[Path, RunView] = {}
         self._checked_at = self._swept_at = 0.0
         self._events = 0
+        self._caught_up = False
         self._snapshot = Snapshot(tuple(str(path) for path in self._logdirs), (), (), (), version=0)
 
     def poll(self, max_bytes: int = POLL_BYTES) -> Snapshot:
@@ -170,7 +171,7 @@ class Monitor:
             (self._pending.add if update.more else self._pending.discard)(path)
             if not update.points and not update.rewound and path in self._views:
                 continue
-            if path in self._views and update.points:
+            if update.points and (path in self._views or self._caught_up):
                 self._grew_at[path] = now
             self._events += update.points
             judge.follow(update, in_campaign=path in self._campaign_of)
@@ -208,6 +209,7 @@ class Monitor:
             backfilling=bool(self._pending) or any(campaign.more for campaign in self._campaigns.values()),
             progress=read / total if self._pending and total else None,
         )
+        self._caught_up = self._caught_up or not self._pending
         return self._snapshot
 
     def _campaign_views(self) -> Iterator[CampaignView]:

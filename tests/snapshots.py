@@ -198,6 +198,24 @@ def _cycle_run(cycle: int, **changes: Any) -> RunView:
     )
 
 
+def _live_findings() -> tuple[Finding, ...]:
+    return (
+        make_finding(),
+        make_finding(
+            "loss-oscillates",
+            title="Training loss oscillates",
+            severity="medium",
+            state="pending",
+            since_step=11,
+            readings=(Reading("loss.oscillation", 0.58, "ratio"),),
+            thresholds={"sign_change_rate": 0.6},
+            text="Every second step undoes the one before.",
+        ),
+        make_finding("plateau", title="Loss stands still", state="inactive", severity="low", since_step=None),
+        waiting_finding(),
+    )
+
+
 def live_cycle(count: int = 12) -> RunView:
     """Return the fourth cycle in training, whose loss climbs from step 6 on.
 
@@ -221,21 +239,7 @@ def live_cycle(count: int = 12) -> RunView:
             "the loss climbed 4.6 sigma above its lowest point while the gradient norm doubled",
             ("loss-draws-up: towards too high, weight 2.1", "grad-norm-rises: towards too high, weight 0.7"),
         ),
-        findings=(
-            make_finding(),
-            make_finding(
-                "loss-oscillates",
-                title="Training loss oscillates",
-                severity="medium",
-                state="pending",
-                since_step=11,
-                readings=(Reading("loss.oscillation", 0.58, "ratio"),),
-                thresholds={"sign_change_rate": 0.6},
-                text="Every second step undoes the one before.",
-            ),
-            make_finding("plateau", title="Loss stands still", state="inactive", severity="low", since_step=None),
-            waiting_finding(),
-        ),
+        findings=_live_findings(),
         advice=(
             Advice(
                 "learning_rate",

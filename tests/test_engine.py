@@ -99,8 +99,8 @@ def test_all_is_decided_by_one_false_and_any_is_unknown_only_when_all_parts_are(
 def test_what_is_missing_is_said_in_words() -> None:
     engine = RuleEngine([make_rule()])
 
-    assert only(engine, {}, {}).missing == ("no loss",)
-    assert only(engine, {}, {"loss": 4}).missing == ("4 of 10 loss points",)
+    assert only(engine, {}, {}).missing == ("loss",)
+    assert only(engine, {}, {"loss": 4}).missing == ("10 loss points (4 so far)",)
     clip = RuleEngine([make_rule(when=Comparison("gradient.clip_share", above=True, limit=0.5, clear=0.5))])
     assert only(clip, {}, {"grad_norm": 40}).missing == ("the clip limit (max_grad_norm)",)
 

@@ -153,6 +153,8 @@ def test_other_series_take_the_place_of_missing_ones() -> None:
     assert roles_of(snapshots.pretraining().runs[0], None, 4) == ["loss", "grad_norm", "learning_rate", "eval_loss"]
     rl = snapshots.make_run(series={role: snapshots.make_series(role, [1.0]) for role in ("loss", "reward", "entropy")})
     assert roles_of(rl, None, 4) == ["loss", "grad_norm", "reward", "entropy"]
+    more = snapshots.make_run(series={r: snapshots.make_series(r, [1.0]) for r in ("zeta", "kl", "epoch", "eval_loss")})
+    assert roles_of(more, None, 9) == ["loss", "eval_loss", "kl", "zeta"]
     assert roles_of(snapshots.make_run(series={}), None, 4) == ["loss", "grad_norm", "learning_rate"]
     assert roles_of(None, None, 4)[0] == "loss"
 

@@ -117,6 +117,10 @@ class Session:
         tops = [w.render_line(0) for w in self.app.screen.query("*") if isinstance(w, OURS) and w.display]
         return any(s.text == title and bool(s.style and s.style.underline) for strip in tops for s in strip)
 
+    def cursor(self) -> float | None:
+        """Step under the value cursor."""
+        return self.charts.cursor
+
     @property
     def closed_sheets(self) -> bool:
         """Whether the overview is on top."""
@@ -210,6 +214,14 @@ async def test_the_layout_follows_the_terminal() -> None:
         await session.pilot.resize_terminal(120, 30)
         await session.settle()
         assert len(session.charts.plots) == 4
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20, 6), (45, 12), (300, 12), (60, 90)])
+async def test_odd_terminals_are_survived(size: tuple[int, int]) -> None:
+    async with running(snapshots.raft(), size) as session:
+        for key in ("j", "v", "left", "y", "enter", "escape", "tab", "j"):
+            await session.press(key)
+        assert session.table.selected is not None
 
 
 async def test_nothing_there_is_said_everywhere() -> None:
@@ -418,41 +430,41 @@ async def test_tab_goes_through_the_panels(size: tuple[int, int]) -> None:
 async def test_the_value_cursor_is_in_step_in_all_charts(size: tuple[int, int]) -> None:
     async with running(snapshots.pretraining(), size) as session:
         await session.press("left_square_bracket")
-        assert session.charts.cursor == 9000
+        assert session.cursor() == 9000
         await session.press("left", "h")
-        at = session.charts.cursor
+        at = session.cursor()
         assert at is not None
         assert 8700 < at < 9000
         assert f"step {at:.0f}" in session.text("#plot-0")
         await session.press("l", "right", "right_square_bracket")
-        assert session.charts.cursor == 9000
+        assert session.cursor() == 9000
         await session.press("escape")
-        assert session.charts.cursor is None
+        assert session.cursor() is None
         assert "step" not in session.text("#plot-0").splitlines()[0]
 
 
 async def test_the_keys_of_the_charts() -> None:
     async with running(snapshots.raft()) as session:
         await session.press("tab", "tab", "g")
-        assert session.charts.cursor == 1
+        assert session.cursor() == 1
         await session.press("G")
-        assert session.charts.cursor == 12
+        assert session.cursor() == 12
         await session.press("j")
         assert "GRAD NORM" in session.text("#plot-0")
         await session.press("k", "k")
         assert "VERIFIED" in session.text("#plot-0")
         await session.press("left")
-        assert session.charts.cursor == 11
+        assert session.cursor() == 11
 
 
 async def test_the_cursor_stays_within_its_run() -> None:
     async with running(snapshots.raft()) as session:
         await session.press("left", "left")
-        assert session.charts.cursor == 11
+        assert session.cursor() == 11
         await session.push(snapshots.raft(2, count=13))
-        assert session.charts.cursor == 11
+        assert session.cursor() == 11
         await session.press("j")
-        assert session.charts.cursor is None
+        assert session.cursor() is None
 
 
 async def test_the_advice_scrolls() -> None:
@@ -488,9 +500,10 @@ async def test_copy_takes_the_advice() -> None:
 
 
 @pytest.mark.parametrize("size", [SMALL, MEDIUM])
-async def test_q_quits(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("key", ["q", "ctrl+c"])
+async def test_q_quits(size: tuple[int, int], key: str) -> None:
     async with running(snapshots.raft(), size) as session:
-        await session.press("q")
+        await session.press(key)
     assert session.app.return_value == 0
     assert session.source.closed
 
@@ -572,17 +585,10 @@ async def test_a_failing_source_is_said_and_recovers() -> None:
 
 
 async def test_reading_of_history_is_shown() -> None:
-    source = ScriptedSource(replace(snapshots.raft(), backfilling=True, progress=0.43))
-    app = CountingApp(source, interval=0.001)
-    async with app.run_test(size=MEDIUM) as pilot:
-        session = Session(app, source, pilot)
-        arrived = asyncio.Event()
-        while not arrived.is_set():
-            await pilot.pause()
-            if "43%" in session.text(StatusBar):
-                arrived.set()
-        source.push(snapshots.raft(2))
-        await session.settle()
+    async with running(replace(snapshots.raft(), backfilling=True, progress=0.43)) as session:
+        assert session.source.polls == 2, "history is read on without a wait, until nothing changes"
+        assert "↻ reading 43%" in session.text(StatusBar)
+        await session.push(snapshots.raft(2))
         assert "reading" not in session.text(StatusBar)
 
 
@@ -709,6 +715,7 @@ def test_the_table_fits_its_width(width: int) -> None:
     assert 4 + name + sum(column.width + 2 for column in columns) <= max(width, 18)
     assert [c for c in COLUMNS if c in columns] == columns
     assert width < 60 or {"verdict", "LR", "loss"} <= {c.title for c in columns}
+    assert columns_for(width, 100)[1] >= columns_for(width, 5)[1]
 
 
 def test_the_common_directory_is_left_out() -> None:

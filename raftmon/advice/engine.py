@@ -138,16 +138,21 @@ def _missing(names: Iterable[str], readings: Mapping[str, float | None], counts:
         elif info.needs in ("run", "campaign"):
             missing.append(info.description)
         elif seen == 0:
-            missing.append(f"no {info.needs.replace('_', ' ')}")
+            missing.append(info.needs.replace("_", " "))
         else:
-            missing.append(f"{seen} of {info.minimum} {info.needs.replace('_', ' ')} points")
+            missing.append(f"{info.minimum} {info.needs.replace('_', ' ')} points ({seen} so far)")
     return tuple(dict.fromkeys(missing))
 
 
 class _Readable(float):
-    """A number in an advice text: a missing or infinite reading stays a question mark in any format."""
+    """A number in an advice text: a missing or infinite reading stays a question mark in any format.
+
+    ``:.1p`` writes a share as percentage points, without a sign behind it.
+    """
 
     def __format__(self, specification: str) -> str:
+        if specification.endswith("p") and math.isfinite(self):
+            return format(100.0 * float(self), specification[:-1] + "f")
         return format(float(self), specification or ".3g") if math.isfinite(self) else "?"
 
 

@@ -97,7 +97,7 @@ class RunJudge:
     def view(self, state: RunState, campaign: str | None, cycle: int | None) -> RunView:
         """Return everything known about the run now."""
         taken = self.run.last_step if self._dialect.step_axis == "optimizer_step" else None
-        facts = RunFacts(self._config, state in ("finished", "idle"), self._span(), taken)
+        facts = RunFacts(self._config, state in ("finished", "idle"), self._span(), self._points, taken)
         readings = self._signals.readings(facts)
         counts = {role: self.run.series[tag.tag].count for role, tag in self._assigned.items()}
         findings = self._engine.findings(readings, self._points, self._step, counts)
@@ -174,7 +174,7 @@ class RunJudge:
         return self._points <= EVERY_POINT or self._points % (self._points // EVERY_POINT) == 0
 
     def _facts(self) -> RunFacts:
-        return RunFacts(self._config, ended=False, steps=self._span())
+        return RunFacts(self._config, ended=False, steps=self._span(), points=self._points)
 
     def _span(self) -> int | None:
         return self._step - self._first_step if self._first_step is not None else None

@@ -98,7 +98,7 @@ def next_cycle(
         roll_back_to = checkpoint_of(cycles, best_cycle)
         because.append(f"back to the checkpoint of cycle {roll_back_to}" if roll_back_to else "back to the base model")
     stop = any(rules[finding.rule].stop for finding in acting)
-    text = _campaign_text(number, rate, current, roll_back_to, stop, best_cycle, cycles, firing)
+    text = _campaign_text(number, rate, current, roll_back_to, stop, best_cycle, cycles, (acting or firing)[:1])
     return NextCycle(number, rate, authority, tuple(because), roll_back_to, stop, text)
 
 
@@ -190,9 +190,9 @@ def _campaign_text(
     stop: bool,
     best_cycle: int | None,
     cycles: Sequence[CycleView],
-    firing: Sequence[Finding],
+    because: Sequence[Finding],
 ) -> str:
-    reasons = " ".join(finding.text for finding in firing)
+    reasons = " ".join(finding.text for finding in because)
     if stop and best_cycle is not None:
         return f"Stop here and ship the checkpoint of cycle {checkpoint_of(cycles, best_cycle)}. {reasons}"
     parts = []

@@ -118,6 +118,8 @@ class Measured:
     runs: int = 0
     precision: float | None = None
     recall: float | None = None
+    on: str = ""
+    """What the runs were."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -247,7 +247,8 @@ def _evidence(fields: Fields | None) -> tuple[EvidenceLevel, tuple[tuple[str, st
     table = fields.mapping("measured")
     measured = Measured()
     if table is not None:
-        measured = Measured(int(table.number("runs") or 0), table.number("precision"), table.number("recall"))
+        runs = int(table.number("runs") or 0)
+        measured = Measured(runs, table.number("precision"), table.number("recall"), table.text("on", ""))
         table.finish()
     fields.finish()
     return level, tuple(sources), measured

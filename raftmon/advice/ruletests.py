@@ -75,12 +75,14 @@ def _run_states(test: RuleTest, rule: Rule) -> Iterator[tuple[int, str]]:
     )
     signals, engine = RunSignals(config), RuleEngine([rule])
     length = max((len(values) for values in test.series.values()), default=0)
+    points: dict[str, int] = {}
     for index in range(length):
         for role, values in test.series.items():
             value = values[index] if index < len(values) else None
             if value is not None:
                 signals.update(role, index + 1, value)
-        facts = RunFacts(config, ended=test.ended and index == length - 1, steps=index)
+                points[role] = points.get(role, 0) + 1
+        facts = RunFacts(config, test.ended and index == length - 1, index, max(points.values(), default=0))
         readings = signals.readings(facts)
         engine.tick(readings, index + 1, index + 1)
         yield index + 1, engine.findings(readings, index + 1, index + 1, {})[0].state

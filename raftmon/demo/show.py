@@ -38,7 +38,7 @@ def show(*, headless: bool, train: bool, seconds: float) -> int:
         writer = _start_training(target) if train else start_replay(target, seconds)
         monitor = Monitor([target], watcher=Watcher([target]))
         try:
-            return _tell(monitor, writer) if headless else _open_screen(monitor, train)
+            return _tell(target, monitor, writer) if headless else _open_screen(monitor, train)
         finally:
             monitor.close()
             writer.terminate()
@@ -63,8 +63,8 @@ def _open_screen(monitor: Monitor, train: bool) -> int:
     return RaftmonApp(monitor, title=f"raftmon demo · {what}").run() or 0
 
 
-def _tell(monitor: Monitor, writer: subprocess.Popen[bytes]) -> int:
-    """Print each change as it is seen, then the whole report."""
+def _tell(target: Path, monitor: Monitor, writer: subprocess.Popen[bytes]) -> int:
+    """Print each change as it is seen, then the whole report, read anew now that nothing is written any more."""
     from raftmon.headless.follow import changes, follow
     from raftmon.headless.report import make_console, print_report
 
@@ -81,7 +81,6 @@ def _tell(monitor: Monitor, writer: subprocess.Popen[bytes]) -> int:
         for line in changes(before, snapshot):
             print(line, flush=True)
         before = snapshot
-    if before is not None:
-        print()
-        print_report(before, make_console())
+    print()
+    print_report(Monitor([target]).poll(), make_console())
     return writer.returncode or 0

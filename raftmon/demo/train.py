@@ -123,7 +123,7 @@ class Policy(nn.Module):
         log_probabilities = functional.log_softmax(self(characters[:, :-1])[counts], dim=-1)
         loss = functional.nll_loss(log_probabilities, characters[:, 1:][counts])
         entropy = -(log_probabilities.exp() * log_probabilities).sum(-1).mean()
-        return loss, float(entropy)
+        return loss, entropy.item()
 
     @torch.no_grad()
     def sample(self, prompts: Sequence[str], temperature: float) -> list[Sample]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
-from raftmon.model import SEVERITIES, CampaignView, Finding, RunView, Severity, Snapshot
+from raftmon.model import SEVERITIES, CampaignView, Finding, NextCycle, RunView, Severity, Snapshot
 
 __all__ = ["Source", "changes", "follow", "worst_firing"]
 
@@ -94,8 +94,15 @@ def _campaign_changes(before: CampaignView | None, now: CampaignView) -> Iterato
             yield f"campaign {now.name} cycle {cycle.cycle}: {rate:.1%}{counted} {kind}"
     at = f"campaign {now.name} cycle {now.cycles[-1].cycle if now.cycles else 0}"
     yield from _finding_changes(at, before.findings if before else (), now.findings)
-    if now.next is not None and (before is None or before.next is None or before.next.text != now.next.text):
+    if now.next is not None and (
+        before is None or before.next is None or _decision(before.next) != _decision(now.next)
+    ):
         yield f"campaign {now.name} next: {now.next.text}"
+
+
+def _decision(following: NextCycle) -> tuple[object, ...]:
+    """Return what is to be done, without the readings that its text quotes."""
+    return following.cycle, following.learning_rate, following.roll_back_to, following.stop
 
 
 def _finding_changes(at: str, before: tuple[Finding, ...], now: tuple[Finding, ...]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from raftmon.advice.rule import All, Any, Comparison, Condition, Rule, Weights
+from raftmon.advice.rule import All, Any, Comparison, Condition, Measured, Rule, Weights
 from raftmon.advice.rulebook import load_rules
 from raftmon.errors import UsageError
 from raftmon.headless.report import make_console, print_parts
@@ -62,8 +62,6 @@ def catalogue_markdown() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for rule in rules:
-        measured = rule.measured
-        figures = f"{measured.runs} runs: precision {_share(measured.precision)}, recall {_share(measured.recall)}"
         claims = ", ".join(dict.fromkeys(claim for claim, _ in rule.sources if claim)) or "–"
         cells = (
             f"[{rule.id}]({rule.id}.yaml): {rule.title}",
@@ -71,7 +69,7 @@ def catalogue_markdown() -> str:
             rule.severity,
             rule.status,
             rule.evidence_level,
-            figures if measured.runs else "not yet",
+            _figures(rule.measured) or "not yet",
             claims,
         )
         lines.append(f"| {' | '.join(cells)} |")
@@ -118,13 +116,7 @@ def _details(rule: Rule) -> list[tuple[str, RenderableType]]:
     claims = ", ".join(claim for claim, _ in rule.sources if claim)
     if claims:
         details.append(("claims", Text(claims)))
-    measured = rule.measured
-    figures = (
-        f"{measured.runs} runs, precision {_share(measured.precision)}, recall {_share(measured.recall)}"
-        if measured.runs
-        else "not measured by raftmon yet"
-    )
-    details.append(("measured", Text(figures)))
+    details.append(("measured", Text(_figures(rule.measured) or "not measured by raftmon yet")))
     if rule.firing_weights is not None:
         weights = (
             f"firing {_weights(rule.firing_weights)}; silent {_weights(rule.silent_weights)} ({rule.weights_origin})"
@@ -148,3 +140,10 @@ def _weights(weights: Weights) -> str:
 
 def _share(value: float | None) -> str:
     return f"{value:.2f}" if value is not None else "–"
+
+
+def _figures(measured: Measured) -> str:
+    if not measured.runs:
+        return ""
+    figures = f"precision {_share(measured.precision)}, recall {_share(measured.recall)}"
+    return f"{figures} ({measured.runs} {measured.on or 'runs'})"

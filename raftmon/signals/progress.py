@@ -202,12 +202,15 @@ class RunFacts:
     """Whether the run is over, or has not grown for so long that it must be taken as over."""
     steps: int | None
     """Steps between the first and the newest point; None without points."""
+    points: int = 0
+    """Points of the series that is the run's clock."""
     optimizer_steps: int | None = None
     """Optimiser steps taken so far; None where the step axis counts something else."""
 
     signals: ClassVar[tuple[SignalInfo, ...]] = (
         SignalInfo("run.ended", "flag", "run", 0, "1 when the run is over or does not grow any more, else 0"),
         SignalInfo("run.steps", "steps", "run", 0, "steps from the first to the newest point"),
+        SignalInfo("run.steps_per_point", "steps", "run", 0, "steps between two points of the run's clock"),
         SignalInfo(
             "run.warmup_share",
             "ratio",
@@ -224,5 +227,8 @@ class RunFacts:
         return {
             "run.ended": float(self.ended),
             "run.steps": float(self.steps) if self.steps is not None else None,
+            "run.steps_per_point": self.steps / (self.points - 1)
+            if self.steps is not None and self.points > 1
+            else None,
             "run.warmup_share": warmup / planned if warmup is not None and planned else None,
         }

@@ -44,7 +44,7 @@ class RaftmonApp(App[int]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "pause", "Pause", id="pause", tooltip="Freeze the view; reading goes on"),
         Binding("question_mark", "help", "Help", id="help", tooltip="Keys and signs"),
-        Binding("q", "quit_now", "Quit", id="quit", tooltip="Leave raftmon; the training is not touched"),
+        Binding("q,ctrl+c", "quit_now", "Quit", id="quit", tooltip="Leave raftmon; the training is not touched"),
     ]
 
     def __init__(self, source: SnapshotSource, *, title: str = "raftmon", interval: float = 0.5) -> None:

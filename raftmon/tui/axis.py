@@ -41,7 +41,7 @@ def log_ticks(low: float, high: float, count: int) -> list[float]:
     """
     if count < 1 or not 0.0 < low < high:
         return []
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    first, last = math.floor(math.log10(low)), math.floor(math.log10(high))
     decades = [10.0**e for e in range(first, last + 1) if low <= 10.0**e <= high]
     if len(decades) > count:
         return decades[:: math.ceil(len(decades) / count)]

@@ -79,14 +79,19 @@ class Follower:
 
     def _follow(self) -> None:
         version: int | None = None
+        woken = False
         while not self._stopping.is_set():
             try:
                 snapshot = self._source.poll()
-                if snapshot.version != version:
-                    version = snapshot.version
+                changed = snapshot.version != version
+                version = snapshot.version
+                if changed:
                     self._send(SnapshotArrived(snapshot))
-                if not snapshot.backfilling:
-                    self._source.wait(self._interval)
+                elif woken:
+                    # A source that is woken by what it does not show must not keep a core busy.
+                    self._stopping.wait(self._interval)
+                if not (changed and snapshot.backfilling):
+                    woken = self._source.wait(self._interval)
             except Exception as error:  # whatever it is, the screen must say it and live on
                 version = None
                 self._send(SnapshotFailed(plain(f"{type(error).__name__}: {error}")))

@@ -21,6 +21,7 @@ __all__ = [
     "CURVE_ROLES",
     "MUTED",
     "NOTHING",
+    "RATE_ROLES",
     "SEVERITIES",
     "STATES",
     "VERDICTS",
@@ -46,6 +47,8 @@ NOTHING = "–"
 
 CURVE_ROLES = frozenset({"loss", "grad_norm", "eval_loss", "reward", "entropy", "kl"})
 """Roles whose values are written with a fixed number of digits."""
+RATE_ROLES = frozenset({"verification_rate", "heldout_rate"})
+"""Roles whose values are shares, written as percentages."""
 
 Part: TypeAlias = str | tuple[str, str]
 """Text, or text with its style."""
@@ -145,7 +148,7 @@ def number(value: float | None) -> str:
 def metric(role: str, value: float | None) -> str:
     """Return the value of a role: learning rates as ``3.61e-5``, rates as percentages, others as `number`."""
     if value is not None and math.isfinite(value):
-        if role == "verification_rate":
+        if role in RATE_ROLES:
             return f"{value * 100.0:.1f}%"
         if role == "learning_rate" and value != 0.0 and abs(value) < 0.01:
             mantissa, exponent = f"{value:.2e}".split("e")

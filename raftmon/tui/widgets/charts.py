@@ -11,12 +11,16 @@ from raftmon.model import CampaignView, CycleView, RunView, SeriesView
 from raftmon.tui.figure import Band, Bars, Chart, Curve, Level
 from raftmon.tui.raster import Floats
 from raftmon.tui.smooth import debiased_ema, weight_for
-from raftmon.tui.text import CURVE_ROLES, metric, plain
+from raftmon.tui.text import CURVE_ROLES, RATE_ROLES, metric, plain
 
 __all__ = ["CORE_ROLES", "chart_of", "roles_of", "title_of"]
 
 CORE_ROLES = ("loss", "grad_norm", "learning_rate", "verification_rate")
 """What decides whether a learning rate is right; shown, or said to be missing."""
+TELLING_ROLES = ("eval_loss", "heldout_rate", "reward", "entropy", "eval_metric", "kl", "unique_fraction", "accuracy")
+"""Other roles worth a chart, best first; any further ones follow."""
+UNCHARTED_ROLES = frozenset({"epoch", "run_end", "throughput", "loss_scale"})
+"""Roles whose curves say nothing about the learning rate."""
 TITLES = {
     "loss": "LOSS",
     "grad_norm": "GRAD NORM",
@@ -58,7 +62,8 @@ def roles_of(run: RunView | None, campaign: CampaignView | None, slots: int) -> 
     if _rated(campaign):
         logged.add("verification_rate")
     there = [role for role in CORE_ROLES if role in logged or role == "loss"]
-    others = [role for role in run.series if role not in CORE_ROLES] if run is not None else []
+    others = [role for role in TELLING_ROLES if role in logged]
+    others += sorted(logged.difference(CORE_ROLES, TELLING_ROLES, UNCHARTED_ROLES))
     # The campaign's rate is no loss to a run that belongs to none.
     missing = [r for r in CORE_ROLES if r not in there and (campaign is not None or r != "verification_rate")]
     chosen = there + others
@@ -115,7 +120,7 @@ def _series_chart(role: str, series: SeriesView, version: Hashable, limit: float
         band=SEED_BAND if role == "grad_norm" else None,
         summary=(*summary, *(level.label for level in levels)),
         warning=_faults(y),
-        percent=role == "verification_rate",
+        percent=role in RATE_ROLES,
         faults=x[~finite],
     )
 

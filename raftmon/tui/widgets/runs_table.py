@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -37,7 +38,7 @@ NAME_WIDTH = (14, 40)
 """Least and largest width of the run's name."""
 NAME_COMFORT = 24
 """Width of the name that the less telling columns leave."""
-COMFORT_FROM = 6
+COMFORT_FROM = 4
 """Priority from which on a column counts as less telling."""
 SPARK = 9
 
@@ -107,16 +108,18 @@ LEAD = 4
 """Cells before the name: the cursor, the state's glyph, and blanks."""
 
 
-def columns_for(width: int) -> tuple[list[Column], int]:
+def columns_for(width: int, longest: int = NAME_COMFORT) -> tuple[list[Column], int]:
     """Return the columns that fit beside the name, and the width of the name.
 
     Args:
         width: cells of the whole table.
+        longest: cells of the longest name; long ones cost the less telling columns.
     """
     kept: list[Column] = []
     room = width - LEAD - NAME_WIDTH[0]
+    comfort = max(min(longest, NAME_COMFORT) - NAME_WIDTH[0], 0)
     for column in sorted(COLUMNS, key=lambda column: column.priority):
-        spared = NAME_COMFORT - NAME_WIDTH[0] if column.priority >= COMFORT_FROM else 0
+        spared = comfort if column.priority >= COMFORT_FROM else 0
         if column.width + GAP > room - spared:
             continue
         kept.append(column)
@@ -173,6 +176,7 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
         self._top = 0
         self._waiting = ""
         self._prefix = ""
+        self._longest = 0
         self.filter = RunFilter()
         """What is shown; see `set_filter`."""
 
@@ -194,7 +198,9 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
             waiting: what to say while there are none.
         """
         self._all, self._waiting = runs, waiting
-        self._prefix = common_directory([run_name(run) for run in runs])
+        names = [run_name(run) for run in runs]
+        self._prefix = common_directory(names)
+        self._longest = max((cell_len(plain(name)) for name in names), default=0) - cell_len(self._prefix)
         self._apply()
 
     def set_filter(self, text: str) -> None:
@@ -204,17 +210,17 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
 
     def wanted_height(self) -> int:
         """Return the lines that would show everything, heading included."""
-        return 1 + max(len(self._runs), 1)
+        return 1 + (len(self._runs) or len(self._empty_lines()))
 
     def render_line(self, y: int) -> Strip:
         """Draw the heading or one row."""
         width = self.size.width
-        columns, name_width = columns_for(width)
+        columns, name_width = columns_for(width, self._longest)
         if y == 0:
             return self.strip(self._heading(columns, name_width), width)
         index = self._top + y - 1
         if not self._runs:
-            lines = wrap(Content.styled(plain(self._empty_text()), MUTED), width, LEAD)
+            lines = self._empty_lines()
             return self.strip(lines[y - 1] if y <= len(lines) else Content(), width)
         if index >= len(self._runs):
             return self.strip(Content(), width)
@@ -292,10 +298,9 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
         self._top = max(self._top, self._cursor - self._rows + 1, 0)
         self._top = max(0, min(self._top, len(self._runs) - self._rows))
 
-    def _empty_text(self) -> str:
-        if self._all:
-            return f"no run matches the filter “{self.filter.text}”; press / to change it"
-        return self._waiting
+    def _empty_lines(self) -> list[Content]:
+        text = f"no run matches the filter “{self.filter.text}”; press / to change it" if self._all else self._waiting
+        return wrap(assemble((text, MUTED)), max(self.size.width, NAME_COMFORT), LEAD)
 
     def _heading(self, columns: list[Column], name_width: int) -> Content:
         shown, count = len(self._runs), len(self._all)

@@ -1,0 +1,137 @@
+"""How often do `cycle-worse` and `cycle-much-worse` cry wolf, and what do they miss? Simulated, with a known answer.
+
+A campaign has 10 cycles of 374 prompts x 8 samples. Prompts differ in difficulty (beta distributed, intraclass
+correlation 0.3) and are the same in every cycle. In half of the campaigns nothing happens that the rule should tell
+(for `cycle-much-worse` that includes a fall by 15 % of the rate); in the other half the rate falls at a cycle between 3
+and 9 and stays there. The rate itself is drawn from 0.2 to 0.6.
+
+usage: python -m tests.benchmarks.cycle_drop [--write]
+
+`--write` puts the figures into the rule files, which earns the rules their status.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raftmon.advice.engine import RuleEngine
+from raftmon.advice.rule import Rule
+from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
+from raftmon.signals.campaign import CampaignSignals, CycleFacts
+
+CYCLES, PROMPTS, SAMPLES, CORRELATION = 10, 374, 8, 0.3
+CAMPAIGNS = 3000
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a rule is asked."""
+
+    rule: str
+    harmless: tuple[float, ...]
+    """Falls that it must not tell."""
+    falls: tuple[float, ...]
+    """Falls that it must tell."""
+    relative: bool
+    """Whether falls are shares of the rate, or points (0..1)."""
+
+
+QUESTIONS = (
+    Question("cycle-worse", (0.0,), (0.03, 0.05, 0.10), relative=False),
+    Question("cycle-much-worse", (0.0, 0.15), (0.4, 0.5, 0.7), relative=True),
+)
+
+
+@dataclass
+class Tally:
+    """What the rule said of the campaigns of one kind."""
+
+    campaigns: int = 0
+    false_alarms: int = 0
+    """It fired in a cycle in which nothing had happened yet."""
+    caught: int = 0
+    delays: list[int] = field(default_factory=list)
+    """Cycles from the drop to the alarm."""
+
+
+def prompt_rates(generator: np.random.Generator, rate: float) -> NDArray[np.float64]:
+    """Draw the success probability of each prompt."""
+    size = 1.0 / CORRELATION - 1.0
+    return generator.beta(rate * size, (1.0 - rate) * size, PROMPTS)
+
+
+def first_alarm(rates: list[NDArray[np.float64]], generator: np.random.Generator, rule: Rule) -> int | None:
+    """Sample a campaign and return the cycle in which the rule fired first."""
+    engine, signals = RuleEngine([rule]), CampaignSignals()
+    for cycle, probabilities in enumerate(rates, start=1):
+        hits = int(generator.binomial(SAMPLES, probabilities).sum())
+        verified = PROMPTS * SAMPLES
+        signals.update(CycleFacts(cycle, hits / verified, verified, prompts="same", prompt_count=PROMPTS))
+        readings = signals.readings()
+        engine.tick(readings, cycle, cycle)
+        if engine.findings(readings, cycle, cycle, {})[0].state == "firing":
+            return cycle
+    return None
+
+
+def simulate(question: Question, campaigns: int, seed: int = 0) -> dict[float, Tally]:
+    """Run the simulation; the key is the size of the fall, 0 for none."""
+    (rule,) = load_rules(SHIPPED_RULES / f"{question.rule}.yaml")
+    generator = np.random.default_rng(seed)
+    tallies = {fall: Tally() for fall in (*question.harmless, *question.falls)}
+    for number in range(campaigns):
+        kinds = question.harmless if number % 2 else question.falls
+        fall = kinds[(number // 2) % len(kinds)]
+        rate, at = float(generator.uniform(0.2, 0.6)), int(generator.integers(3, 10))
+        before = prompt_rates(generator, rate)
+        after = before * (1.0 - (fall if question.relative else fall / rate))
+        alarm = first_alarm([before if c < at else after for c in range(1, CYCLES + 1)], generator, rule)
+        tally = tallies[fall]
+        tally.campaigns += 1
+        if alarm is not None and (fall in question.harmless or alarm < at):
+            tally.false_alarms += 1
+        elif alarm is not None:
+            tally.caught += 1
+            tally.delays.append(alarm - at)
+    return tallies
+
+
+def report(question: Question, tallies: dict[float, Tally], campaigns: int) -> str:
+    """Print the table; returns the rule file's line of figures."""
+    print(f"\n{question.rule}\n\n| fall | campaigns | false alarms | caught | of them in the cycle itself |")
+    print("|---|---|---|---|---|")
+    for fall, tally in tallies.items():
+        unit = "of the rate" if question.relative else "points"
+        at_once = f"{np.mean([delay == 0 for delay in tally.delays]):.0%}" if tally.delays else "–"
+        caught = f"{tally.caught / tally.campaigns:.1%}" if fall in question.falls else "–"
+        size = f"{fall:.0%} {unit}" if question.relative else f"{100 * fall:.0f} {unit}"
+        print(f"| {size} | {tally.campaigns} | {tally.false_alarms / tally.campaigns:.1%} | {caught} | {at_once} |")
+    hits, false = sum(t.caught for t in tallies.values()), sum(t.false_alarms for t in tallies.values())
+    precision = hits / (hits + false)
+    recall = hits / sum(tallies[fall].campaigns for fall in question.falls)
+    print(f"\nprecision {precision:.3f}, recall {recall:.3f} over {campaigns} campaigns")
+    return (
+        f"  measured: {{runs: {campaigns}, precision: {precision:.2f}, recall: {recall:.2f}, on: simulated campaigns}}"
+    )
+
+
+def main() -> None:
+    """Print the tables; write the figures into the rule files if told to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--campaigns", type=int, default=CAMPAIGNS)
+    arguments = parser.parse_args()
+    for question in QUESTIONS:
+        line = report(question, simulate(question, arguments.campaigns), arguments.campaigns)
+        if arguments.write:
+            path = SHIPPED_RULES / f"{question.rule}.yaml"
+            path.write_text(re.sub(r"^  measured: .*$", line, path.read_text(), flags=re.MULTILINE))
+
+
+if __name__ == "__main__":
+    main()
