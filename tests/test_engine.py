@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,8 +47,9 @@ def make_rule(**changes: object) -> Rule:
     return dataclasses.replace(rule, **changes)  # type: ignore[arg-type]
 
 
-def states(rule: Rule, values: list[float | None], step: int = 10) -> list[str]:
-    engine, found = RuleEngine([rule]), []
+def states(rule: Rule, values: Sequence[float | None], step: int = 10) -> list[str]:
+    engine = RuleEngine([rule])
+    found: list[str] = []
     for point, value in enumerate(values, start=1):
         readings = {"loss.drawup": value}
         engine.tick(readings, point, point * step)

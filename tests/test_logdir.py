@@ -30,7 +30,7 @@ def make_run(directory: Path) -> Run:
 
 
 def values(run: Run, tag: str = "loss") -> list[float]:
-    return run.series[tag].values.tolist()
+    return [float(value) for value in run.series[tag].values]
 
 
 def test_a_newer_file_that_begins_lower_is_a_restart(tmp_path: Path) -> None:

@@ -58,6 +58,9 @@ def test_a_missing_directory_is_polled_for_and_said(tmp_path: Path) -> None:
     assert watcher.take().everything
     assert "does not exist yet" in watcher.problems[0].what
 
+
+def test_a_directory_that_comes_later_is_watched_from_then_on(tmp_path: Path) -> None:
+    watcher = Watcher([tmp_path / "later"])
     (tmp_path / "later").mkdir()
     watcher.take()
     try:
