@@ -174,6 +174,7 @@ def _cycle_run(cycle: int, **changes: Any) -> RunView:
         **{
             "campaign": "models/raft",
             "cycle": cycle,
+            "last_wall_time": 1_767_000_000.0 + 7_200 * cycle,
             "series": {
                 "loss": make_series("loss", loss),
                 "grad_norm": make_series("grad_norm", loss_curve(16, start=0.5, floor=0.24, noise=0.03, seed=cycle)),

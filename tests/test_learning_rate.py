@@ -2,12 +2,13 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftmon.advice.learning_rate import advise_run, format_rate, next_cycle, strategy_rate
+from raftmon.advice.learning_rate import advise_run, format_rate, next_cycle, strategy_rate, written_rate
 from raftmon.advice.rule import Rule
 from raftmon.advice.settings import Guardrails, Settings, Strategy
 from raftmon.model import CycleView, NextCycle, RunConfig, Verdict
@@ -62,6 +63,12 @@ def test_a_written_rate_is_a_float_for_yaml(rate: float) -> None:
 
     assert isinstance(read, float)
     assert read == pytest.approx(rate, rel=0.006)
+
+
+@pytest.mark.parametrize("rate", [1e-3, 5e-5, 3.61e-5, 2e-4, 0.1])
+def test_a_rate_logged_as_float32_is_read_as_it_was_written(rate: float) -> None:
+    assert written_rate(float(np.float32(rate))) == rate
+    assert written_rate(1.23456789012e-4) == 1.23456789012e-4
 
 
 def test_without_findings_a_constant_rate_is_kept() -> None:

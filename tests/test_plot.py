@@ -119,6 +119,14 @@ def test_a_near_level_is_brought_into_view_and_a_far_one_does_not_flatten_the_cu
     assert not any("100" in row for row in far)
 
 
+def test_a_band_without_room_for_its_label_is_not_drawn() -> None:
+    band = Band(0.4, 0.6, ("0.4–0.6: unproven",))
+    wide = picture(curve_chart(0.5, 0.5, 0.5, 1.0, band=band), 60, 10)
+    dense = picture(curve_chart(*[0.0, 1.0] * 100, band=band), 60, 10)
+    assert any("0.4–0.6: unproven" in row for row in wide)
+    assert dense == picture(curve_chart(*[0.0, 1.0] * 100), 60, 10)
+
+
 def test_log_is_refused_where_no_value_is_positive() -> None:
     assert not drawable_log(curve_chart(-1.0, 0.0))
     assert not drawable_log(curve_chart(0.5, percent=True))

@@ -27,11 +27,12 @@ from raftmon.tui.screens.sheet import Sheet
 from raftmon.tui.source import SnapshotArrived, SnapshotFailed
 from raftmon.tui.text import cut_end, cut_middle, fit, metric, number, plain, run_name, steps
 from raftmon.tui.widgets.advice_panel import advice_lines, verdict_line
-from raftmon.tui.widgets.campaign_panel import CampaignPanel, campaign_lines, next_headline
+from raftmon.tui.widgets.campaign_panel import CampaignPanel, campaign_lines, next_lines
 from raftmon.tui.widgets.charts_panel import ChartsPanel
 from raftmon.tui.widgets.filter_bar import FilterBar
 from raftmon.tui.widgets.lines import Heading, LinesView, heading, wrap
-from raftmon.tui.widgets.runs_table import COLUMNS, RunsTable, columns_for, common_directory
+from raftmon.tui.widgets.run_columns import COLUMNS, columns_for, common_directory
+from raftmon.tui.widgets.runs_table import RunsTable
 from raftmon.tui.widgets.status_bar import Status, StatusBar, status_line
 from tests import snapshots
 
@@ -116,6 +117,10 @@ class Session:
         """Return whether a heading is marked as that of the panel with the focus."""
         tops = [w.render_line(0) for w in self.app.screen.query("*") if isinstance(w, OURS) and w.display]
         return any(s.text == title and bool(s.style and s.style.underline) for strip in tops for s in strip)
+
+    def selected(self) -> str | None:
+        """Name of the selected run."""
+        return self.table.selected.run if self.table.selected is not None else None
 
     def cursor(self) -> float | None:
         """Step under the value cursor."""
@@ -569,6 +574,28 @@ async def test_the_selection_follows_its_run() -> None:
         assert session.table.selected.cycle == 4
 
 
+async def test_the_cursor_follows_the_live_run_until_it_is_moved() -> None:
+    done = [snapshots.make_run(f"cycle_{n}", last_wall_time=float(n)) for n in (1, 2, 3)]
+
+    def state(version: int, live: str) -> Snapshot:
+        runs = [replace(run, state="live") if run.run == live else run for run in done]
+        return snapshots.snapshot(runs, version=version)
+
+    async with running(state(1, "")) as session:
+        assert session.selected() == "cycle_3"
+        await session.push(state(2, "cycle_1"))
+        assert session.selected() == "cycle_1"
+        await session.push(
+            replace(state(3, "cycle_2"), runs=(replace(done[1], state="live"), *state(2, "cycle_1").runs))
+        )
+        assert session.selected() == "cycle_1", "a live run is not left for another one"
+        await session.press("G")
+        await session.push(state(4, "cycle_2"))
+        assert session.selected() == "cycle_3"
+        await session.press("escape")
+        assert session.selected() == "cycle_2"
+
+
 async def test_a_failing_source_is_said_and_recovers() -> None:
     source = ScriptedSource(OSError("disk [gone]\x1b"))
     app = CountingApp(source, interval=0.001)
@@ -759,7 +786,7 @@ def test_the_status_line_tells_of_trouble_first() -> None:
 def test_the_next_cycle_in_one_line(changes: dict[str, object], text: str) -> None:
     plan = snapshots.raft_campaign().next
     assert plan is not None
-    assert next_headline(replace(plan, **changes)).plain == text  # type: ignore[arg-type]
+    assert [line.plain for line in next_lines(replace(plan, **changes), 80)] == [text]  # type: ignore[arg-type]
 
 
 def test_a_long_campaign_shows_its_newest_cycles() -> None:
@@ -769,6 +796,21 @@ def test_a_long_campaign_shows_its_newest_cycles() -> None:
     assert "● 30" in lines[0].plain
     assert " 1 " not in lines[0].plain
     assert all(line.cell_length <= 118 for line in lines)
+
+
+def test_the_best_cycle_stays_in_view() -> None:
+    cycles = tuple(snapshots.make_cycle(n, 0.5 if n == 2 else 0.3, 5e-5) for n in range(1, 31))
+    first = campaign_lines(snapshots.raft_campaign(cycles=cycles, best_cycle=2), 30, 118)[0].plain
+    assert first.split("│")[0].split() == ["cycle", "…", "★", "2", "27", "28", "29", "●", "30"]
+
+
+def test_what_decides_comes_first() -> None:
+    campaign = snapshots.raft_campaign()
+    undecided = advice_lines(snapshots.make_run(), campaign, 60)
+    assert undecided[0].plain.startswith("NEXT CYCLE 5  ↩ roll back to cycle 3")
+    assert advice_lines(snapshots.live_cycle(), campaign, 60)[0].plain.startswith(" ▲ LEARNING RATE TOO HIGH")
+    calm = replace(campaign, findings=(), next=None)
+    assert advice_lines(snapshots.make_run(), calm, 60)[0].plain == " ? UNDECIDED "
 
 
 def test_campaigns_in_the_making() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from raftmon.advice.engine import RuleEngine
-from raftmon.advice.learning_rate import next_cycle
+from raftmon.advice.learning_rate import next_cycle, written_rate
 from raftmon.advice.rule import Rule
 from raftmon.advice.settings import Settings
 from raftmon.model import CampaignView, CycleView, Problem, RunView
@@ -134,7 +134,7 @@ def _learning_rate(run: RunView | None, training: CycleEvidence | None) -> float
     if series is not None:
         finite = series.values[np.isfinite(series.values)]
         if len(finite) and finite.max() > 0.0:
-            return float(finite.max())
+            return written_rate(float(finite.max()))
     if training is not None and training.learning_rate is not None:
         return training.learning_rate
     return run.config.learning_rate if run is not None else None

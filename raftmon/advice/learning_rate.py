@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import numpy as np
+
 from raftmon.advice.rule import Rule
 from raftmon.advice.settings import Guardrails, Settings, Strategy
 from raftmon.model import Advice, Authority, CycleView, Finding, NextCycle, RunConfig, Verdict
 
-__all__ = ["advise_run", "format_rate", "next_cycle", "strategy_rate"]
+__all__ = ["advise_run", "format_rate", "next_cycle", "strategy_rate", "written_rate"]
 
 AUTHORITY: Final[Mapping[str, Authority]] = {"experimental": "show", "test": "propose", "stable": "apply"}
 _ORDER: Final[tuple[Authority, ...]] = ("show", "propose", "apply")
@@ -32,6 +34,12 @@ def format_rate(rate: float) -> str:
     mantissa, exponent = f"{rate:.2e}".split("e")
     mantissa = mantissa.rstrip("0")
     return f"{mantissa}{'0' if mantissa.endswith('.') else ''}e{exponent}"
+
+
+def written_rate(rate: float) -> float:
+    """Return the number that a trainer logged as float32: 0.001, not 0.0010000000474974513."""
+    short = np.float32(rate)
+    return float(str(short)) if float(short) == rate else rate
 
 
 def strategy_rate(strategy: Strategy, cycle: int, first: float | None) -> tuple[float | None, str]:
@@ -123,7 +131,7 @@ def advise_run(
         findings: of the run.
         rules: id to rule.
     """
-    current = peak if peak else config.learning_rate
+    current = written_rate(peak) if peak else config.learning_rate
     firing = [finding for finding in findings if finding.state == "firing" and finding.inhibited_by is None]
     advice = []
     if verdict.learning_rate in ("too_high", "too_low"):

@@ -167,6 +167,13 @@ class _Grid:
         inks = self.inks[row][max(column - 1, 0) : column + length + 1]
         return 0 <= column <= self.width - length and all(ink in ("", "level", "band") for ink in inks)
 
+    def erase(self, ink: Ink) -> None:
+        """Blank all characters of an ink."""
+        for chars, inks in zip(self.chars, self.inks, strict=True):
+            for at, found in enumerate(inks):
+                if found == ink:
+                    chars[at], inks[at] = " ", ""
+
     def rows(self) -> list[Row]:
         """Return the lines as runs of equal ink."""
         lines: list[Row] = []
@@ -233,7 +240,10 @@ def _paint(grid: _Grid, chart: Chart, frame: Frame, left: int, cursor: float | N
     for level in chart.levels:
         _write(grid, frame, left, level.value, (level.label,), "level")
     if chart.band is not None:
-        _write(grid, frame, left, (chart.band.low + chart.band.high) / 2.0, chart.band.labels, "band")
+        middle = (chart.band.low + chart.band.high) / 2.0
+        if not _write(grid, frame, left, middle, chart.band.labels, "band"):
+            # A band that does not say what it is would be taken for a fact.
+            grid.erase("band")
 
 
 def _points(grid: _Grid, bars: Bars, frame: Frame, left: int) -> None:
@@ -244,8 +254,12 @@ def _points(grid: _Grid, bars: Bars, frame: Frame, left: int) -> None:
             grid.put(row, left + int(column) // 2, glyph, "mark")
 
 
-def _write(grid: _Grid, frame: Frame, left: int, value: float, labels: tuple[str, ...], ink: Ink) -> None:
-    """Write a label where it hides no data, as near to its row as can be; an arrow tells of a value out of view."""
+def _write(grid: _Grid, frame: Frame, left: int, value: float, labels: tuple[str, ...], ink: Ink) -> bool:
+    """Write a label near its row where it hides no data; an arrow tells of a value out of view.
+
+    Returns:
+        Whether there was room.
+    """
     inside = frame.cell_row(value)
     above = value > frame.y[1]
     row = inside if inside is not None else 0 if above else frame.height - 1
@@ -257,7 +271,8 @@ def _write(grid: _Grid, frame: Frame, left: int, value: float, labels: tuple[str
             for start in (grid.width - len(text), left):
                 if 0 <= at < frame.height and start >= left and grid.free(at, start, len(text)):
                     grid.put(at, start, text, ink)
-                    return
+                    return True
+    return False
 
 
 def _labels(values: list[float], label: Callable[[float, float], str], log: bool) -> list[str]:

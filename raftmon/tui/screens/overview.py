@@ -67,7 +67,14 @@ class Overview(Screen[None]):
         Binding("c", "copy", "Copy", show=False, id="copy", tooltip="Copy the advice to the clipboard"),
         Binding("tab", "app.focus_next", "Next", show=False, id="focus-next", tooltip="Go to the next panel"),
         Binding("shift+tab", "app.focus_previous", "Back", show=False, id="focus-back", tooltip="Go back a panel"),
-        Binding("escape", "reset", "Reset", show=False, id="reset", tooltip="Take away the cursor, then the filter"),
+        Binding(
+            "escape",
+            "reset",
+            "Reset",
+            show=False,
+            id="reset",
+            tooltip="Drop cursor, then filter; then follow live run",
+        ),
     ]
 
     def __init__(self, title: str) -> None:
@@ -185,8 +192,11 @@ class Overview(Screen[None]):
         charts = self.query_one(ChartsPanel)
         if charts.cursor is not None:
             charts.clear_cursor()
-        else:
+        elif self.query_one(RunsTable).filter.text:
             self.query_one(FilterBar).clear()
+        else:
+            self.query_one(RunsTable).follow()
+            self._draw_run()
 
     def _draw(self) -> None:
         table = self.query_one(RunsTable)

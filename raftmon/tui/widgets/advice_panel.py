@@ -21,7 +21,7 @@ from raftmon.tui.text import (
     plural,
     sentence,
 )
-from raftmon.tui.widgets.campaign_panel import next_headline
+from raftmon.tui.widgets.campaign_panel import next_lines
 from raftmon.tui.widgets.lines import wrap
 
 __all__ = ["advice_lines", "by_severity", "finding_lines", "verdict_line"]
@@ -88,14 +88,21 @@ def advice_lines(
 def _all_lines(run: RunView | None, campaign: CampaignView | None, width: int) -> list[Content]:
     if run is None:
         return _campaign(campaign, width) if campaign is not None else [assemble(("no run selected", MUTED))]
-    lines = [verdict_line(run.verdict), *wrap(assemble(sentence(run.verdict.why)), width)]
+    ours = [verdict_line(run.verdict), *wrap(assemble(sentence(run.verdict.why)), width)]
     for advice in run.advice:
-        lines += [Content(), *_advice(advice, width)]
-    lines += _firing(run, width)
-    if campaign is not None:
-        lines += _campaign(campaign, width)
-    lines += _quiet(run, width)
-    return lines + _config(run, width)
+        ours += [Content(), *_advice(advice, width)]
+    ours += _firing(run, width)
+    theirs = _campaign(campaign, width) if campaign is not None else []
+    if campaign is not None and run.verdict.learning_rate == "undecided" and _decides(campaign):
+        ours, theirs = theirs, ours
+    gap = [Content()] if ours and theirs else []
+    return [*ours, *gap, *theirs, *_quiet(run, width), *_config(run, width)]
+
+
+def _decides(campaign: CampaignView) -> bool:
+    """Whether the campaign says more than to go on."""
+    plan = campaign.next
+    return bool(campaign.firing) or (plan is not None and (plan.stop or plan.roll_back_to is not None))
 
 
 def _advice(advice: Advice, width: int) -> list[Content]:
@@ -133,7 +140,7 @@ def _campaign(campaign: CampaignView, width: int) -> list[Content]:
     lines: list[Content] = []
     plan = campaign.next
     if plan is not None:
-        lines += [Content(), *wrap(next_headline(plan), width, 0, INDENT)]
+        lines += next_lines(plan, width)
         lines += wrap(assemble(plan.text), width, INDENT) if plan.text else []
         because = " · ".join(plan.because)
         lines += wrap(assemble((because, MUTED)), width, INDENT) if because else []

@@ -10,7 +10,7 @@ from raftmon.model import CampaignView, CycleView, NextCycle
 from raftmon.tui.text import AUTHORITIES, MUTED, NOTHING, Part, assemble, cut_end, fit, metric, number
 from raftmon.tui.widgets.lines import LinesView, wrap
 
-__all__ = ["CampaignPanel", "best_line", "campaign_lines", "next_headline"]
+__all__ = ["CampaignPanel", "best_line", "campaign_lines", "next_lines"]
 
 LABEL = 9
 CELL = 9
@@ -33,20 +33,22 @@ def best_line(campaign: CampaignView) -> Content:
     return assemble(("best ", MUTED), (f"★ cycle {cycle.cycle} · {rate}", "bold $text-success"))
 
 
-def next_headline(plan: NextCycle) -> Content:
-    """Return what the next cycle should do, in one line."""
+def next_lines(plan: NextCycle, width: int) -> list[Content]:
+    """Return what the next cycle should do, in one line if that fits."""
     if plan.stop:
         ship = "the newest" if plan.roll_back_to is None else _checkpoint(plan.roll_back_to)
-        return assemble((f"■ STOP, ship {ship}", "bold $text-error"))
+        return wrap(assemble((f"■ STOP, ship {ship}", "bold $text-error")), width, 0, 2)
     parts: list[Part] = [(f"NEXT CYCLE {plan.cycle}", "bold")]
     if plan.roll_back_to is not None:
         parts.append((f"  ↩ roll back to {_checkpoint(plan.roll_back_to)}", "bold $text-warning"))
-    parts += [
-        ("  LR ", MUTED),
+    what = assemble(*parts)
+    rate = assemble(
+        ("LR ", MUTED),
         (metric("learning_rate", plan.learning_rate), "bold"),
         (f"  {AUTHORITIES[plan.authority]}", MUTED),
-    ]
-    return assemble(*parts)
+    )
+    whole = what + Content("  ") + rate
+    return [whole] if whole.cell_length <= width else [*wrap(what, width, 0, 2), *wrap(rate, width, 2)]
 
 
 def campaign_lines(campaign: CampaignView, current: int | None, width: int, *, tall: bool = False) -> list[Content]:
@@ -62,8 +64,8 @@ def campaign_lines(campaign: CampaignView, current: int | None, width: int, *, t
         return [assemble(("no cycle yet", MUTED))]
     if width < WIDE:
         return _narrow(campaign, current, width)
-    count = min(len(campaign.cycles), max((width * 3 // 5 - LABEL) // CELL, 1))
-    cycles = campaign.cycles[-count:]
+    count = min(len(campaign.cycles), max((width // 2 - LABEL) // CELL, 1))
+    cycles = _newest(campaign, count)
     left = _table(campaign, cycles, current, tall=tall)
     left_width = LABEL + CELL * count
     room = width - left_width - 5
@@ -73,6 +75,13 @@ def campaign_lines(campaign: CampaignView, current: int | None, width: int, *, t
         a.pad_right(max(left_width - a.cell_length, 0)) + Content.styled("  │  ", MUTED) + b
         for a, b in zip(left, right, strict=True)
     ]
+
+
+def _newest(campaign: CampaignView, count: int) -> tuple[CycleView, ...]:
+    """Return the newest cycles, and the best one among them however old it is."""
+    newest = campaign.cycles[-count:]
+    best = [c for c in campaign.cycles[:-count] if c.cycle == campaign.best_cycle]
+    return (*best, *newest[1:]) if best else newest
 
 
 def _checkpoint(cycle: int) -> str:
@@ -119,7 +128,7 @@ def _half_interval(cycle: CycleView) -> str:
 def _plan_lines(plan: NextCycle | None, width: int, height: int) -> list[Content]:
     if plan is None:
         return wrap(assemble(("no advice for a next cycle before one has a learning rate or a rate", MUTED)), width)
-    lines = wrap(next_headline(plan), width, 0, 2)
+    lines = next_lines(plan, width)
     if plan.because and len(lines) < height:
         lines.append(assemble((cut_end(" · ".join(plan.because), width), MUTED)))
     text = wrap(assemble(plan.text), width) if plan.text else []
@@ -141,7 +150,4 @@ def _narrow(campaign: CampaignView, current: int | None, width: int) -> list[Con
     )
     if campaign.next is None:
         return [now]
-    plan = next_headline(campaign.next)
-    if now.cell_length + plan.cell_length + 5 <= width:
-        return [now + Content.styled("  │  ", MUTED) + plan]
-    return [now, plan]
+    return [now, *next_lines(campaign.next, width)]

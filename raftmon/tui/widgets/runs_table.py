@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import takewhile
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -16,126 +13,19 @@ from textual.strip import Strip
 
 from raftmon.model import RunView
 from raftmon.tui.filter import RunFilter
-from raftmon.tui.raster import sparkline
-from raftmon.tui.text import (
-    MUTED,
-    NOTHING,
-    SEVERITIES,
-    STATES,
-    VERDICTS,
-    assemble,
-    fit,
-    metric,
-    plain,
-    run_name,
-    steps,
-)
+from raftmon.tui.text import MUTED, STATES, assemble, fit, plain, run_name
 from raftmon.tui.widgets.lines import Inked, wrap
+from raftmon.tui.widgets.run_columns import GAP, LEAD, NAME_COMFORT, Column, columns_for, common_directory
 
-__all__ = ["COLUMNS", "Column", "RunsTable", "columns_for", "common_directory"]
-
-NAME_WIDTH = (14, 40)
-"""Least and largest width of the run's name."""
-NAME_COMFORT = 24
-"""Width of the name that the less telling columns leave."""
-COMFORT_FROM = 4
-"""Priority from which on a column counts as less telling."""
-SPARK = 9
+__all__ = ["RunsTable"]
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column beside the run's name."""
-
-    title: str
-    width: int
-    """Cells, without the gap before it."""
-    priority: int
-    """The lowest are kept longest when there is little room."""
-    cell: Callable[[RunView], tuple[str, str]]
-    """Text and style for a run; the text is cut or filled to the width."""
-    right: bool = False
-
-
-def _value(role: str) -> Callable[[RunView], tuple[str, str]]:
-    def cell(run: RunView) -> tuple[str, str]:
-        series = run.series.get(role)
-        value = series.last if series is not None else None
-        text = metric(role, value)
-        if value is None:
-            return text, MUTED
-        return (text, "") if value - value == 0.0 else (text, "bold $text-error")
-
-    return cell
-
-
-def _verdict(run: RunView) -> tuple[str, str]:
-    kind = run.verdict.learning_rate
-    glyph, word, style = VERDICTS[kind]
-    return f"{glyph} {word}" if kind == "undecided" else f"{glyph} {word} {run.verdict.confidence:.0%}", style
-
-
-def _findings(run: RunView) -> tuple[str, str]:
-    firing = run.firing
-    if not firing:
-        return "", MUTED
-    order = list(SEVERITIES)
-    worst = min(firing, key=lambda finding: order.index(finding.severity))
-    glyph, word, style = SEVERITIES[worst.severity]
-    return f"{glyph} {len(firing)} {word}", style
-
-
-def _spark(run: RunView) -> tuple[str, str]:
-    loss = run.series.get("loss")
-    return (sparkline(loss.values, SPARK), "$primary") if loss is not None else (NOTHING, MUTED)
-
-
-COLUMNS: tuple[Column, ...] = (
-    Column("dialect", 9, 9, lambda run: (run.dialect, MUTED)),
-    Column("state", 5, 5, lambda run: STATES[run.state][1:]),
-    Column("cycle", 5, 6, lambda run: (NOTHING if run.cycle is None else str(run.cycle), ""), right=True),
-    Column("step", 9, 3, lambda run: (steps(run), ""), right=True),
-    Column("curve", SPARK, 4, _spark),
-    Column("loss", 9, 2, _value("loss"), right=True),
-    Column("LR", 8, 1, _value("learning_rate"), right=True),
-    Column("grad norm", 9, 7, _value("grad_norm"), right=True),
-    Column("verdict", 15, 0, _verdict),
-    Column("findings", 12, 8, _findings),
-)
-"""From left to right."""
-GAP = 2
-LEAD = 4
-"""Cells before the name: the cursor, the state's glyph, and blanks."""
-
-
-def columns_for(width: int, longest: int = NAME_COMFORT) -> tuple[list[Column], int]:
-    """Return the columns that fit beside the name, and the width of the name.
-
-    Args:
-        width: cells of the whole table.
-        longest: cells of the longest name; long ones cost the less telling columns.
-    """
-    kept: list[Column] = []
-    room = width - LEAD - NAME_WIDTH[0]
-    comfort = max(min(longest, NAME_COMFORT) - NAME_WIDTH[0], 0)
-    for column in sorted(COLUMNS, key=lambda column: column.priority):
-        spared = comfort if column.priority >= COMFORT_FROM else 0
-        if column.width + GAP > room - spared:
-            continue
-        kept.append(column)
-        room -= column.width + GAP
-    name = min(NAME_WIDTH[0] + room, NAME_WIDTH[1])
-    return [column for column in COLUMNS if column in kept], max(name, 1)
-
-
-def common_directory(names: list[str]) -> str:
-    """Return the directories that all of several names begin with, slash included; empty if there are none."""
-    if len(names) < 2:
-        return ""
-    # Whatever the first and last in order share, all in between share.
-    first, last = min(names), max(names)
-    shared = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))))
-    return first[: first.rfind("/", 0, shared) + 1]
+def _newest(runs: list[RunView], cursor: int) -> int:
+    """Return the row to be on: a live run is not left for another one."""
+    if cursor < len(runs) and runs[cursor].state == "live":
+        return cursor
+    ages = [(run.state == "live", run.last_wall_time or 0.0) for run in runs]
+    return ages.index(max(ages)) if ages else 0
 
 
 class RunsTable(Inked, can_focus=True, inherit_bindings=False):
@@ -174,6 +64,7 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
         self._runs: list[RunView] = []
         self._cursor = 0
         self._top = 0
+        self._following = True
         self._waiting = ""
         self._prefix = ""
         self._longest = 0
@@ -193,6 +84,8 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
     def show(self, runs: tuple[RunView, ...], waiting: str) -> None:
         """Show runs; the cursor stays on its run wherever that moved.
 
+        Until a key or the mouse moves it, it is on a live run, or else on the one that grew last.
+
         Args:
             runs: in the order of the rows.
             waiting: what to say while there are none.
@@ -206,6 +99,11 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
     def set_filter(self, text: str) -> None:
         """Show only the runs that a `RunFilter` lets through."""
         self.filter = RunFilter.parse(text)
+        self._apply()
+
+    def follow(self) -> None:
+        """Go to the live or newest run, and stay with it."""
+        self._following = True
         self._apply()
 
     def wanted_height(self) -> int:
@@ -278,6 +176,8 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
         paths = [run.path for run in self._runs]
         if before is not None and before.path in paths:
             self._cursor = paths.index(before.path)
+        if self._following:
+            self._cursor = _newest(self._runs, self._cursor)
         self._cursor = max(0, min(self._cursor, len(self._runs) - 1))
         self._scroll()
         self.refresh()
@@ -287,6 +187,7 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
 
     def _go(self, cursor: int) -> None:
         cursor = max(0, min(cursor, len(self._runs) - 1))
+        self._following = False
         if cursor != self._cursor:
             self._cursor = cursor
             self._scroll()
