@@ -179,7 +179,8 @@ def char_lora(seed: int, *, zeros: bool = False) -> Task:
 def _language_model(model: nn.Module, text: Tensor, seed: int, characters: int | None = None) -> Task:
     held_out = len(text) * 9 // 10
     order = torch.Generator().manual_seed(seed)
-    places = torch.randint(held_out, len(text) - TEXT_LENGTH - 1, (TEXT_BATCH * EVAL_BATCHES,))
+    fixed = torch.Generator().manual_seed(0)
+    places = torch.randint(held_out, len(text) - TEXT_LENGTH - 1, (TEXT_BATCH * EVAL_BATCHES,), generator=fixed)
 
     def nats(begins: Tensor) -> Tensor:
         pieces = text[begins[:, None] + torch.arange(TEXT_LENGTH + 1)]

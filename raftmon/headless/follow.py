@@ -69,7 +69,7 @@ def changes(before: Snapshot | None, now: Snapshot) -> Iterator[str]:
         yield from _run_changes(old_runs.get(run.path), run)
     for problem in now.problems:
         if problem not in old_problems:
-            yield f"problem: {problem.where}: {problem.what} {problem.remedy}"
+            yield f"problem: {problem.where}: {problem.what}. {problem.remedy}"
 
 
 def _run_changes(before: RunView | None, now: RunView) -> Iterator[str]:

@@ -199,6 +199,7 @@ class CampaignFiles:
         matches = {name: match for name in names if (match := _VERDICTS.fullmatch(name))}
         self._verdicts = {name: known for name, known in self._verdicts.items() if name in matches}
         left, now = self._budget, self._clock()
+        newest = max((int(match[1]) for match in matches.values()), default=0)
         for name, match in matches.items():
             status = _status(self.path / name)
             if status is None:
@@ -212,7 +213,8 @@ class CampaignFiles:
             file, cycle, is_held_out = self._verdicts[name]
             left -= file.read(status, left)
             _note(file.problem, problems)
-            quiet = 0.0 if cycle in trained and not is_held_out else self._quiet
+            done = cycle < newest or (cycle in trained and not is_held_out)
+            quiet = 0.0 if done else self._quiet
             yield _evidence(file, name, cycle, is_held_out, file.settled(now, quiet)), is_held_out, file.more
 
     def _poll_reports(self, names: list[str], problems: list[Problem]) -> Iterator[CycleEvidence]:

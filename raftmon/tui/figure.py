@@ -296,12 +296,12 @@ def _x_axis(grid: _Grid, chart: Chart, frame: Frame, left: int) -> None:
     step = values[1] - values[0] if len(values) > 1 else 0.0
     if chart.bars is not None:
         values = [v for v in values if frame.x[0] < v < frame.x[1]]
-    row, end = grid.height - 1, left - 2
+    row, end = grid.height - 1, left - 1
     grid.put(row, left - 1 - len(chart.x_name), chart.x_name, "axis")
     for value in values:
         text = tick_label(value, step)
         at = left + round(float(frame.column_of(np.array([value]))[0])) // 2 - len(text) // 2
         at = max(min(at, grid.width - len(text)), left)
-        if at >= end + 2:
+        if at > end:
             grid.put(row, at, text, "axis")
             end = at + len(text)

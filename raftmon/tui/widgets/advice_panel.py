@@ -63,7 +63,8 @@ def finding_lines(finding: Finding, width: int, *, cycles: bool = False) -> list
     glyph, word, style = SEVERITIES[finding.severity]
     since = f"since {'cycle' if cycles else 'step'} {finding.since_step}" if finding.since_step is not None else ""
     state = "" if finding.state == "firing" else finding.state
-    lines = wrap(assemble((f"{glyph} {word:<8} ", style), finding.title), width, 0, HANG)
+    title = wrap(assemble(finding.title), width, HANG)
+    lines = [assemble((f"{glyph} {word}".ljust(HANG), style)) + title[0][HANG:], *title[1:]]
     when = assemble((" ".join(filter(None, (state, since))), MUTED))
     if lines[-1].cell_length + when.cell_length + 2 <= width:
         return [*lines[:-1], lines[-1] + Content("  ") + when]
