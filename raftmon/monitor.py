@@ -11,6 +11,7 @@ from raftmon.advice.campaigns import CampaignJudge
 from raftmon.advice.judging import RunJudge
 from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
 from raftmon.advice.settings import Settings
+from raftmon.advice.weighing import read_weighing
 from raftmon.errors import DocumentErrors
 from raftmon.model import CampaignView, Problem, RunState, RunView, Snapshot
 from raftmon.runs.cycles import cycle_of, has_verdicts
@@ -60,6 +61,7 @@ class Monitor:
         self._logdirs = [Path(logdir) for logdir in logdirs]
         self._settings = settings if settings is not None else Settings()
         self._rules = load_rules(rules, self._settings.rules)
+        self._weighing = read_weighing(SHIPPED_RULES / "verdict.yaml")
         problems: list[Problem] = []
         self._roles = RoleTable.load(SHIPPED_RULES, problems, extra=self._settings.tags)
         if problems:
@@ -130,7 +132,7 @@ class Monitor:
 
     def _add_run(self, logdir: Path, path: Path) -> RunJudge:
         name = path.relative_to(logdir).as_posix()
-        judge = self._runs[path] = RunJudge(Run(name, path), self._rules, self._roles)
+        judge = self._runs[path] = RunJudge(Run(name, path), self._rules, self._weighing, self._roles)
         cycle = cycle_of(name, lambda directory: has_verdicts(logdir / directory))
         if cycle is not None:
             campaign = logdir / cycle.campaign

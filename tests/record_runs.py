@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import random
 import shutil
 import statistics
 import sys
@@ -265,7 +264,7 @@ def controls() -> dict[str, tuple[Recipe, float, str]]:
 def main() -> int:
     """Record everything anew."""
     torch.set_num_threads(1)
-    random.seed(0)
+    RUNS.mkdir(exist_ok=True)
     for path in RUNS.iterdir():
         if path.is_dir():
             shutil.rmtree(path)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftmon.advice.engine import RuleEngine
-from raftmon.advice.rule import All, Any, Comparison, Duration, Measured, Rule, Weights
+from raftmon.advice.rule import All, Any, Comparison, Duration, Measured, Rule
 from raftmon.model import Finding
 
 DRAWUP = Comparison("loss.drawup", above=True, limit=0.5, clear=0.3)
@@ -40,9 +40,6 @@ def make_rule(**changes: object) -> Rule:
         evidence_level="observed",
         sources=(),
         measured=Measured(),
-        firing_weights=None,
-        silent_weights=Weights(),
-        weights_origin="",
     )
     return dataclasses.replace(rule, **changes)  # type: ignore[arg-type]
 

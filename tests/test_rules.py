@@ -36,7 +36,6 @@ def test_rule_is_documented(rule: Rule) -> None:
     assert rule.description
     assert rule.text
     assert rule.false_positives
-    assert rule.firing_weights is None or rule.weights_origin
 
 
 def test_the_catalogue_is_up_to_date() -> None:
@@ -50,4 +49,4 @@ def test_the_seeds_diagnostics_are_covered() -> None:
 def test_rules_contradicted_by_measurement_decide_nothing() -> None:
     for rule in RULES:
         if rule.evidence_level == "withdrawn":
-            assert (rule.firing_weights, rule.multiply, rule.severity) == (None, None, "informational")
+            assert (rule.multiply, rule.severity) == (None, "informational")

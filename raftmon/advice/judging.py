@@ -15,6 +15,7 @@ from raftmon.advice.engine import RuleEngine
 from raftmon.advice.learning_rate import advise_run
 from raftmon.advice.rule import Rule
 from raftmon.advice.verdict import decide
+from raftmon.advice.weighing import Weighing
 from raftmon.events.decode import ScalarBatch
 from raftmon.model import Problem, RunConfig, RunState, RunView, SeriesView
 from raftmon.runs.logdir import Run, RunUpdate
@@ -37,13 +38,15 @@ class RunJudge:
     Args:
         run: what is followed.
         rules: all that are enabled, those on campaigns included.
+        weighing: coefficients of the verdict.
         roles: what tags mean.
     """
 
-    def __init__(self, run: Run, rules: Sequence[Rule], roles: RoleTable) -> None:
+    def __init__(self, run: Run, rules: Sequence[Rule], weighing: Weighing, roles: RoleTable) -> None:
         self.run = run
         self.problems: list[Problem] = []
         self._all_rules = rules
+        self._weighing = weighing
         self._roles = roles
         self._dialect = roles.dialect_of(())
         self._assigned: dict[str, RoleTag] = {}
@@ -102,7 +105,7 @@ class RunJudge:
         counts = {role: self.run.series[tag.tag].count for role, tag in self._assigned.items()}
         findings = self._engine.findings(readings, self._points, self._step, counts)
         by_id = {rule.id: rule for rule in self._engine.rules}
-        verdict = decide(by_id, findings, counts)
+        verdict = decide(self._weighing, by_id, findings, readings, counts, facts, self._scenario)
         return RunView(
             run=self.run.name,
             path=str(self.run.path),

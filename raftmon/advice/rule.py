@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from raftmon.model import PointsTo, Severity
 
-__all__ = ["All", "Any", "Comparison", "Condition", "Duration", "Rule", "RuleTest", "Weights"]
+__all__ = ["All", "Any", "Comparison", "Condition", "Duration", "Rule", "RuleTest"]
 
 Status: TypeAlias = Literal["experimental", "test", "stable"]
 EvidenceLevel: TypeAlias = Literal["established", "observed", "anecdotal", "withdrawn"]
@@ -93,15 +93,6 @@ class Duration:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """Likelihood ratios: how much oftener something is seen in runs of one kind than in all runs."""
-
-    too_low: float = 1.0
-    ok: float = 1.0
-    too_high: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
 class Parameter:
     """A number of a rule."""
 
@@ -174,8 +165,5 @@ class Rule:
     sources: tuple[tuple[str, str], ...]
     """(claim id, reference)."""
     measured: Measured
-    firing_weights: Weights | None
-    silent_weights: Weights
-    weights_origin: str
     tests: tuple[RuleTest, ...] = field(default=())
     enabled: bool = True

@@ -24,7 +24,6 @@ from raftmon.advice.rule import (
     Parameter,
     Rule,
     Status,
-    Weights,
 )
 from raftmon.advice.ruletests import read_tests
 from raftmon.documents import Fields, read_fields
@@ -39,7 +38,7 @@ SHIPPED_RULES: Final = next(
     (path for path in (_PACKAGE / "_rules", _PACKAGE.parent / "rules") if path.is_dir()), _PACKAGE / "_rules"
 )
 """The rule set that came with raftmon: inside the wheel, or at the top of a checkout."""
-NOT_RULES: Final = frozenset({"tags.yaml", "dialects.yaml", "references.yaml"})
+NOT_RULES: Final = frozenset({"tags.yaml", "dialects.yaml", "references.yaml", "verdict.yaml"})
 SCENARIOS: Final = ("raft", "sft", "lora", "dpo", "rl", "pretrain", "any")
 _Word = TypeVar("_Word", bound=str)
 
@@ -92,7 +91,6 @@ def read_rule(path: Path, problems: list[Problem], overrides: Mapping[str, Mappi
         applies.finish()
     advice = fields.mapping("advice", required=True)
     text, multiply, roll_back, stop = _advice(advice, parameters)
-    firing, silent, origin = _weights(fields.mapping("weighs"))
     level, sources, measured = _evidence(fields.mapping("evidence", required=True))
     rule = Rule(
         id=rule_id,
@@ -118,9 +116,6 @@ def read_rule(path: Path, problems: list[Problem], overrides: Mapping[str, Mappi
         evidence_level=level,
         sources=sources,
         measured=measured,
-        firing_weights=firing,
-        silent_weights=silent,
-        weights_origin=origin,
         enabled=bool(override.get("enabled", True)),
     )
     _check_rule(rule, fields)
@@ -212,26 +207,6 @@ def _advice(fields: Fields | None, parameters: Mapping[str, Parameter]) -> tuple
     roll_back, stop = fields.flag("roll_back", False), fields.flag("stop", False)
     fields.finish()
     return text, multiply, roll_back, stop
-
-
-def _weights(fields: Fields | None) -> tuple[Weights | None, Weights, str]:
-    if fields is None:
-        return None, Weights(), ""
-    weights = []
-    for key in ("firing", "silent"):
-        table = fields.mapping(key)
-        if table is None:
-            weights.append(Weights())
-            continue
-        names = ("too_low", "ok", "too_high")
-        values = {name: table.number(name, 1.0) or 0.0 for name in names}
-        if any(not value > 0.0 for value in values.values()):
-            table.complain("a likelihood ratio must be above 0", "Use 0.05 for nearly never.")
-        weights.append(Weights(**values))
-        table.finish()
-    origin = fields.text("origin")
-    fields.finish()
-    return weights[0], weights[1], origin
 
 
 def _evidence(fields: Fields | None) -> tuple[EvidenceLevel, tuple[tuple[str, str], ...], Measured]:

@@ -1,9 +1,10 @@
-"""Whether the learning rate of a run is right: all rules that point at it, weighed for and against.
+"""Whether the learning rate of a run is right.
 
-Each rule carries likelihood ratios, measured on trainings whose right answer is known: how much oftener it fires (or
-is silent although it could fire) in runs whose learning rate is too low, right, or too high. The verdict multiplies
-them onto equal priors, weakened by `DEPENDENCE` because rules look at the same curve, and speaks only above
-`SPEAK_ABOVE`. It is ``undecided`` when the run is too short, has no loss, or when the evidence conflicts.
+A run that diverges is too high, whatever else is said of it. Otherwise the signals are weighed
+(`raftmon.advice.weighing`), and a verdict is given only above `SPEAK_ABOVE`. It is ``undecided`` when the run is too
+short, logs no loss, is broken in another way, or when a firing rule contradicts the weighing; and always for the cycle
+of a RAFT campaign: a model that is trained on its own accepted samples can lower its loss by next to nothing, so that
+the curve of one cycle says nothing about its learning rate.
 """
 
 from __future__ import annotations
@@ -11,107 +12,112 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from raftmon.advice.rule import Rule, Weights
-from raftmon.model import Finding, Verdict, VerdictKind
+from raftmon.advice.rule import Rule
+from raftmon.advice.weighing import KINDS, Weighing
+from raftmon.model import SEVERITIES, Finding, Verdict, VerdictKind
+from raftmon.signals.progress import RunFacts
 
 __all__ = ["decide"]
 
-LEAST_POINTS: Final = 20
-"""Loss points below which only a gross failure is told."""
 SPEAK_ABOVE: Final = 0.6
 """Probability from which a verdict is given."""
-DEPENDENCE: Final = 0.8
-"""Exponent on each likelihood ratio: the rules are not independent witnesses."""
 MOST_CONFIDENT: Final = 0.95
-_KINDS: Final[tuple[VerdictKind, ...]] = ("too_low", "ok", "too_high")
-_WORDS: Final[Mapping[str, str]] = {"too_low": "too low", "ok": "right", "too_high": "too high"}
+DIVERGED: Final = 0.8
+"""Confidence in a diverging run being too high where the rule was not measured."""
+EARLY: Final = 0.25
+"""Share of the planned steps before which nothing is called too low: every loss still falls then."""
+_WORDS: Final[Mapping[VerdictKind, str]] = {"too_low": "too low", "ok": "right", "too_high": "too high"}
+_POINTS_TO: Final[Mapping[str, VerdictKind]] = {"lr_too_low": "too_low", "lr_too_high": "too_high"}
 
 
-def decide(rules: Mapping[str, Rule], findings: Sequence[Finding], counts: Mapping[str, int]) -> Verdict:
-    """Weigh the findings of one run.
+def decide(
+    weighing: Weighing,
+    rules: Mapping[str, Rule],
+    findings: Sequence[Finding],
+    readings: Mapping[str, float | None],
+    counts: Mapping[str, int],
+    facts: RunFacts,
+    scenario: str,
+) -> Verdict:
+    """Judge one run.
 
     Args:
+        weighing: the coefficients.
         rules: id to rule, for the findings.
         findings: as the engine gave them.
+        readings: signal name to value.
         counts: points received per role.
+        facts: what is known of the run beside its series.
+        scenario: kind of training; ``raft`` for the cycle of a campaign.
     """
-    weighed = [(finding, rules[finding.rule]) for finding in findings if rules[finding.rule].firing_weights]
-    evidence = [(finding, weights) for finding, rule in weighed if (weights := _weights(finding, rule)) is not None]
-    probabilities = _posterior([weights for _, weights in evidence])
-    likeliest = max(_KINDS, key=lambda kind: probabilities[kind])
-    confidence = min(MOST_CONFIDENT, probabilities[likeliest])
-    speaking = [finding for finding, _ in evidence if finding.state == "firing"]
-    reasons = _reasons(evidence, likeliest)
-    missing = _what_is_missing(counts)
-    gross = any(finding.severity == "critical" for finding in speaking)
-    if missing and not gross:
-        return Verdict("undecided", confidence, missing, reasons)
-    directions = {finding.points_to for finding in speaking} & {"lr_too_high", "lr_too_low"}
-    if len(directions) == 2 and not gross:
-        return Verdict("undecided", confidence, f"the evidence conflicts: {_names(speaking)}", reasons)
-    if confidence < SPEAK_ABOVE or not speaking:
-        return Verdict("undecided", confidence, _why_undecided(speaking, counts), reasons)
-    return Verdict(likeliest, confidence, _names(_supporting(evidence, likeliest)) or reasons[0], reasons)
+    speaking = [f for f in findings if f.state == "firing" and f.inhibited_by is None]
+    diverged = next((f for f in speaking if f.severity == "critical" and f.points_to == "lr_too_high"), None)
+    if diverged is not None:
+        confidence = min(MOST_CONFIDENT, rules[diverged.rule].measured.precision or DIVERGED)
+        return Verdict("too_high", confidence, _lower(diverged.title), (diverged.text,))
+    reason = _cannot_tell(weighing, speaking, counts, scenario)
+    if reason:
+        return Verdict("undecided", 1.0 / len(KINDS), reason)
+    return _weigh(weighing, speaking, readings, counts, facts)
 
 
-def _weights(finding: Finding, rule: Rule) -> Weights | None:
-    if finding.inhibited_by is not None or rule.firing_weights is None:
-        return None
-    if finding.state == "firing":
-        return rule.firing_weights
-    return rule.silent_weights if finding.state in ("inactive", "resolved") else None
+def _weigh(
+    weighing: Weighing,
+    speaking: Sequence[Finding],
+    readings: Mapping[str, float | None],
+    counts: Mapping[str, int],
+    facts: RunFacts,
+) -> Verdict:
+    probabilities = weighing.probabilities(readings)
+    ranked = sorted(KINDS, key=lambda kind: -probabilities[kind])
+    kind, confidence = ranked[0], min(MOST_CONFIDENT, probabilities[ranked[0]])
+    weighed = weighing.reasons(readings, kind)
+    reasons = tuple(f"{words} ({gain:+.1f} for {_WORDS[kind]})" for gain, words in weighed)
+    against = next((f for f in speaking if _contradicts(f, kind)), None)
+    if confidence < SPEAK_ABOVE:
+        odds = " or ".join(f"{_WORDS[k]} ({probabilities[k]:.0%})" for k in ranked[:2])
+        why = f"{odds}; " + ", ".join(["too close to call", *_absent(counts)])
+        return Verdict("undecided", confidence, why, reasons)
+    if against is not None:
+        why = f"the evidence conflicts: the curve looks {_WORDS[kind]}, but {_lower(against.title)}"
+        return Verdict("undecided", confidence, why, reasons)
+    if kind == "too_low" and not facts.ended and not _is_well_under_way(facts):
+        why = "the loss still falls evenly, as it does early in any run"
+        return Verdict("undecided", confidence, why, reasons)
+    return Verdict(kind, confidence, "; ".join(words for gain, words in weighed[:2] if gain > 0.0), reasons)
 
 
-def _posterior(weights: Sequence[Weights]) -> dict[VerdictKind, float]:
-    odds: dict[VerdictKind, float] = dict.fromkeys(_KINDS, 1.0)
-    for weight in weights:
-        for kind in _KINDS:
-            odds[kind] *= _ratio(weight, kind) ** DEPENDENCE
-    total = sum(odds.values())
-    return {kind: value / total for kind, value in odds.items()}
-
-
-def _ratio(weights: Weights, kind: VerdictKind) -> float:
-    return {"too_low": weights.too_low, "ok": weights.ok, "too_high": weights.too_high}[kind]
-
-
-def _supporting(evidence: Sequence[tuple[Finding, Weights]], kind: VerdictKind) -> list[Finding]:
-    """Return the firing findings that speak for a kind, strongest first."""
-    speaking = [(_ratio(weights, kind), finding) for finding, weights in evidence if finding.state == "firing"]
-    return [finding for ratio, finding in sorted(speaking, key=lambda pair: -pair[0]) if ratio > 1.0]
-
-
-def _reasons(evidence: Sequence[tuple[Finding, Weights]], kind: VerdictKind) -> tuple[str, ...]:
-    ordered = sorted(evidence, key=lambda pair: -abs(_ratio(pair[1], kind) - 1.0))
-    reasons = []
-    for finding, weights in ordered:
-        ratio = _ratio(weights, kind)
-        if ratio == 1.0:
-            continue
-        state = "fires" if finding.state == "firing" else "is silent"
-        reasons.append(f"{finding.rule} {state}: {_WORDS[kind]} ×{ratio:.2g}")
-    return tuple(reasons)
-
-
-def _names(findings: Sequence[Finding]) -> str:
-    return "; ".join(finding.title[0].lower() + finding.title[1:] for finding in findings[:2])
-
-
-def _what_is_missing(counts: Mapping[str, int]) -> str:
-    points = counts.get("loss", 0)
+def _cannot_tell(weighing: Weighing, speaking: Sequence[Finding], counts: Mapping[str, int], scenario: str) -> str:
+    """Return why nothing can be said, or an empty string."""
     if not any(counts.values()):
         return "nothing with a known role logged yet"
+    points = counts.get("loss", 0)
     if points == 0:
         others = [role.replace("_", " ") for role in ("reward", "policy_loss", "eval_loss") if counts.get(role)]
         return f"no training loss logged, only {', '.join(others)}" if others else "no training loss logged"
-    if points < LEAST_POINTS:
-        return f"{points} loss point{'s' if points > 1 else ''}; {LEAST_POINTS} are needed"
-    return ""
+    if points < weighing.points:
+        return f"{points} loss point{'s' if points > 1 else ''}; {weighing.points} are needed"
+    if scenario == "raft":
+        return "the loss of one RAFT cycle does not tell its learning rate; its campaign does"
+    grave = SEVERITIES.index("high")
+    broken = [f for f in speaking if f.points_to in ("health", "schedule") and SEVERITIES.index(f.severity) >= grave]
+    return _lower(broken[0].title) if broken else ""
 
 
-def _why_undecided(speaking: Sequence[Finding], counts: Mapping[str, int]) -> str:
-    weak = f"only {_names(speaking)}" if speaking else f"nothing in {counts.get('loss', 0)} loss points decides"
-    absent = [
-        word for role, word in (("grad_norm", "no grad norm"), ("eval_loss", "no eval loss")) if not counts.get(role)
-    ]
-    return ", ".join([weak, *absent])
+def _contradicts(finding: Finding, kind: VerdictKind) -> bool:
+    """Tell whether a finding that is more than a remark points the other way."""
+    pointed = _POINTS_TO.get(finding.points_to)
+    return pointed is not None and pointed != kind and SEVERITIES.index(finding.severity) >= SEVERITIES.index("medium")
+
+
+def _is_well_under_way(facts: RunFacts) -> bool:
+    planned, done = facts.config.max_steps, facts.optimizer_steps
+    return planned is not None and done is not None and done >= EARLY * planned
+
+
+def _absent(counts: Mapping[str, int]) -> list[str]:
+    return [] if counts.get("grad_norm") else ["no grad norm"]
+
+
+def _lower(title: str) -> str:
+    return title[:1].lower() + title[1:]

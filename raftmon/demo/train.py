@@ -1,9 +1,9 @@
 """A real RAFT campaign in miniature: sample, verify, filter, fine-tune, again.
 
 A character transformer is pre-trained on noisy arithmetic, then fine-tuned cycle after cycle on those of its own
-completions which the verifier accepted. Every cycle draws prompts that it has not seen, so the verification rate
-measures what the policy can do, not what it remembers. Directories, tags and texts are those which a RAFT trainer on
-top of Hugging Face's Trainer leaves behind:
+completions which the verifier accepted, always for the same few prompts, as RAFT trainers do. So the rate on these
+prompts climbs and climbs, while the rate on held-out prompts peaks and falls: the policy learns its answers by heart.
+Directories, tags and texts are those which a RAFT trainer on top of Hugging Face's Trainer leaves behind:
 
 ::
 
@@ -43,15 +43,15 @@ __all__ = ["train_campaign"]
 PRETRAINING_STEPS: Final = 3000
 PRETRAINING_BATCH: Final = 64
 PRETRAINING_LEARNING_RATE: Final = 3e-3
-PRETRAINING_NOISE: Final = 0.7
-"""Share of wrong completions in the pre-training data: the base policy solves about a quarter of the prompts."""
+PRETRAINING_NOISE: Final = 0.5
+"""Share of spoilt completions in the pre-training data: the base policy solves about four prompts in ten."""
 
 PROMPTS_PER_CYCLE: Final = 16
 SAMPLES_PER_PROMPT: Final = 64
-KEPT: Final = 192
+KEPT: Final = 288
 """Accepted samples that a cycle trains on, at most."""
 
-BATCH: Final = 8
+BATCH: Final = 14
 MAX_GRAD_NORM: Final = 1.0
 HELD_OUT_PROMPTS: Final = 64
 SAMPLES_PER_HELD_OUT_PROMPT: Final = 14
@@ -273,9 +273,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m raftmon.demo.train", description="Train a toy RAFT campaign.")
     parser.add_argument("out", type=Path, help="directory of the campaign")
     parser.add_argument("--cycles", type=int, default=10)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--learning-rate", type=float, default=1.2e-3)
     parser.add_argument("--temperature", type=float, default=0.7)
-    parser.add_argument("--seed", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args(arguments)
     try:
         train_campaign(

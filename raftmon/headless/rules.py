@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from raftmon.advice.rule import All, Any, Comparison, Condition, Measured, Rule, Weights
+from raftmon.advice.rule import All, Any, Comparison, Condition, Measured, Rule
 from raftmon.advice.rulebook import load_rules
 from raftmon.errors import UsageError
 from raftmon.headless.report import make_console, print_parts
@@ -117,11 +117,6 @@ def _details(rule: Rule) -> list[tuple[str, RenderableType]]:
     if claims:
         details.append(("claims", Text(claims)))
     details.append(("measured", Text(_figures(rule.measured) or "not measured by raftmon yet")))
-    if rule.firing_weights is not None:
-        weights = (
-            f"firing {_weights(rule.firing_weights)}; silent {_weights(rule.silent_weights)} ({rule.weights_origin})"
-        )
-        details.append(("weighs", Text(weights)))
     return details
 
 
@@ -132,10 +127,6 @@ def _lines(condition: Condition, indent: str = "") -> list[str]:
         return [f"{indent}{condition.signal} {word} {condition.limit:g}{hysteresis}"]
     kind = {All: "all of", Any: "any of"}[type(condition)]
     return [f"{indent}{kind}", *(line for part in condition.parts for line in _lines(part, indent + "  "))]
-
-
-def _weights(weights: Weights) -> str:
-    return f"low ×{weights.too_low:g}, right ×{weights.ok:g}, high ×{weights.too_high:g}"
 
 
 def _share(value: float | None) -> str:

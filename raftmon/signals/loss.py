@@ -43,6 +43,7 @@ class LossSignals:
             "loss.drawup", "ratio", "loss", 10, "rise of the smoothed loss above its minimum, over its progress"
         ),
         SignalInfo("loss.drawup_sigma", "sigma", "loss", 10, "the same rise in standard errors of the smoothed loss"),
+        SignalInfo("loss.drawup_level", "ratio", "loss", 10, "the same rise over the size of the first loss"),
         SignalInfo("loss.drawup_peak", "ratio", "loss", 10, "largest draw-up so far"),
         SignalInfo("loss.noise_growth", "ratio", "loss", 64, "noise now over the noise after the first quarter"),
         SignalInfo(
@@ -114,6 +115,7 @@ class LossSignals:
             "loss.spike_share": sum(self._spikes) / len(self._spikes) if len(self._spikes) >= 30 else None,
             "loss.drawup": self._drawup(),
             "loss.drawup_sigma": self._drawup_sigma_value() if self._drawup() is not None else None,
+            "loss.drawup_level": self._drawup_level(),
             "loss.drawup_peak": self._drawup_peak if self._drawup() is not None else None,
             "loss.noise_growth": self._noise_growth(),
             "loss.alternation": self._alternation(),
@@ -160,6 +162,11 @@ class LossSignals:
     def _drawup_sigma_value(self) -> float:
         error, rise = self._error(), self._smooth.value - self._least
         return min(rise / error, 999.0) if error > 0.0 else (999.0 if rise > 0.0 else 0.0)
+
+    def _drawup_level(self) -> float | None:
+        if self._drawup() is None or self._first.value == 0.0:
+            return None
+        return (self._smooth.value - self._least) / abs(self._first.value)
 
     def _noise_growth(self) -> float | None:
         early = self._noises.at(0.25) if self._points >= 64 else None

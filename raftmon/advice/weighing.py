@@ -1,0 +1,152 @@
+"""The verdict's arithmetic: a softmax regression on a few scale-free signals, small enough to be read.
+
+The coefficients live in ``rules/verdict.yaml`` and are fitted by ``tests/benchmarks/verdicts.py`` on recorded trainings
+whose right learning rate is known. A signal without a reading counts as its mean, plus a term for being absent: that
+half of the progress never came is news, that no gradient norm was logged is not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from raftmon.documents import Fields, read_fields
+from raftmon.errors import DocumentErrors
+from raftmon.model import Problem, VerdictKind
+from raftmon.signals.registry import SIGNALS
+
+__all__ = ["KINDS", "Feature", "Weighing", "read_weighing"]
+
+KINDS: Final[tuple[VerdictKind, ...]] = ("too_low", "ok", "too_high")
+SCALES: Final[Mapping[str, Callable[[float], float]]] = MappingProxyType(
+    {"linear": lambda value: value, "log": lambda value: math.log(max(value, 1e-9)), "log1p": math.log1p}
+)
+"""Name to function: how a reading is bent before it is weighed."""
+
+Numbers = Mapping[VerdictKind, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One signal's part in the verdict."""
+
+    signal: str
+    scale: str
+    """One of `SCALES`."""
+    least: float
+    most: float
+    """Readings are held within these before they are scaled."""
+    text: str
+    """What the reading says, for people, with a place for ``{value}``."""
+    mean: float = 0.0
+    deviation: float = 1.0
+    """Of the scaled readings that the weights were fitted on."""
+    weights: Numbers = field(default_factory=dict)
+    """Logits per standard deviation, by kind."""
+    absent: Numbers = field(default_factory=dict)
+    """Logits added where the signal has no reading."""
+
+    def scaled(self, reading: float | None) -> float | None:
+        """Bend a reading; None and what is no number stay None."""
+        if reading is None or math.isnan(reading):
+            return None
+        return SCALES[self.scale](min(max(reading, self.least), self.most))
+
+    def logits(self, reading: float | None) -> dict[VerdictKind, float]:
+        """Return what the reading adds to each kind."""
+        scaled = self.scaled(reading)
+        if scaled is None:
+            return {kind: self.absent.get(kind, 0.0) for kind in KINDS}
+        distance = (scaled - self.mean) / self.deviation
+        return {kind: self.weights.get(kind, 0.0) * distance for kind in KINDS}
+
+
+@dataclass(frozen=True, slots=True)
+class Weighing:
+    """All features together."""
+
+    features: tuple[Feature, ...]
+    intercept: Numbers
+    points: int
+    """Loss points below which no probability is given."""
+
+    def probabilities(self, readings: Mapping[str, float | None]) -> dict[VerdictKind, float]:
+        """Return the probability of each kind."""
+        logits = {kind: self.intercept.get(kind, 0.0) for kind in KINDS}
+        for feature in self.features:
+            for kind, logit in feature.logits(readings.get(feature.signal)).items():
+                logits[kind] += logit
+        largest = max(logits.values())
+        odds = {kind: math.exp(logit - largest) for kind, logit in logits.items()}
+        total = sum(odds.values())
+        return {kind: odds[kind] / total for kind in KINDS}
+
+    def reasons(self, readings: Mapping[str, float | None], kind: VerdictKind) -> list[tuple[float, str]]:
+        """Return what speaks for a kind against the mean of the others, strongest first, each with its words."""
+        reasons = []
+        for feature in self.features:
+            reading = readings.get(feature.signal)
+            logits = feature.logits(reading)
+            gain = logits[kind] - sum(logits[other] for other in KINDS if other != kind) / (len(KINDS) - 1)
+            if reading is not None and feature.scaled(reading) is not None:
+                reasons.append((gain, feature.text.format(value=reading)))
+            elif gain != 0.0:
+                reasons.append((gain, f"no reading of {SIGNALS[feature.signal].description}"))
+        return sorted(reasons, key=lambda reason: -reason[0])
+
+
+def read_weighing(path: Path) -> Weighing:
+    """Read ``rules/verdict.yaml``.
+
+    Raises:
+        DocumentErrors: with every defect of the file.
+    """
+    problems: list[Problem] = []
+    fields = read_fields(path, problems)
+    if fields is None:
+        raise DocumentErrors(tuple(problems))
+    fields.text("schema", choices=("raftmon/verdict@1",))
+    for key in ("origin", "measured"):
+        fields.text(key)
+    weighing = Weighing(
+        features=tuple(_feature(entry) for entry in fields.mappings("features", required=True)),
+        intercept=_numbers(fields, "intercept"),
+        points=int(fields.number("points", required=True) or 0),
+    )
+    fields.finish()
+    if problems:
+        raise DocumentErrors(tuple(problems))
+    return weighing
+
+
+def _feature(fields: Fields) -> Feature:
+    feature = Feature(
+        signal=fields.text("signal", choices=tuple(SIGNALS)),
+        scale=fields.text("scale", choices=tuple(SCALES)),
+        least=fields.number("least", required=True) or 0.0,
+        most=fields.number("most", required=True) or 0.0,
+        text=fields.text("text"),
+        mean=fields.number("mean", required=True) or 0.0,
+        deviation=fields.number("deviation", required=True) or 1.0,
+        weights=_numbers(fields, "weights"),
+        absent=_numbers(fields, "absent"),
+    )
+    try:
+        feature.text.format(value=0.5)
+    except (ValueError, KeyError, IndexError):
+        fields.complain("`text` has a place that is not `{value}`", "For example `{value:.0%} of the run`.", "text")
+    fields.finish()
+    return feature
+
+
+def _numbers(fields: Fields, key: str) -> dict[VerdictKind, float]:
+    table = fields.mapping(key, required=True)
+    if table is None:
+        return {}
+    numbers = {kind: table.number(kind, required=True) or 0.0 for kind in KINDS}
+    table.finish()
+    return numbers
