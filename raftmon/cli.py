@@ -48,10 +48,12 @@ def cli() -> None:
 @_settings
 def watch(logdirs: tuple[Path, ...], settings: Path | None) -> None:
     """Show runs live in the terminal, advice first."""
+    from raftmon.advice.settings import read_settings
     from raftmon.tui.app import RaftmonApp
 
-    monitor = _monitor(logdirs, settings, watching=True)
-    sys.exit(RaftmonApp(monitor, title=f"raftmon · {_names(logdirs)}").run() or 0)
+    app = RaftmonApp(_monitor(logdirs, settings, watching=True))
+    app.set_keymap(read_settings(settings).keymap)
+    sys.exit(app.run() or 0)
 
 
 @cli.command()

@@ -1,9 +1,9 @@
 """Makes ``tests/runs``: real trainings whose learning rate is known to be low, right or high.
 
-Run by hand, with torch: ``python -m tests.record_runs``. For each family a sweep over half decades finds the best
-learning rate (median over seeds of the final evaluation loss); then trainings at that rate times `FACTORS` are
-recorded as Hugging Face's Trainer logs them, and labelled in ``labels.json``. A few controls have the right rate
-and something else that is the matter, or a fault of their own.
+Run by hand, with torch: ``python -m tests.record_runs``; it takes some eight minutes. For each family a sweep over
+half decades finds the best learning rate (median over seeds of the final evaluation loss); then trainings at that
+rate times `FACTORS` are recorded as Hugging Face's Trainer logs them, and labelled in ``labels.json``. A few controls
+have the right rate and something else that is the matter, or a fault of their own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import shutil
 import statistics
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -198,9 +199,9 @@ def label_of(outcome: Outcome, rate: float, best: float, best_loss: float) -> st
     return "low" if rate < best else "high"
 
 
-def save(recipe: Recipe, name: str, outcome: Outcome, **facts: Any) -> dict[str, Any]:
+def save(out: Path, recipe: Recipe, name: str, outcome: Outcome, **facts: Any) -> dict[str, Any]:
     """Write the event file of a run and return its entry for ``labels.json``."""
-    directory = RUNS / recipe.family / name
+    directory = out / recipe.family / name
     directory.mkdir(parents=True)
     with (directory / f"events.out.tfevents.{BEGAN:.0f}.toy.1.0").open("wb") as file:
         writer = RecordWriter(file)
@@ -221,7 +222,7 @@ def save(recipe: Recipe, name: str, outcome: Outcome, **facts: Any) -> dict[str,
     return entry
 
 
-def record_family(recipe: Recipe) -> tuple[float, list[dict[str, Any]]]:
+def record_family(out: Path, recipe: Recipe) -> tuple[float, list[dict[str, Any]]]:
     """Find the best learning rate of a family and record its runs around it."""
     best, best_loss = sweep(recipe)
     entries = []
@@ -231,7 +232,7 @@ def record_family(recipe: Recipe) -> tuple[float, list[dict[str, Any]]]:
             outcome = train(recipe, rate, seed)
             facts = {"learning_rate": rate, "best_learning_rate": best, "factor": factor, "seed": seed}
             label = label_of(outcome, rate, best, best_loss)
-            entries.append(save(recipe, f"lr-{name}-seed-{seed}", outcome, label=label, control=None, **facts))
+            entries.append(save(out, recipe, f"lr-{name}-seed-{seed}", outcome, label=label, control=None, **facts))
     return best, entries
 
 
@@ -264,20 +265,22 @@ def controls() -> dict[str, tuple[Recipe, float, str]]:
 def main() -> int:
     """Record everything anew."""
     torch.set_num_threads(1)
-    RUNS.mkdir(exist_ok=True)
-    for path in RUNS.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
+    out = Path(tempfile.mkdtemp(prefix="runs-"))
     best, entries = {}, []
     for recipe in RECIPES:
-        best[recipe.family], recorded = record_family(recipe)
+        best[recipe.family], recorded = record_family(out, recipe)
         entries += recorded
     for name, (recipe, factor, label) in controls().items():
         rate = best[recipe.family] * factor
         facts = {"learning_rate": rate, "best_learning_rate": best[recipe.family], "factor": factor, "seed": 1}
         outcome = train(recipe, rate, 1)
-        entries.append(save(replace(recipe, family="control"), name, outcome, label=label, control=name, **facts))
-    (RUNS / "labels.json").write_text(json.dumps(entries, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        entries.append(save(out, replace(recipe, family="control"), name, outcome, label=label, control=name, **facts))
+    (out / "labels.json").write_text(json.dumps(entries, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    # Only now, so that a failure leaves the old recordings as they are.
+    for path in out.iterdir():
+        if path.is_dir():
+            shutil.rmtree(RUNS / path.name, ignore_errors=True)
+        shutil.move(path, RUNS / path.name)
     return 0
 
 

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from raftmon.demo.arithmetic import ALPHABET, LONGEST_COMPLETION, PROMPTS, examp
 from raftmon.demo.replay import RECORDING, replay, start_replay
 from raftmon.errors import RaftmonError
 from raftmon.events.framing import scan
+from raftmon.events.tail import EventFile
 from tests.scripted import event, record, simple
 
 
@@ -202,3 +205,102 @@ def rates(kind: str) -> list[float]:
         assert all(sample["success"] == (sample["reward"] == 1.0) for sample in samples)
         found.append(sum(sample["success"] for sample in samples) / len(samples))
     return found
+
+
+def test_the_recorded_campaign_peaks_in_the_middle_and_comes_apart() -> None:
+    held_out, verified = rates("heldout"), rates("verified")
+    assert len(held_out) == len(verified) == 10
+    best = max(range(10), key=held_out.__getitem__)
+    assert 3 <= best <= 6
+    assert held_out[best] > held_out[0] + 0.1
+    assert max(held_out[-3:]) < 0.7 * held_out[best]
+    assert verified[-1] < 0.7 * max(verified)
+
+
+def test_the_readme_of_the_recording_gives_its_rates() -> None:
+    rows = (RECORDING / "README.md").read_text().replace("*", "").splitlines()
+    told = [[float(cell) for cell in row.split("|")[2:4]] for row in rows if row.startswith("| ") and "." in row]
+    assert [row[0] for row in told] == [round(rate, 3) for rate in rates("verified")]
+    assert [row[1] for row in told] == [round(rate, 3) for rate in rates("heldout")]
+
+
+def test_the_recording_is_small() -> None:
+    assert sum(path.stat().st_size for path in RECORDING.rglob("*") if path.is_file()) < 600_000
+
+
+def test_every_cycle_logs_what_a_trainer_logs() -> None:
+    for cycle in range(1, 11):
+        (path,) = (RECORDING / f"cycle_{cycle}" / "logs").iterdir()
+        batch = EventFile(path).read().scalars
+        points = {tag: batch.tag_id == number for number, tag in enumerate(batch.tags)}
+        steps = {tag: batch.step[chosen].tolist() for tag, chosen in points.items()}
+        for name in ("loss", "grad_norm", "learning_rate", "entropy"):
+            assert steps[f"train/{name}"] == list(range(1, 22))
+        assert steps["train/train_runtime"] == steps["train/train_loss"] == [21]
+        first_rate = batch.value[points["train/learning_rate"]][0]
+        assert first_rate == pytest.approx(1.2e-3)
+
+
+def test_training_without_torch_names_the_extra() -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from raftmon.errors import RaftmonError\n"
+        "try: import raftmon.demo.train\n"
+        "except RaftmonError as error: print(error.remedy)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == 'pip install "raftmon[torch]"'
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The training module, made so small that a campaign takes a second."""
+    pytest.importorskip("torch")
+    from raftmon.demo import train
+
+    sizes = {"PRETRAINING_STEPS": 5, "PROMPTS_PER_CYCLE": 2, "SAMPLES_PER_PROMPT": 4, "HELD_OUT_PROMPTS": 3}
+    for name, size in {**sizes, "SAMPLES_PER_HELD_OUT_PROMPT": 2}.items():
+        monkeypatch.setattr(train, name, size)
+    return train
+
+
+def run_tiny(train: ModuleType, out: Path, seed: int = 1) -> list[str]:
+    said: list[str] = []
+    train.train_campaign(out, cycles=2, learning_rate=1e-3, temperature=0.7, seed=seed, report=said.append)
+    return said
+
+
+def test_a_campaign_leaves_what_a_trainer_leaves(tiny: ModuleType, tmp_path: Path) -> None:
+    said = run_tiny(tiny, tmp_path)
+    assert len(said) == 3
+    names = sorted(name if "tfevents" not in name else "events" for name in contents(tmp_path))
+    sidecars = [f"cycle_{cycle}_{kind}.jsonl" for cycle in (1, 2) for kind in ("heldout", "verified")]
+    assert names == sorted([*sidecars, "events", "events"])
+    assert [len(contents(tmp_path)[name].splitlines()) for name in sidecars] == [6, 8, 6, 8]
+
+
+def test_a_campaign_is_decided_by_its_seed(tiny: ModuleType, tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run_tiny(tiny, tmp_path / name, seed)
+    first, second, other = (
+        {name: content for name, content in contents(tmp_path / run).items() if "jsonl" in name} for run in "abc"
+    )
+    assert first == second != other
+
+
+def test_accepted_samples_are_trained_on(tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiny, "judge", lambda *_: 1.0)
+    monkeypatch.setattr(tiny, "BATCH", 3)
+    run_tiny(tiny, tmp_path)
+    (path,) = (tmp_path / "cycle_2" / "logs").iterdir()
+    batch = EventFile(path).read().scalars
+    rates = batch.value[batch.tag_id == batch.tags.index("train/learning_rate")]
+    assert rates.tolist() == pytest.approx([1e-3, 1e-3 * 2 / 3, 1e-3 / 3])
+    norms = batch.value[batch.tag_id == batch.tags.index("train/grad_norm")]
+    assert (norms > 0).all()
+
+
+def test_training_does_not_write_into_a_campaign(tiny: ModuleType, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "cycle_1").mkdir()
+    assert tiny.main([str(tmp_path)]) == 2
+    assert "a campaign already" in capsys.readouterr().err

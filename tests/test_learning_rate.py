@@ -71,6 +71,12 @@ def test_a_rate_logged_as_float32_is_read_as_it_was_written(rate: float) -> None
     assert written_rate(1.23456789012e-4) == 1.23456789012e-4
 
 
+def test_a_proposal_has_three_digits() -> None:
+    third = dataclasses.replace(WORSE, multiply=1 / 3)
+
+    assert advice([third]).learning_rate == 1.67e-5
+
+
 def test_without_findings_a_constant_rate_is_kept() -> None:
     found = advice([])
 

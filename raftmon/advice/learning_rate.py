@@ -36,6 +36,11 @@ def format_rate(rate: float) -> str:
     return f"{mantissa}{'0' if mantissa.endswith('.') else ''}e{exponent}"
 
 
+def rounded(rate: float) -> float:
+    """Return a proposal to three digits: more would pretend to know more."""
+    return float(f"{rate:.2e}")
+
+
 def written_rate(rate: float) -> float:
     """Return the number that a trainer logged as float32: 0.001, not 0.0010000000474974513."""
     short = np.float32(rate)
@@ -100,7 +105,7 @@ def next_cycle(
             because.append(f"{rule.id} × {rule.multiply:g} = {format_rate(rate)}")
         authority = min(authority, AUTHORITY[rule.status], key=_ORDER.index)
     if rate is not None:
-        rate = _guarded(rate, current, settings.guardrails, because)
+        rate = rounded(_guarded(rate, current, settings.guardrails, because))
     roll_back_to = None
     if best_cycle is not None and any(rules[finding.rule].roll_back for finding in acting):
         roll_back_to = checkpoint_of(cycles, best_cycle)
@@ -170,7 +175,7 @@ def _rate_advice(
     if verdict.confidence < CONFIDENT:
         text = f"{begin} Too uncertain for a number: try one run at {format_rate(current * factor)} and compare."
         return Advice("learning_rate", current, None, "show", tuple(because), text)
-    proposed = current * factor
+    proposed = rounded(current * factor)
     because.append(f"{format_rate(current)} × {factor:.3g} = {format_rate(proposed)}")
     text = f"{begin} {direction} it for the next run: {format_rate(current)} → {format_rate(proposed)}."
     return Advice("learning_rate", current, proposed, authority, tuple(because), text)

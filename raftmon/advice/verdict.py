@@ -14,12 +14,12 @@ from typing import Final
 
 from raftmon.advice.rule import Rule
 from raftmon.advice.weighing import KINDS, Weighing
-from raftmon.model import SEVERITIES, Finding, Verdict, VerdictKind
+from raftmon.model import SEVERITIES, Finding, Severity, Verdict, VerdictKind
 from raftmon.signals.progress import RunFacts
 
 __all__ = ["decide"]
 
-SPEAK_ABOVE: Final = 0.6
+SPEAK_ABOVE: Final = 0.7
 """Probability from which a verdict is given."""
 MOST_CONFIDENT: Final = 0.95
 DIVERGED: Final = 0.8
@@ -27,6 +27,8 @@ DIVERGED: Final = 0.8
 EARLY: Final = 0.25
 """Share of the planned steps before which nothing is called too low: every loss still falls then."""
 _WORDS: Final[Mapping[VerdictKind, str]] = {"too_low": "too low", "ok": "right", "too_high": "too high"}
+_GRAVE: Final[Mapping[str, Severity]] = {"health": "high", "schedule": "medium"}
+"""Severity from which a finding about something else leaves nothing to say about the learning rate."""
 _POINTS_TO: Final[Mapping[str, VerdictKind]] = {"lr_too_low": "too_low", "lr_too_high": "too_high"}
 
 
@@ -95,12 +97,16 @@ def _cannot_tell(weighing: Weighing, speaking: Sequence[Finding], counts: Mappin
     if points == 0:
         others = [role.replace("_", " ") for role in ("reward", "policy_loss", "eval_loss") if counts.get(role)]
         return f"no training loss logged, only {', '.join(others)}" if others else "no training loss logged"
-    if points < weighing.points:
-        return f"{points} loss point{'s' if points > 1 else ''}; {weighing.points} are needed"
     if scenario == "raft":
         return "the loss of one RAFT cycle does not tell its learning rate; its campaign does"
-    grave = SEVERITIES.index("high")
-    broken = [f for f in speaking if f.points_to in ("health", "schedule") and SEVERITIES.index(f.severity) >= grave]
+    if points < weighing.points:
+        return f"{points} loss point{'s' if points > 1 else ''}; {weighing.points} are needed"
+    broken = [
+        finding
+        for finding in speaking
+        if finding.points_to in _GRAVE
+        and SEVERITIES.index(finding.severity) >= SEVERITIES.index(_GRAVE[finding.points_to])
+    ]
     return _lower(broken[0].title) if broken else ""
 
 

@@ -42,6 +42,8 @@ class Feature:
     """Readings are held within these before they are scaled."""
     text: str
     """What the reading says, for people, with a place for ``{value}``."""
+    absent_text: str = ""
+    """What it says that there is no reading; empty: nothing worth saying."""
     mean: float = 0.0
     deviation: float = 1.0
     """Of the scaled readings that the weights were fitted on."""
@@ -94,8 +96,8 @@ class Weighing:
             gain = logits[kind] - sum(logits[other] for other in KINDS if other != kind) / (len(KINDS) - 1)
             if reading is not None and feature.scaled(reading) is not None:
                 reasons.append((gain, feature.text.format(value=reading)))
-            elif gain != 0.0:
-                reasons.append((gain, f"no reading of {SIGNALS[feature.signal].description}"))
+            elif feature.absent_text:
+                reasons.append((gain, feature.absent_text))
         return sorted(reasons, key=lambda reason: -reason[0])
 
 
@@ -130,6 +132,7 @@ def _feature(fields: Fields) -> Feature:
         least=fields.number("least", required=True) or 0.0,
         most=fields.number("most", required=True) or 0.0,
         text=fields.text("text"),
+        absent_text=fields.text("absent_text", ""),
         mean=fields.number("mean", required=True) or 0.0,
         deviation=fields.number("deviation", required=True) or 1.0,
         weights=_numbers(fields, "weights"),

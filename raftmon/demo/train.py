@@ -1,9 +1,9 @@
 """A real RAFT campaign in miniature: sample, verify, filter, fine-tune, again.
 
 A character transformer is pre-trained on noisy arithmetic, then fine-tuned cycle after cycle on those of its own
-completions which the verifier accepted, always for the same few prompts, as RAFT trainers do. So the rate on these
-prompts climbs and climbs, while the rate on held-out prompts peaks and falls: the policy learns its answers by heart.
-Directories, tags and texts are those which a RAFT trainer on top of Hugging Face's Trainer leaves behind:
+completions which the verifier accepted. Every cycle draws prompts that it has not seen, so the verification rate
+measures what the policy can do, not what it remembers. Directories, tags and texts are those which a RAFT trainer on
+top of Hugging Face's Trainer leaves behind:
 
 ::
 

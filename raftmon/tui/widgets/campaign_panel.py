@@ -84,6 +84,11 @@ def _newest(campaign: CampaignView, count: int) -> tuple[CycleView, ...]:
     return (*best, *newest[1:]) if best else newest
 
 
+def rate_name(campaign: CampaignView) -> str:
+    """Return what kind of rate the cycles show: on held-out prompts, or on those that are trained on."""
+    return "held-out" if any(cycle.held_out for cycle in campaign.cycles) else "verified"
+
+
 def _checkpoint(cycle: int) -> str:
     return f"cycle {cycle}" if cycle else "the base model"
 
@@ -99,7 +104,9 @@ def _table(campaign: CampaignView, cycles: tuple[CycleView, ...], current: int |
     rows = [
         assemble(*numbers),
         _row("LR", cycles, lambda c: metric("learning_rate", c.learning_rate)),
-        _row("verified", cycles, lambda c: metric("verification_rate", c.verification_rate), campaign.best_cycle),
+        _row(
+            rate_name(campaign), cycles, lambda c: metric("verification_rate", c.verification_rate), campaign.best_cycle
+        ),
     ]
     if tall:
         rows.append(_row("± 95 %", cycles, _half_interval))
@@ -143,7 +150,7 @@ def _narrow(campaign: CampaignView, current: int | None, width: int) -> list[Con
     now = assemble(
         ("cycle ", MUTED),
         (str(cycle.cycle), "bold"),
-        ("  verified ", MUTED),
+        (f"  {rate_name(campaign)} ", MUTED),
         (metric("verification_rate", cycle.verification_rate), "bold"),
         ("  LR ", MUTED),
         (metric("learning_rate", cycle.learning_rate), "bold"),

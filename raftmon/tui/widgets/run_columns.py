@@ -47,6 +47,13 @@ def _value(role: str) -> Callable[[RunView], tuple[str, str]]:
     return cell
 
 
+def _learning_rate(run: RunView) -> tuple[str, str]:
+    if "learning_rate" in run.series:
+        return _value("learning_rate")(run)
+    # Not logged: what was configured is better than nothing, and looks it.
+    return metric("learning_rate", run.config.learning_rate), MUTED
+
+
 def _verdict(run: RunView) -> tuple[str, str]:
     kind = run.verdict.learning_rate
     glyph, word, style = VERDICTS[kind]
@@ -75,7 +82,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("step", 9, 3, lambda run: (steps(run), ""), right=True),
     Column("curve", SPARK, 4, _spark),
     Column("loss", 9, 2, _value("loss"), right=True),
-    Column("LR", 8, 1, _value("learning_rate"), right=True),
+    Column("LR", 8, 1, _learning_rate, right=True),
     Column("grad norm", 9, 7, _value("grad_norm"), right=True),
     Column("verdict", 15, 0, _verdict),
     Column("findings", 12, 8, _findings),

@@ -155,8 +155,9 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
         self._go(self._cursor - 1)
 
     def on_resize(self) -> None:
-        """Keep the cursor in view."""
+        """Keep the cursor in view, and show what the new rows have room for."""
         self._scroll()
+        self.refresh()
 
     def on_focus(self) -> None:
         """Show the cursor as active."""
