@@ -11,7 +11,7 @@ import pytest
 from raftmon.headless.document import encode, snapshot_document
 from raftmon.headless.follow import changes, follow, worst_firing
 from raftmon.headless.report import make_console, print_report
-from raftmon.model import Snapshot
+from raftmon.model import Snapshot, Verdict
 from tests import snapshots
 
 CYCLE_KEYS = {"cycle", "run", "learning_rate", "verification_rate", "verified", "kept"}
@@ -64,6 +64,17 @@ def test_the_report_says_what_matters() -> None:
     for problem in snapshot.problems:
         assert problem.where in told
     assert all(line == line.rstrip() for line in told.splitlines())
+
+
+def test_cycles_of_which_the_same_is_said_are_said_once() -> None:
+    quiet = [snapshots.make_run(f"cycle_{n}/logs", campaign="raft", cycle=n, findings=(), advice=()) for n in (1, 2, 3)]
+    undecided = Verdict("undecided", 0.33, "one cycle does not tell")
+    runs = tuple(dataclasses.replace(run, verdict=undecided) for run in quiet)
+
+    told = text_of(dataclasses.replace(snapshots.empty(), runs=runs))
+
+    assert told.count("one cycle does not tell") == 1
+    assert "cycle_1/logs … cycle_3/logs" in told
 
 
 def test_names_from_files_are_never_markup() -> None:

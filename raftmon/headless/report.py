@@ -9,12 +9,13 @@ import sys
 from collections.abc import Iterable
 from typing import IO, Final
 
+import numpy as np
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from raftmon.advice.learning_rate import format_rate
+from raftmon.advice.learning_rate import format_rate, written_rate
 from raftmon.model import SEVERITIES, CampaignView, CycleView, Finding, RunView, Snapshot
 
 __all__ = ["make_console", "print_parts", "print_report"]
@@ -47,8 +48,8 @@ def print_report(snapshot: Snapshot, console: Console) -> None:
     """Print everything that a person wants to know of a snapshot."""
     for campaign in snapshot.campaigns:
         print_parts(console, [*campaign_block(campaign), Text()])
-    for run in snapshot.runs:
-        print_parts(console, [*run_block(run), *([] if _is_brief(run) else [Text()])])
+    for alike in _grouped(snapshot.runs):
+        print_parts(console, [*run_block(alike[0], alike[-1] if len(alike) > 1 else None), Text()])
     if snapshot.problems:
         print_parts(console, problems_block(snapshot))
     print_parts(console, [summary_line(snapshot)])
@@ -89,20 +90,43 @@ def campaign_block(campaign: CampaignView) -> list[RenderableType]:
     return [head, Padding(Group(*lines), (0, 0, 0, 2))]
 
 
-def run_block(run: RunView) -> list[RenderableType]:
-    """Return what is known of one run; two lines where there is nothing to act on."""
+def _grouped(runs: Iterable[RunView]) -> list[list[RunView]]:
+    """Put neighbours together of which one and the same short thing is to be said."""
+    groups: list[list[RunView]] = []
+    for run in runs:
+        last = groups[-1][-1] if groups else None
+        if last is not None and _is_brief(run) and _is_brief(last) and _gist(run) == _gist(last):
+            groups[-1].append(run)
+        else:
+            groups.append([run])
+    return groups
+
+
+def _gist(run: RunView) -> tuple[str | None, str, str, str]:
+    return run.campaign, run.verdict.why, run.dialect, run.state
+
+
+def run_block(run: RunView, until: RunView | None = None) -> list[RenderableType]:
+    """Return what is known of one run; two lines where there is nothing to act on.
+
+    Args:
+        run: the run.
+        until: the last of the runs that the same is to be said of.
+    """
     label, style = _VERDICTS[run.verdict.learning_rate]
     confidence = f" {run.verdict.confidence:.0%}" if run.verdict.learning_rate != "undecided" else ""
+    facts = _facts(run) if until is None else [run.dialect, run.state]
     lines: list[RenderableType] = [
         Text.assemble((f"{label}{confidence}", style), "  ", run.verdict.why),
-        Text(" · ".join(_facts(run)), style="dim"),
+        Text(" · ".join(facts), style="dim"),
     ]
     if not _is_brief(run):
         lines.append(_hanging("reads", Text(_roles(run), style="dim")))
     lines += [_finding_lines(finding, "step") for finding in run.firing]
     said = {finding.text for finding in run.firing}
     lines += [_hanging("advice", Text(advice.text, style="bold")) for advice in run.advice if advice.text not in said]
-    return [Text(run.run, style="bold"), Padding(Group(*lines), (0, 0, 0, 2))]
+    name = run.run if until is None else f"{run.run} … {until.run}"
+    return [Text(name, style="bold"), Padding(Group(*lines), (0, 0, 0, 2))]
 
 
 def problems_block(snapshot: Snapshot) -> list[RenderableType]:
@@ -176,13 +200,22 @@ def _facts(run: RunView) -> list[str]:
     facts = [run.dialect, run.state]
     if run.last_step is not None:
         facts.append(f"step {run.last_step}")
-    series = run.series.get("learning_rate")
-    rate, origin = (series.last, "") if series is not None else (run.config.learning_rate, f" ({run.config.source})")
-    if rate is not None:
-        facts.append(f"LR {format_rate(rate) if rate else 0}{origin}")
+    facts += _learning_rate(run)
     if run.series.get("loss") is not None:
         facts.append(_count(run.series["loss"].count, "loss point"))
     return facts
+
+
+def _learning_rate(run: RunView) -> list[str]:
+    """Say the peak, which is the learning rate that counts, and the present one where it differs."""
+    series = run.series.get("learning_rate")
+    values = series.values[np.isfinite(series.values)] if series is not None else np.empty(0)
+    if not len(values):
+        rate = run.config.learning_rate
+        return [f"LR {format_rate(rate)} ({run.config.source})"] if rate else []
+    peak, now = written_rate(float(values.max())), written_rate(float(values[-1]))
+    text = f"LR {format_rate(peak) if peak else 0}"
+    return [text if now == peak else f"{text}, now {format_rate(now) if now else 0}"]
 
 
 def _roles(run: RunView) -> str:
