@@ -5,21 +5,21 @@ import pytest
 from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
 from raftmon.advice.weighing import KINDS, read_weighing
 from tests.benchmarks import cycle_drop, verdicts
-from tests.benchmarks.looks import CONDITIONS, recordings
+from tests.benchmarks.looks import CONDITIONS, Recording, recordings
 
 
 @pytest.fixture(scope="module")
-def cases() -> list[verdicts.Recording]:
+def cases() -> list[Recording]:
     return recordings()
 
 
 @pytest.fixture(scope="module")
-def looks(cases: list[verdicts.Recording]) -> verdicts.Looks:
+def looks(cases: list[Recording]) -> verdicts.Looks:
     return {condition: [case.readings(condition) for case in cases] for condition in CONDITIONS}
 
 
 def test_what_is_said_of_left_out_families_is_mostly_right_and_never_the_opposite(
-    cases: list[verdicts.Recording], looks: verdicts.Looks
+    cases: list[Recording], looks: verdicts.Looks
 ) -> None:
     rules = [rule for rule in load_rules() if rule.subject == "run"]
     views = verdicts.judge(cases, verdicts.weighings_without(cases, looks), rules)
@@ -32,7 +32,7 @@ def test_what_is_said_of_left_out_families_is_mostly_right_and_never_the_opposit
 
 
 def test_the_shipped_coefficients_are_those_that_the_benchmark_fits(
-    cases: list[verdicts.Recording], looks: verdicts.Looks
+    cases: list[Recording], looks: verdicts.Looks
 ) -> None:
     shipped = read_weighing(SHIPPED_RULES / "verdict.yaml")
     fitted = verdicts.fit_families(cases, looks, list(dict.fromkeys(case.family for case in cases)))

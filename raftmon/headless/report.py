@@ -76,7 +76,7 @@ def campaign_block(campaign: CampaignView) -> list[RenderableType]:
     for title in ("cycle", "LR", "held-out" if held_out else "verified", "95 % interval", "n"):
         table.add_column(title, justify="right", no_wrap=True)
     if held_out:
-        table.add_column("on trained prompts", justify="right", no_wrap=True)
+        table.add_column("training prompts", justify="right", no_wrap=True)
     table.add_column("unique", justify="right", no_wrap=True)
     table.add_column("")
     for cycle in campaign.cycles:
