@@ -7,6 +7,7 @@ Which of the two is at work, and why, is told in a `Problem`.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Sequence
@@ -157,6 +158,8 @@ class Watcher:
         )
         from watchdog.observers import Observer
 
+        # watchdog says on stderr that it was stopped, when an event arrives at that moment.
+        logging.getLogger("watchdog").addHandler(logging.NullHandler())
         # watchdog's default mask reports its own directory scans and never comes to rest on large trees.
         kinds = [
             FileModifiedEvent,
