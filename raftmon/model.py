@@ -260,6 +260,11 @@ class CampaignView:
     """Rules on the campaign as a whole; steps are cycle numbers."""
 
     @property
+    def title(self) -> str:
+        """The name for people: that of the logdir where the campaign is the logdir itself."""
+        return self.name if self.name != "." else self.path.rstrip("/").rsplit("/", 1)[-1] or "/"
+
+    @property
     def firing(self) -> tuple[Finding, ...]:
         """The findings that fire and are not explained by another one."""
         return tuple(f for f in self.findings if f.state == "firing" and f.inhibited_by is None)

@@ -35,6 +35,8 @@ def show(*, headless: bool, train: bool, seconds: float) -> int:
     with tempfile.TemporaryDirectory(prefix="raftmon-demo-") as directory:
         target = Path(directory) / "raft"
         target.mkdir()
+        if train:
+            print("The base model is trained first; its first cycle appears in about a minute.", file=sys.stderr)
         writer = _start_training(target) if train else start_replay(target, seconds)
         monitor = Monitor([target], watcher=Watcher([target]))
         try:
@@ -59,7 +61,7 @@ def _start_training(target: Path) -> subprocess.Popen[bytes]:
 def _open_screen(monitor: Monitor, train: bool) -> int:
     from raftmon.tui.app import RaftmonApp
 
-    what = "a campaign in training" if train else "a recorded campaign, replayed"
+    what = "a campaign in training, first cycle in about a minute" if train else "a recorded campaign, replayed"
     return RaftmonApp(monitor, title=f"raftmon demo · {what}").run() or 0
 
 

@@ -91,13 +91,13 @@ def _campaign_changes(before: CampaignView | None, now: CampaignView) -> Iterato
         if rate is not None and known.get(cycle.cycle) is None:
             kind = "held-out" if cycle.held_out else "verified"
             counted = f" of {cycle.verified}" if cycle.verified else ""
-            yield f"campaign {now.name} cycle {cycle.cycle}: {rate:.1%}{counted} {kind}"
-    at = f"campaign {now.name} cycle {now.cycles[-1].cycle if now.cycles else 0}"
+            yield f"campaign {now.title} cycle {cycle.cycle}: {rate:.1%}{counted} {kind}"
+    at = f"campaign {now.title} cycle {now.cycles[-1].cycle if now.cycles else 0}"
     yield from _finding_changes(at, before.findings if before else (), now.findings)
     if now.next is not None and (
         before is None or before.next is None or _decision(before.next) != _decision(now.next)
     ):
-        yield f"campaign {now.name} next: {now.next.text}"
+        yield f"campaign {now.title} next: {now.next.text}"
 
 
 def _decision(following: NextCycle) -> tuple[object, ...]:

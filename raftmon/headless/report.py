@@ -69,8 +69,7 @@ def print_parts(console: Console, parts: Iterable[RenderableType]) -> None:
 
 def campaign_block(campaign: CampaignView) -> list[RenderableType]:
     """Return the table of a campaign's cycles and what the next one should do."""
-    name = campaign.path.rsplit("/", 1)[-1] if campaign.name == "." else campaign.name
-    head = Text.assemble(("Campaign ", "bold"), (name, "bold cyan"), f"  {_count(len(campaign.cycles), 'cycle')}")
+    head = Text.assemble(("Campaign ", "bold"), (campaign.title, "bold cyan"), f"  {_count(len(campaign.cycles), 'cycle')}")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     held_out = any(cycle.held_out for cycle in campaign.cycles)
     for title in ("cycle", "LR", "held-out" if held_out else "verified", "95 % interval", "n"):
