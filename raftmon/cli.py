@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 a finding at or above ``--fail-on`` fires; 2 usage, settin
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import click
 from raftmon import __version__
 from raftmon.errors import NothingToRead, RaftmonError
 from raftmon.model import SEVERITIES
+from raftmon.plain import plain_lines
 
 if TYPE_CHECKING:
     from raftmon.model import Snapshot
@@ -26,7 +28,9 @@ __all__ = ["main"]
 INTERNAL_ERROR: Final = 70
 """EX_SOFTWARE of sysexits.h: a defect of raftmon itself."""
 
-_logdirs = click.argument("logdirs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="LOGDIR...")
+_logdirs = click.argument(
+    "logdirs", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="LOGDIR..."
+)
 _settings = click.option(
     "--settings", type=click.Path(path_type=Path, dir_okay=False), help="Settings file (raftmon.yaml)."
 )
@@ -76,6 +80,8 @@ def advise(
         snapshot = _only(_read_all(monitor), glob)
         _require_something(snapshot, logdirs, glob)
         _print(snapshot, form)
+        if snapshot.problems and not snapshot.campaigns and all(run.state == "empty" for run in snapshot.runs):
+            sys.exit(NothingToRead.exit_code)
     worst = worst_firing(snapshot)
     if fail_on is not None and worst is not None and SEVERITIES.index(worst) >= SEVERITIES.index(fail_on):
         sys.exit(1)
@@ -149,6 +155,10 @@ def test(path: Path | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; a person never sees a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that knows ASCII alone gets question marks for what it cannot show, not a crash.
+            stream.reconfigure(errors="replace")
     try:
         # click's own `main` turns a closed pipe into exit code 1.
         with cli.make_context("raftmon", list(sys.argv[1:] if arguments is None else arguments)) as context:
@@ -161,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except RaftmonError as error:
-        click.echo(f"raftmon: {error}", err=True)
+        click.echo(f"raftmon: {plain_lines(str(error))}", err=True)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(130)
@@ -211,6 +221,11 @@ def _require_something(snapshot: Snapshot, logdirs: Sequence[Path], glob: str | 
     if snapshot.runs or snapshot.campaigns:
         return
     where = _names(logdirs)
+    if any(path.is_file() for path in logdirs):
+        raise NothingToRead(where, "a file, not a directory", "Give the directory that the file lies in.")
+    listed = next((problem for problem in snapshot.problems if "cannot be listed" in problem.what), None)
+    if listed is not None:
+        raise NothingToRead(listed.where, listed.what, listed.remedy)
     if not any(path.is_dir() for path in logdirs):
         raise NothingToRead(where, "no such directory", "Give the directory that your trainer logs to.")
     if glob is not None:

@@ -24,6 +24,8 @@ __all__ = ["MAX_DOCUMENT_BYTES", "Fields", "compose", "flatten", "read_fields", 
 
 MAX_DOCUMENT_BYTES: Final = 4_000_000
 """Larger files are refused: no rule, settings file or hyper-parameter dump comes near it."""
+_FEW: Final = 12
+"""Legal words that are named beside a near miss."""
 _MAX_DEPTH: Final = 32
 _MAX_NODES: Final = 50_000
 
@@ -225,14 +227,22 @@ def read_node(path: Path, problems: list[Problem]) -> yaml.Node | None:
     return compose(text, str(path), problems)
 
 
-def read_fields(path: Path, problems: list[Problem]) -> Fields | None:
+def read_fields(path: Path, problems: list[Problem], *, may_be_empty: bool = False) -> Fields | None:
     """Read a YAML file whose top is a mapping.
+
+    Args:
+        path: the file.
+        problems: where defects are noted.
+        may_be_empty: whether a file without any content counts as an empty mapping.
 
     Returns:
         The mapping, or None with at least one more problem noted.
     """
     count = len(problems)
     node = read_node(path, problems)
+    if may_be_empty and len(problems) == count and (node is None or _is_null(node)):
+        mark = yaml.Mark(str(path), 0, 0, 0, None, 0)
+        node = yaml.MappingNode("tag:yaml.org,2002:map", [], mark, mark)
     if isinstance(node, yaml.MappingNode):
         return Fields(node, str(path), problems)
     if len(problems) == count:
@@ -269,10 +279,12 @@ def flatten(node: yaml.Node | None) -> dict[str, str]:
 
 
 def suggest(value: str, choices: Sequence[str]) -> str:
-    """Return the remedy for a word that is none of the legal ones: the nearest of them, then all."""
+    """Return the remedy for a word that is none of the legal ones: the nearest of them, and all where they are few."""
     near = difflib.get_close_matches(value, choices, n=1)
-    hint = f"Did you mean `{near[0]}`? " if near else ""
-    return f"{hint}One of: {', '.join(choices)}." if choices else "Remove it."
+    hint = f"Did you mean `{near[0]}`?" if near else ""
+    if near and len(choices) > _FEW:
+        return hint
+    return f"{hint} One of: {', '.join(choices)}.".strip() if choices else "Remove it."
 
 
 def _is_null(node: yaml.Node) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -76,6 +77,8 @@ class Monitor:
         self._views: dict[Path, RunView] = {}
         self._checked_at = self._swept_at = 0.0
         self._events = 0
+        self._unlisted: list[Problem] = []
+        self._unwatched: set[Path] = set()
         self._caught_up = False
         self._snapshot = Snapshot(tuple(str(path) for path in self._logdirs), (), (), (), version=0)
 
@@ -90,11 +93,11 @@ class Monitor:
             changes = Changes(changes.directories, everything=True)
         if changes.everything:
             self._swept_at = now
-        unread = any(campaign.more for campaign in self._campaigns.values())
-        if not changes.everything and not changes.directories and not self._pending and not unread:
+        unread = any(campaign.more for campaign in self._campaigns.values()) or self._pending or self._unwatched
+        if not changes.everything and not changes.directories and not unread:
             return self._recheck(now)
         found = changes.everything and self._discover()
-        dirty = set(self._runs) if changes.everything else self._touched(changes)
+        dirty = set(self._runs) if changes.everything else self._touched(changes) | self._unwatched
         changed = self._read(sorted(dirty | self._pending), max_bytes, now)
         for path, campaign in self._campaigns.items():
             near = any(directory.is_relative_to(campaign.path) for directory in changes.directories)
@@ -115,9 +118,9 @@ class Monitor:
 
     def _discover(self) -> bool:
         """Look for new directories and files; returns whether anything came."""
-        found = False
+        found, problems = False, list[Problem]()
         for logdir in self._logdirs:
-            directories = list(walk(logdir))
+            directories = list(walk(logdir, problems))
             with_events = {directory.path for directory in directories if directory.event_files}
             for directory in directories:
                 if directory.has_cycles:
@@ -128,6 +131,10 @@ class Monitor:
                 judge = self._runs.get(path) or self._add_run(logdir, path)
                 for name in directory.event_files:
                     found = judge.run.add_file(directory.path / name, prefix) or found
+        found = found or problems != self._unlisted
+        self._unlisted = problems
+        roots = [os.path.realpath(logdir) for logdir in self._logdirs]
+        self._unwatched = {path for path in self._runs if not _lies_below(os.path.realpath(path), roots)}
         return found
 
     def _add_run(self, logdir: Path, path: Path) -> RunJudge:
@@ -168,10 +175,14 @@ class Monitor:
                 self._pending.add(path)
                 continue
             judge = self._runs[path]
+            before = _told(judge)
             update = judge.run.poll(max_bytes - spent)
             spent += update.bytes_read
             (self._pending.add if update.more else self._pending.discard)(path)
-            if not update.points and not update.rewound and path in self._views:
+            if not judge.run.files:
+                changed.add(path)
+                continue
+            if not update.points and not update.rewound and path in self._views and _told(judge) == before:
                 continue
             if update.points and (path in self._views or self._caught_up):
                 self._grew_at[path] = now
@@ -194,6 +205,9 @@ class Monitor:
     def _publish(self, changed: set[Path], now: float) -> Snapshot:
         self._checked_at = now
         for path in changed:
+            if not self._runs[path].run.files:
+                self._let_go(path)
+                continue
             campaign, cycle = self._campaign_of.get(path, (None, None))
             name = self._campaigns[campaign].name if campaign is not None else None
             self._views[path] = self._runs[path].view(self._state(path, now), name, cycle)
@@ -214,6 +228,14 @@ class Monitor:
         self._caught_up = self._caught_up or not self._pending
         return self._snapshot
 
+    def _let_go(self, path: Path) -> None:
+        """Forget a run whose files are gone."""
+        del self._runs[path]
+        for kept in (self._views, self._campaign_of, self._grew_at):
+            kept.pop(path, None)
+        self._pending.discard(path)
+        self._unwatched.discard(path)
+
     def _campaign_views(self) -> Iterator[CampaignView]:
         for path, campaign in sorted(self._campaigns.items()):
             runs: dict[int, RunView] = {}
@@ -221,8 +243,8 @@ class Monitor:
                 view = self._views.get(run_path)
                 if campaign_path != path or view is None:
                     continue
-                newest = runs.get(cycle)
-                if newest is None or (view.last_wall_time or 0.0) >= (newest.last_wall_time or 0.0):
+                best = runs.get(cycle)
+                if best is None or _rank(view) >= _rank(best):
                     runs[cycle] = view
             # Files beside runs named `<name>_iter3` lie in the directory above the campaign's own.
             claimed = any(other is not campaign and other.path == campaign.path for other in self._campaigns.values())
@@ -233,6 +255,7 @@ class Monitor:
         for logdir in self._logdirs:
             if not logdir.is_dir():
                 yield Problem(str(logdir), "no such directory", "It is looked for again as long as this runs.")
+        yield from self._unlisted
         if self._watcher is not None:
             yield from self._watcher.problems
         for _, judge in sorted(self._runs.items()):
@@ -259,6 +282,22 @@ class Monitor:
             return "live" if now - grew_at <= patience else "idle"
         modified = max((file.modified_at for file in run.files), default=0.0)
         return "live" if now - min(modified, run.last_wall_time) <= patience else "idle"
+
+
+def _lies_below(path: str, roots: Sequence[str]) -> bool:
+    """Tell whether a path lies in one of the watched trees: inotify does not follow symbolic links out of them."""
+    return any(path == root or path.startswith(root.rstrip("/") + "/") for root in roots)
+
+
+def _told(judge: RunJudge) -> tuple[object, ...]:
+    """Return what a run has to say beside its points."""
+    run = judge.run
+    return tuple(run.problems), len(run.texts), len(run.hparams)
+
+
+def _rank(view: RunView) -> tuple[bool, bool, float]:
+    """Rank the runs of one cycle: a training before what only stands beside it, then the newest."""
+    return "loss" in view.series, "learning_rate" in view.series, view.last_wall_time or 0.0
 
 
 def _natural(name: str) -> tuple[tuple[int, int | str], ...]:

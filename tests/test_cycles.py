@@ -51,6 +51,7 @@ def test_cycles_named_by_a_suffix_lie_beside_their_files() -> None:
     "run",
     [
         ".", "", "tensorboard", "cycle_reward_distribution_failed", "tensorboard/cycle_reward_distribution_ran",
+        "cycle_1/logs/cycle_reward_distribution_1",
         "cycle_3_final", "cycle_3_final/logs", "version_3", "lightning_logs/version_3", "A2C_8", "trial_3", "run_3",
         "checkpoint-500", "iter_20000", "iter_0000500", "ppo_max_iter100", "n_iter_5", "one_cycle_2", "bicycle_3",
         "cycle", "cycle_", "cycle_a", "recycle3", "v1-20230918-113744", "x/v1-20230918-113744/runs/Sep18",

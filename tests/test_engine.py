@@ -111,6 +111,14 @@ def test_the_text_is_filled_in_and_a_missing_number_is_a_question_mark() -> None
     assert only(engine, {"loss.drawup": 0.1}, {}).text == ""
 
 
+def test_a_finding_that_is_clearing_quotes_the_readings_at_which_it_held() -> None:
+    engine = RuleEngine([make_rule(hold=Duration(0, "points"), keep=Duration(9, "points"))])
+    engine.tick({"loss.drawup": 0.9}, 1, 10)
+
+    assert only(engine, {"loss.drawup": 0.1}, {}).text == "drawn up by 0.9, noise ?"
+    assert only(engine, {}, {}).text == "drawn up by 0.9, noise ?"
+
+
 def test_the_cause_silences_the_symptom() -> None:
     cause = make_rule(id="cause", inhibits=("drawn-up",), hold=Duration(0, "points"))
     symptom = make_rule(hold=Duration(0, "points"))

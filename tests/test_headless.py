@@ -12,6 +12,7 @@ from raftmon.headless.document import encode, snapshot_document
 from raftmon.headless.follow import changes, follow, worst_firing
 from raftmon.headless.report import make_console, print_report
 from raftmon.model import Snapshot, Verdict
+from raftmon.plain import plain
 from tests import snapshots
 
 CYCLE_KEYS = {"cycle", "run", "learning_rate", "verification_rate", "verified", "kept"}
@@ -81,7 +82,10 @@ def test_names_from_files_are_never_markup() -> None:
     told = text_of(snapshots.hostile())
 
     for run in snapshots.hostile().runs:
-        assert run.run in told
+        assert plain(run.run) in told
+    followed = "\n".join(changes(None, snapshots.hostile()))
+    for text in (told, followed):
+        assert [line for line in text.split("\n") if not line.isprintable()] == []
 
 
 def test_a_long_path_stays_on_one_line() -> None:

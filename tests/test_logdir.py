@@ -1,11 +1,13 @@
 """Runs: files in their order, restarts, replacements, look-alikes, Keras pairs."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from raftmon.events.decode import ScalarBatch
+from raftmon.model import Problem
 from raftmon.runs.logdir import MAX_TAGS, Run, is_event_file_name, run_key, walk
 from tests.scripted import event, header_record, losses, record, scalar_record
 
@@ -110,11 +112,69 @@ def test_a_deleted_file_is_let_go(tmp_path: Path) -> None:
     run.poll(BUDGET)
     path.unlink()
 
+    assert run.poll(BUDGET).rewound
+    assert run.files == []
+    assert run.series == {}
+
+
+def test_a_file_that_was_deleted_and_came_back_is_read_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "events.out.tfevents.1.h", losses(1.0, 2.0))
+    run = make_run(tmp_path)
     run.poll(BUDGET)
+    path.unlink()
     run.poll(BUDGET)
 
-    assert run.files == []
-    assert values(run) == [1.0]
+    write(path, losses(1.0, 2.0))
+    run.add_file(path)
+    run.poll(BUDGET)
+
+    assert values(run) == [1.0, 2.0]
+
+
+def test_an_older_file_that_goes_on_drops_nothing_and_a_newer_one_only_once(tmp_path: Path) -> None:
+    old = write(tmp_path / "events.out.tfevents.1.h", losses(*map(float, range(50))))
+    new = write(tmp_path / "events.out.tfevents.2.h", b"")
+    run = make_run(tmp_path)
+    run.poll(BUDGET)
+
+    new.write_bytes(losses(100.0, first_step=50))
+    run.poll(BUDGET)
+    with old.open("ab") as file:
+        file.write(losses(51.0, 52.0, first_step=51))
+    run.poll(BUDGET)
+    with new.open("ab") as file:
+        file.write(losses(101.0, first_step=51))
+    run.poll(BUDGET)
+
+    assert values(run)[-4:] == [100.0, 51.0, 52.0, 101.0]
+
+
+def test_the_last_step_goes_back_with_a_restart(tmp_path: Path) -> None:
+    data = losses(*map(float, range(50))) + session_start(20)
+    run = make_run(write(tmp_path / "events.out.tfevents.1.h", data).parent)
+
+    run.poll(BUDGET)
+
+    assert run.last_step == 19
+
+
+def test_a_directory_that_cannot_be_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path) == str(closed):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    problems: list[Problem] = []
+
+    assert list(walk(tmp_path, problems)) == []
+    assert [(problem.where, problem.what) for problem in problems] == [
+        (str(closed), "cannot be listed: Permission denied")
+    ]
 
 
 def test_a_flood_of_tags_is_bounded_and_said(tmp_path: Path) -> None:
@@ -160,7 +220,9 @@ def test_walk_finds_runs_and_campaigns_through_links_once(tmp_path: Path) -> Non
     write(outside / "events.out.tfevents.1", b"")
     (tmp_path / "linked").symlink_to(outside)
 
-    found = {item.path.relative_to(tmp_path).as_posix(): (item.event_files, item.has_cycles) for item in walk(tmp_path)}
+    found = {
+        item.path.relative_to(tmp_path).as_posix(): (item.event_files, item.has_cycles) for item in walk(tmp_path, [])
+    }
 
     assert found == {
         "a b [1]": ((), True),

@@ -221,6 +221,66 @@ def test_bad_files_are_problems_and_the_rest_is_read(tmp_path: Path) -> None:
     assert {Path(problem.where).parent.name for problem in snapshot.problems} == {"lfs", "garbage"}
 
 
+def test_a_run_whose_files_are_deleted_leaves(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run" / "events.out.tfevents.1", [1.0] * 40)
+    monitor = Monitor([tmp_path], clock=Clock())
+    assert only(read_all(monitor)).series["loss"].count == 40
+
+    path.unlink()
+    assert read_all(monitor).runs == ()
+
+    write_run(path, [1.0] * 40)
+    assert only(read_all(monitor)).series["loss"].count == 40
+
+
+def test_damage_that_comes_later_is_told_at_once(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "events.out.tfevents.1", [1.0] * 40)
+    monitor = Monitor([tmp_path], clock=Clock())
+    assert read_all(monitor).problems == ()
+
+    with path.open("ab") as file:
+        file.write(b"\x07" * 40)
+
+    assert len(read_all(monitor).problems) == 1
+
+
+def test_a_sidecar_that_comes_late_is_read(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "events.out.tfevents.1", [1.0] * 5)
+    monitor = Monitor([tmp_path], clock=Clock())
+    assert only(read_all(monitor)).config.learning_rate is None
+
+    (tmp_path / "hparams.yaml").write_text("learning_rate: 0.001\n")
+    write_run(path, [1.0], "ab", first=6)
+
+    assert only(read_all(monitor)).config.learning_rate == 0.001
+
+
+def test_what_stands_beside_a_cycles_training_does_not_take_its_place(tmp_path: Path) -> None:
+    write_run(tmp_path / "cycle_1" / "logs" / "events.out.tfevents.1", [1.0] * 16)
+    for name in ("cycle_reward_distribution_1", "samples"):
+        beside = tmp_path / "cycle_1" / "logs" / name
+        beside.mkdir()
+        (beside / "events.out.tfevents.2").write_bytes(scalar_record("share", 0.5, 1, FIRST + 1000))
+
+    (campaign,) = read_all(Monitor([tmp_path], clock=Clock())).campaigns
+
+    (cycle,) = campaign.cycles
+    assert (cycle.run, cycle.learning_rate) == ("cycle_1/logs", 1e-3)
+
+
+def test_a_run_behind_a_symbolic_link_is_looked_at_without_being_told(tmp_path: Path) -> None:
+    outside, logdir = tmp_path / "outside", tmp_path / "logdir"
+    path = write_run(outside / "events.out.tfevents.1", [1.0] * 5)
+    logdir.mkdir()
+    (logdir / "run").symlink_to(outside)
+    monitor = Monitor([logdir], watcher=FakeWatcher(), clock=Clock())
+    read_all(monitor)
+
+    write_run(path, [1.0], "ab", first=6)
+
+    assert only(monitor.poll()).last_step == 6
+
+
 def test_a_restart_is_judged_anew(tmp_path: Path) -> None:
     write_run(tmp_path / "events.out.tfevents.1", [1.0 + 0.1 * n for n in range(40)])
     monitor = Monitor([tmp_path], clock=Clock())

@@ -124,8 +124,15 @@ def test_settings_change_parameters_and_switch_rules_off(tmp_path: Path) -> None
     (rule,) = load_rules(tmp_path, {"flat": {"progress": 0.5}})
     assert rule.parameters["progress"].value == 0.5
     assert load_rules(tmp_path, {"flat": {"enabled": False}}) == []
-    assert any("no rule `flt`" in line for line in defects(tmp_path, flt={"enabled": False}))
+    assert defects(tmp_path, flt={"enabled": False}) == ["settings: rules.flt there is no such rule"]
     assert any("has no parameter `prog`" in line for line in defects(tmp_path, flat={"prog": 1.0}))
+
+
+def test_a_broken_rule_is_no_reason_to_complain_of_those_that_name_it(tmp_path: Path) -> None:
+    write(tmp_path, RULE.replace("severity: low", "severity: lwo"))
+    write(tmp_path, RULE.replace("id: flat", "id: other") + "inhibits: [flat]\n", name="other")
+
+    assert len(defects(tmp_path)) == 1
 
 
 def test_an_empty_directory_is_an_error(tmp_path: Path) -> None:

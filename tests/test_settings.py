@@ -23,6 +23,14 @@ def test_no_file_means_defaults() -> None:
     assert read_settings(None) == Settings()
 
 
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "---\n"])
+def test_an_empty_file_means_defaults(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "raftmon.yaml"
+    path.write_text(text)
+
+    assert read_settings(path) == Settings()
+
+
 def test_every_key(tmp_path: Path) -> None:
     path = tmp_path / "raftmon.yaml"
     path.write_text(FULL)

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from raftmon.model import Problem
+from raftmon.plain import plain
 from raftmon.tui.filter import RunFilter
 from raftmon.tui.screens.finding import explained, finding_lines
-from raftmon.tui.text import cut_end, cut_middle, fit, metric, number, plain, run_name, steps
+from raftmon.tui.text import cut_end, cut_middle, fit, metric, number, run_name, steps
 from raftmon.tui.widgets.advice_panel import advice_lines, verdict_line
 from raftmon.tui.widgets.campaign_panel import campaign_lines, next_lines
 from raftmon.tui.widgets.lines import heading, wrap

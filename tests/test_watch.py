@@ -70,6 +70,23 @@ def test_a_directory_that_comes_later_is_watched_from_then_on(tmp_path: Path) ->
         watcher.close()
 
 
+def test_a_root_that_was_recreated_is_watched_anew(tmp_path: Path) -> None:
+    root, aside = tmp_path / "logs", tmp_path / "aside"
+    root.mkdir()
+    watcher = Watcher([root])
+    try:
+        watcher.take()
+        root.rename(aside)
+        root.mkdir()
+        assert watcher.take().everything
+
+        (root / "events.out.tfevents.1").write_bytes(b"x")
+        assert watcher.wait(PATIENCE)
+        assert watcher.take().everything
+    finally:
+        watcher.close()
+
+
 def test_a_network_file_system_is_polled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounts = tmp_path / "mountinfo"
     mounts.write_text(f"1 1 0:1 / {tmp_path} rw - nfs4 server:/x rw\n")

@@ -29,16 +29,24 @@ class Progress:
     clear_step: int | None = None
     """Step at which the condition ceased to hold while the rule fires; None while it holds."""
     clear_point: int = 0
+    held: Mapping[str, float | None] | None = None
+    """The readings when the condition held last; None if it never did."""
 
-    def advanced(self, rule: Rule, holds: bool | None, point: int, step: int) -> Progress:
+    def advanced(self, rule: Rule, readings: Mapping[str, float | None], point: int, step: int) -> Progress:
         """Return where the rule stands after one more look.
 
         Args:
             rule: the rule.
-            holds: whether its condition holds; None: a reading is missing, which resolves nothing.
+            readings: signal name to value.
             point: number of the primary series' points so far.
             step: step of the newest of them.
         """
+        # A missing reading makes it None, which resolves nothing.
+        holds = rule.when.holds(readings, self.state == "firing")
+        moved = self._moved(rule, holds, point, step)
+        return dataclasses.replace(moved, held=readings if holds else self.held)
+
+    def _moved(self, rule: Rule, holds: bool | None, point: int, step: int) -> Progress:
         if self.state == "firing":
             return self._firing(rule, holds, point, step)
         if holds is None:
@@ -104,8 +112,7 @@ class RuleEngine:
 
     def _advanced(self, readings: Mapping[str, float | None], point: int, step: int) -> list[Progress]:
         return [
-            where.advanced(rule, rule.when.holds(readings, where.state == "firing"), point, step)
-            for rule, where in zip(self.rules, self._progress, strict=True)
+            where.advanced(rule, readings, point, step) for rule, where in zip(self.rules, self._progress, strict=True)
         ]
 
 
@@ -120,8 +127,8 @@ def _finding(rule: Rule, where: Progress, readings: Mapping[str, float | None], 
         points_to=rule.points_to,
         since_step=where.since_step if speaks else None,
         readings=tuple(Reading(name, readings.get(name), SIGNALS[name].unit) for name in names),
-        thresholds={name: parameter.value for name, parameter in rule.parameters.items()},
-        text=_filled_in(rule, readings) if speaks else "",
+        thresholds={name: rule.parameters[name].value for name in rule.compared},
+        text=_filled_in(rule, where.held or readings) if speaks else "",
         missing=_missing(names, readings, counts) if where.state == "unknown" else (),
     )
 

@@ -20,7 +20,7 @@ from raftmon.events.decode import ScalarBatch
 from raftmon.model import Problem, RunConfig, RunState, RunView, SeriesView
 from raftmon.runs.logdir import Run, RunUpdate
 from raftmon.runs.roles import RoleTable, RoleTag
-from raftmon.runs.sidecars import read_run_config
+from raftmon.runs.sidecars import read_run_config, sidecar_stamp
 from raftmon.signals.progress import RunFacts
 from raftmon.signals.registry import PRIMARY_ROLES, RunSignals
 
@@ -52,7 +52,7 @@ class RunJudge:
         self._assigned: dict[str, RoleTag] = {}
         self._role_of: dict[str, tuple[str, float]] = {}
         self._tags_seen = -1
-        self._texts_seen = -1
+        self._config_seen: tuple[object, ...] = ()
         self._scenario = "any"
         self._config = RunConfig()
         self._followed = False
@@ -137,10 +137,10 @@ class RunJudge:
         return moved or self._primary != _primary_role(assigned)
 
     def _learn_config(self) -> bool:
-        texts = len(self.run.texts) + len(self.run.hparams)
-        if texts == self._texts_seen:
+        seen = (len(self.run.texts), len(self.run.hparams), sidecar_stamp(self.run.path))
+        if seen == self._config_seen:
             return False
-        self._texts_seen = texts
+        self._config_seen = seen
         self.problems.clear()
         config = read_run_config(self.run.path, self.run.texts, self.run.hparams, self.problems)
         if config.max_grad_norm is None and self._dialect.max_grad_norm is not None:

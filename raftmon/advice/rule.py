@@ -26,6 +26,8 @@ class Comparison:
     limit: float
     clear: float
     """While the rule fires, the comparison holds up to this value (hysteresis); equals `limit` without one."""
+    parameters: tuple[str, ...] = ()
+    """Names of the rule's parameters that the two limits were given as."""
 
     def holds(self, readings: Mapping[str, float | None], firing: bool) -> bool | None:
         """Compare; None where the signal has no reading."""
@@ -167,3 +169,8 @@ class Rule:
     measured: Measured
     tests: tuple[RuleTest, ...] = field(default=())
     enabled: bool = True
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Names of the parameters that readings are compared with."""
+        return tuple(dict.fromkeys(name for comparison in self.when.comparisons() for name in comparison.parameters))

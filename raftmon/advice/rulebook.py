@@ -26,7 +26,7 @@ from raftmon.advice.rule import (
     Status,
 )
 from raftmon.advice.ruletests import read_tests
-from raftmon.documents import Fields, read_fields
+from raftmon.documents import Fields, read_fields, suggest
 from raftmon.errors import DocumentErrors
 from raftmon.model import SEVERITIES, PointsTo, Problem
 from raftmon.signals.registry import SIGNALS
@@ -61,7 +61,7 @@ def load_rules(directory: Path = SHIPPED_RULES, overrides: Mapping[str, Mapping[
         problems.append(Problem(str(directory), "no rule files", "Give a directory with <rule>.yaml files."))
     rules = [rule for path in paths if (rule := read_rule(path, problems, overrides)) is not None]
     if not single:
-        _check_references(rules, overrides, problems)
+        _check_references(rules, {path.stem for path in paths}, overrides, problems)
     if problems:
         raise DocumentErrors(tuple(problems))
     return [rule for rule in rules if rule.enabled]
@@ -180,7 +180,8 @@ def _comparison(fields: Fields, parameters: Mapping[str, Parameter]) -> Comparis
     clear = _number(fields, clear_key, parameters) if clear_key in fields else limit
     if (clear > limit) if above else (clear < limit):
         fields.complain(f"`{clear_key}` lies on the wrong side", f"It must be easier to hold than `{key}`.", clear_key)
-    return Comparison(signal, above, limit, clear)
+    named = tuple(text[1:] for name in (key, clear_key) if (text := fields.text(name, "")).startswith("$"))
+    return Comparison(signal, above, limit, clear, named)
 
 
 def _duration(fields: Fields, key: str) -> Duration:
@@ -250,23 +251,26 @@ def _check_rule(rule: Rule, fields: Fields) -> None:
 
 
 def _check_references(
-    rules: list[Rule], overrides: Mapping[str, Mapping[str, float | bool]], problems: list[Problem]
+    rules: list[Rule], ids: set[str], overrides: Mapping[str, Mapping[str, float | bool]], problems: list[Problem]
 ) -> None:
-    """Check what spans several rules."""
+    """Check what spans several rules; a rule that could not be read still is a rule."""
     known = {rule.id: rule for rule in rules}
     for rule in rules:
         problems += [
-            Problem(rule.path, f"`inhibits` names `{other}`", f"Rules: {', '.join(known)}.")
+            Problem(rule.path, f"`inhibits` names `{other}`", suggest(other, sorted(ids)))
             for other in rule.inhibits
-            if other not in known
+            if other not in ids
         ]
     for rule_id, values in overrides.items():
+        if rule_id not in ids:
+            problems.append(
+                Problem(f"settings: rules.{rule_id}", "there is no such rule", suggest(rule_id, sorted(ids)))
+            )
         if rule_id not in known:
-            problems.append(Problem("settings", f"no rule `{rule_id}`", f"Rules: {', '.join(known)}."))
             continue
         names = known[rule_id].parameters
         problems += [
-            Problem("settings", f"rule `{rule_id}` has no parameter `{name}`", f"Parameters: {', '.join(names)}.")
+            Problem(f"settings: rules.{rule_id}", f"the rule has no parameter `{name}`", suggest(name, list(names)))
             for name in values
             if name != "enabled" and name not in names
         ]

@@ -65,7 +65,7 @@ def read_settings(path: Path | None) -> Settings:
     if path is None:
         return Settings()
     problems: list[Problem] = []
-    fields = read_fields(path, problems)
+    fields = read_fields(path, problems, may_be_empty=True)
     if fields is None:
         raise DocumentErrors(tuple(problems))
     settings = Settings(

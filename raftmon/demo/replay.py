@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import os
 import re
 import signal
 import struct
@@ -62,8 +63,10 @@ def replay(
     """
     if target.is_dir() and any(_CYCLE.match(path.name) for path in target.iterdir()):
         raise UsageError(str(target), "there is a campaign already", "Name a new or an empty directory.")
-    start = clock()
+    start, parent = clock(), os.getppid()
     for due, name, piece in _schedule(recording):
+        if os.getppid() != parent:
+            return  # whoever watched was killed: nobody is left to write for
         wait = start + due * seconds - clock()
         if wait > 0:
             sleep(wait)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,9 @@ def show(*, headless: bool, train: bool, seconds: float) -> int:
     Returns:
         The exit code.
     """
+    # A closed terminal or a kill must not leave the writer and its directory behind.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     with tempfile.TemporaryDirectory(prefix="raftmon-demo-") as directory:
         target = Path(directory) / "raft"
         target.mkdir()

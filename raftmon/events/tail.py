@@ -209,6 +209,11 @@ class EventFile:
     def _describe(self, broken: str, offset: int, chunk: bytes) -> Problem:
         if offset == 0 and (lookalike := _lookalike(chunk[:256])):
             return Problem(str(self.path), *lookalike)
+        if offset == 0:
+            what = f"is no event file, or its first record is damaged ({broken})"
+            return Problem(
+                str(self.path), what, "Copy it again from where it was written, or move it out of the logdir."
+            )
         return Problem(
             str(self.path),
             f"damaged at byte {offset:,} of {self.size:,}: {broken}; what comes after is not read",

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
+from raftmon.headless.printable import printable
 from raftmon.model import SEVERITIES, CampaignView, Finding, NextCycle, RunView, Severity, Snapshot
 
 __all__ = ["Source", "changes", "follow", "worst_firing"]
@@ -60,6 +61,7 @@ def worst_firing(snapshot: Snapshot) -> Severity | None:
 
 def changes(before: Snapshot | None, now: Snapshot) -> Iterator[str]:
     """Say in words what is new between two snapshots, one line each."""
+    before, now = printable(before) if before else None, printable(now)
     old_runs = {run.path: run for run in before.runs} if before else {}
     old_campaigns = {campaign.path: campaign for campaign in before.campaigns} if before else {}
     old_problems = set(before.problems) if before else set()
@@ -74,14 +76,14 @@ def changes(before: Snapshot | None, now: Snapshot) -> Iterator[str]:
 
 def _run_changes(before: RunView | None, now: RunView) -> Iterator[str]:
     at = f"{now.run} step {now.last_step}" if now.last_step is not None else now.run
-    if before is None or before.state != now.state:
-        yield f"{at}: {now.state} ({now.dialect})"
+    if before is None or (before.state, before.dialect) != (now.state, now.dialect):
+        yield f"{at}: {now.state}{f' ({now.dialect})' if now.dialect != 'unknown' else ''}"
     verdict, old = now.verdict, before.verdict if before else None
     if old is None or verdict.learning_rate != old.learning_rate:
         word = verdict.learning_rate.replace("_", " ")
         confidence = f" ({verdict.confidence:.0%})" if verdict.learning_rate != "undecided" else ""
         yield f"{at}: learning rate {word}{confidence}: {verdict.why}"
-    yield from _finding_changes(at, before.findings if before else (), now.findings)
+    yield from _finding_changes(f"{now.run} step", before.findings if before else (), now.findings)
 
 
 def _campaign_changes(before: CampaignView | None, now: CampaignView) -> Iterator[str]:
@@ -92,8 +94,7 @@ def _campaign_changes(before: CampaignView | None, now: CampaignView) -> Iterato
             kind = "held-out" if cycle.held_out else "verified"
             counted = f" of {cycle.verified}" if cycle.verified else ""
             yield f"campaign {now.title} cycle {cycle.cycle}: {rate:.1%}{counted} {kind}"
-    at = f"campaign {now.title} cycle {now.cycles[-1].cycle if now.cycles else 0}"
-    yield from _finding_changes(at, before.findings if before else (), now.findings)
+    yield from _finding_changes(f"campaign {now.title} cycle", before.findings if before else (), now.findings)
     if now.next is not None and (
         before is None or before.next is None or _decision(before.next) != _decision(now.next)
     ):
@@ -105,7 +106,8 @@ def _decision(following: NextCycle) -> tuple[object, ...]:
     return following.cycle, following.learning_rate, following.roll_back_to, following.stop
 
 
-def _finding_changes(at: str, before: tuple[Finding, ...], now: tuple[Finding, ...]) -> Iterator[str]:
+def _finding_changes(axis: str, before: tuple[Finding, ...], now: tuple[Finding, ...]) -> Iterator[str]:
+    """Say which findings fire or resolve, at the step or cycle at which they do."""
     old = {finding.rule: finding for finding in before}
     for finding in now:
         was = old[finding.rule].state if finding.rule in old else "unknown"
@@ -114,4 +116,4 @@ def _finding_changes(at: str, before: tuple[Finding, ...], now: tuple[Finding, .
         if finding.state == "resolved" and was != "firing":
             continue
         text = f": {finding.text}" if finding.state == "firing" else ""
-        yield f"{at}: {finding.severity} {finding.rule} {finding.state}{text}"
+        yield f"{axis} {finding.since_step}: {finding.severity} {finding.rule} {finding.state}{text}"

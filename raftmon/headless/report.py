@@ -6,7 +6,7 @@ Names and tags come from other people's files, so that nothing here is ever read
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import IO, Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raftmon.advice.learning_rate import format_rate, written_rate
+from raftmon.headless.printable import printable
 from raftmon.model import SEVERITIES, CampaignView, CycleView, Finding, RunView, Snapshot
 
 __all__ = ["make_console", "print_parts", "print_report"]
@@ -46,10 +47,11 @@ def make_console(file: IO[str] | None = None) -> Console:
 
 def print_report(snapshot: Snapshot, console: Console) -> None:
     """Print everything that a person wants to know of a snapshot."""
+    snapshot = printable(snapshot)
     for campaign in snapshot.campaigns:
         print_parts(console, [*campaign_block(campaign), Text()])
     for alike in _grouped(snapshot.runs):
-        print_parts(console, [*run_block(alike[0], alike[-1] if len(alike) > 1 else None), Text()])
+        print_parts(console, [*run_block(alike[0], alike[1:]), Text()])
     if snapshot.problems:
         print_parts(console, problems_block(snapshot))
     print_parts(console, [summary_line(snapshot)])
@@ -69,7 +71,9 @@ def print_parts(console: Console, parts: Iterable[RenderableType]) -> None:
 
 def campaign_block(campaign: CampaignView) -> list[RenderableType]:
     """Return the table of a campaign's cycles and what the next one should do."""
-    head = Text.assemble(("Campaign ", "bold"), (campaign.title, "bold cyan"), f"  {_count(len(campaign.cycles), 'cycle')}")
+    head = Text.assemble(
+        ("Campaign ", "bold"), (campaign.title, "bold cyan"), f"  {_count(len(campaign.cycles), 'cycle')}"
+    )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     held_out = any(cycle.held_out for cycle in campaign.cycles)
     for title in ("cycle", "LR", "held-out" if held_out else "verified", "95 % interval", "n"):
@@ -105,16 +109,16 @@ def _gist(run: RunView) -> tuple[str | None, str, str, str]:
     return run.campaign, run.verdict.why, run.dialect, run.state
 
 
-def run_block(run: RunView, until: RunView | None = None) -> list[RenderableType]:
+def run_block(run: RunView, alike: Sequence[RunView] = ()) -> list[RenderableType]:
     """Return what is known of one run; two lines where there is nothing to act on.
 
     Args:
         run: the run.
-        until: the last of the runs that the same is to be said of.
+        alike: the runs after it of which the same is to be said.
     """
     label, style = _VERDICTS[run.verdict.learning_rate]
     confidence = f" {run.verdict.confidence:.0%}" if run.verdict.learning_rate != "undecided" else ""
-    facts = _facts(run) if until is None else [run.dialect, run.state]
+    facts = [run.dialect, run.state] if alike else _facts(run)
     lines: list[RenderableType] = [
         Text.assemble((f"{label}{confidence}", style), "  ", run.verdict.why),
         Text(" · ".join(facts), style="dim"),
@@ -124,7 +128,7 @@ def run_block(run: RunView, until: RunView | None = None) -> list[RenderableType
     lines += [_finding_lines(finding, "step") for finding in run.firing]
     said = {finding.text for finding in run.firing}
     lines += [_hanging("advice", Text(advice.text, style="bold")) for advice in run.advice if advice.text not in said]
-    name = run.run if until is None else f"{run.run} … {until.run}"
+    name = f"{run.run} … {alike[-1].run} ({len(alike) + 1} runs)" if alike else run.run
     return [Text(name, style="bold"), Padding(Group(*lines), (0, 0, 0, 2))]
 
 

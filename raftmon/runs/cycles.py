@@ -42,6 +42,8 @@ _SUFFIX: Final = re.compile(rf"(.*[^_-])[_-]{_WORD}[_-]?(\d{{1,3}})", re.IGNOREC
 _SWIFT: Final = re.compile(r"v(\d{1,3})-\d{8}-\d{6}")
 _LIMITS: Final = frozenset({"max", "min", "n", "num", "per", "total", "every", "warmup", "one", "1", "super"})
 """Words before ``iter`` or ``cycle`` that make it a setting: ``ppo_max_iter100`` and ``one_cycle_2`` are no cycles."""
+_ADD_SCALARS: Final = "cycle_reward_distribution"
+"""Halo-forge's ``add_scalars`` makes a directory of each value, ``cycle_reward_distribution_1`` among them."""
 _VERDICTS: Final = re.compile(rf"{_WORD}[_-]?(\d{{1,3}})[_-](verified|heldout)\.jsonl", re.IGNORECASE)
 _REPORTS: Final = (
     "raft_statistics.json",
@@ -86,6 +88,8 @@ def cycle_of(run: str, is_verified: Callable[[str], bool] | None = None) -> Cycl
             (see `has_verdicts`); None: nobody knows, so that ms-swift's names are no cycles.
     """
     parts = [part for part in run.split("/") if part not in ("", ".")]
+    if any(part.startswith(_ADD_SCALARS) for part in parts):
+        return None
     for index in reversed(range(len(parts))):
         whole = _WHOLE.fullmatch(parts[index])
         if whole:

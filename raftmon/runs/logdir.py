@@ -8,6 +8,7 @@ which an older file of the run had already passed. A step that merely differs be
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -48,14 +49,24 @@ class Directory:
     """Whether it holds the sidecar files of a campaign, such as ``cycle_1_verified.jsonl``."""
 
 
-def walk(logdir: Path) -> Iterator[Directory]:
+def walk(logdir: Path, problems: list[Problem]) -> Iterator[Directory]:
     """Walk a logdir, symbolic links included, each directory once.
+
+    Args:
+        logdir: where to begin.
+        problems: where directories that cannot be listed are noted.
 
     Yields:
         Each directory that holds event files or the sidecars of a campaign, in the order of their paths.
     """
+
+    def note(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            what = f"cannot be listed: {error.strerror}"
+            problems.append(Problem(str(error.filename), what, "Check the permissions of the directory."))
+
     seen: set[tuple[int, int]] = set()
-    for directory, subdirectories, files in os.walk(logdir, followlinks=True):
+    for directory, subdirectories, files in os.walk(logdir, followlinks=True, onerror=note):
         try:
             status = os.stat(directory)  # noqa: PTH116 - os.walk hands out strings
         except OSError:
@@ -120,14 +131,13 @@ class Run:
         self.series: dict[str, Series] = {}
         self.texts: dict[str, str] = {}
         self.hparams: dict[str, object] = {}
-        self.last_step: int | None = None
         self.first_wall_time: float | None = None
         self.last_wall_time: float | None = None
         self.restarts = 0
         self.tags_refused = 0
         self._open_file = open_file
         self._files: dict[Path, tuple[EventFile, str]] = {}
-        self._last_file_of: dict[str, Path] = {}
+        self._newest_file_of: dict[str, Path] = {}
 
     def add_file(self, path: Path, tag_prefix: str = "") -> bool:
         """Begin to follow a file; returns whether it is new."""
@@ -160,36 +170,51 @@ class Run:
             problems.append(Problem(str(self.path), f"more than {MAX_TAGS} scalar tags; the rest is ignored", remedy))
         return problems
 
+    @property
+    def last_step(self) -> int | None:
+        """Largest newest step of all series; None without points."""
+        return max((step for series in self.series.values() if (step := series.last_step) is not None), default=None)
+
     def poll(self, max_bytes: int) -> RunUpdate:
         """Read what is new in the files.
 
         Args:
             max_bytes: budget of this call.
         """
+        update = self._read(max_bytes)
+        if update is not None:
+            return update
+        self._forget()
+        anew = self._read(max_bytes) or RunUpdate((), rewound=True, more=True, bytes_read=0)
+        return dataclasses.replace(anew, rewound=True)
+
+    def _read(self, max_bytes: int) -> RunUpdate | None:
+        """Read the files; None when what one of them gave before is void."""
         batches: list[ScalarBatch] = []
         rewound, more, spent = False, False, 0
         for path, (reader, prefix) in list(self._files.items()):
-            if reader.gone:
-                del self._files[path]
-                continue
             if spent >= max_bytes:
                 more = more or reader.size > reader.offset
                 continue
             update = reader.read(max_bytes - spent)
+            if reader.gone:
+                del self._files[path]
+                if reader.offset:
+                    return None
+                continue
             spent += update.bytes_read
             if update.reset:
-                return self._begin_again(spent)
+                return None
             more = more or update.more
             rewound = self._take(path, prefix, update, batches) or rewound
         return RunUpdate(tuple(batches), rewound, more, spent)
 
-    def _begin_again(self, spent: int) -> RunUpdate:
-        """Forget everything: a file was replaced, and which points came from it is not kept."""
+    def _forget(self) -> None:
+        """Begin again with the files that are left: which points came from the lost one is not kept."""
         self._files = {path: (self._open_file(path), prefix) for path, (_, prefix) in self._files.items()}
-        self.series.clear()
-        self._last_file_of.clear()
-        self.last_step = self.first_wall_time = self.last_wall_time = None
-        return RunUpdate((), rewound=True, more=True, bytes_read=spent)
+        for kept in (self.series, self.texts, self.hparams, self._newest_file_of):
+            kept.clear()
+        self.first_wall_time = self.last_wall_time = None
 
     def _take(self, path: Path, prefix: str, update: FileUpdate, batches: list[ScalarBatch]) -> bool:
         for text in update.texts:
@@ -225,23 +250,20 @@ class Run:
                     continue
                 series = self.series[tag] = Series()
             steps = step[rows]
-            last_file = self._last_file_of.get(tag)
-            if last_file is not None and last_file != path and path.name > last_file.name:
+            newest = self._newest_file_of.setdefault(tag, path)
+            if path.name > newest.name:
+                self._newest_file_of[tag] = path
                 rewound = series.rewind(int(steps[0])) or rewound
-            self._last_file_of[tag] = path
             series.append(steps, value[rows])
-        if rewound:
-            self.restarts += 1
-            self.last_step = None
+        self.restarts += rewound
         self._note_newest(batch, start, end)
         return rewound
 
     def _note_newest(self, batch: ScalarBatch, start: int, end: int) -> None:
-        newest = int(batch.step[start:end].max())
-        self.last_step = newest if self.last_step is None else max(self.last_step, newest)
-        wall_time = float(batch.wall_time[end - 1])
+        first, wall_time = float(batch.wall_time[start]), float(batch.wall_time[end - 1])
+        if np.isfinite(first) and self.first_wall_time is None:
+            self.first_wall_time = first
         if np.isfinite(wall_time):
-            self.first_wall_time = wall_time if self.first_wall_time is None else self.first_wall_time
             self.last_wall_time = max(self.last_wall_time or wall_time, wall_time)
 
     def _rewind_all(self, step: int) -> bool:

@@ -55,6 +55,13 @@ class Series:
         """Values of the kept points, shape ``[n]``; never written to again."""
         return self._kept()[1]
 
+    @property
+    def last_step(self) -> int | None:
+        """Step of the newest point; None without points."""
+        if self._length:
+            return int(self._steps[self._length - 1])
+        return int(self._old_steps[-1]) if len(self._old_steps) else None
+
     def append(self, steps: Ints, values: Floats) -> None:
         """Add points, both of shape ``[n]``, in the order of the file."""
         for start in range(0, len(steps), EXACT):

@@ -25,7 +25,7 @@ from typing import Final, TypeAlias
 from raftmon.documents import MAX_DOCUMENT_BYTES, compose, flatten, read_node
 from raftmon.model import Problem, RunConfig
 
-__all__ = ["read_run_config"]
+__all__ = ["read_run_config", "sidecar_stamp"]
 
 Flat: TypeAlias = dict[str, str]
 """Dotted key to text."""
@@ -148,6 +148,17 @@ def read_run_config(
             found.update(new)
             sources.append(source)
     return _run_config(found, ", ".join(sources))
+
+
+def sidecar_stamp(run_dir: Path) -> tuple[int, ...]:
+    """Return what changes whenever a sidecar file appears or is written anew (Lightning writes its own late)."""
+    stamps = []
+    for name in _SIDECARS:
+        try:
+            stamps.append((run_dir / name).stat().st_mtime_ns)
+        except OSError:
+            stamps.append(0)
+    return tuple(stamps)
 
 
 def _sources(

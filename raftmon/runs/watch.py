@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,12 +70,13 @@ class Watcher:
         self._everything = True
         self._observer: BaseObserver | None = None
         self._awaits_directory = False
+        self._identities = self._identify()
         if not force_polling:
             self._begin()
 
     @property
     def polling(self) -> bool:
-        """Whether inotify does without."""
+        """Whether it does without inotify."""
         return self._observer is None
 
     def wait(self, timeout: float) -> bool:
@@ -92,6 +94,10 @@ class Watcher:
         """Hand over the collected changes."""
         if self._awaits_directory and all(root.is_dir() for root in self._roots):
             self._begin()
+        elif self._identify() != self._identities:
+            # The kernel watches what was there before, not what stands in its place now.
+            self._stop()
+            self._begin()
         with self._lock:
             changes = Changes(frozenset(self._directories), self._everything or self.polling)
             self._directories.clear()
@@ -108,6 +114,21 @@ class Watcher:
     def close(self) -> None:
         """Stop watching."""
         self._wake.set()
+        self._stop()
+
+    def _identify(self) -> list[tuple[int, int] | None]:
+        """Return what each root is: device and inode, None where there is none."""
+        identities: list[tuple[int, int] | None] = []
+        for root in self._roots:
+            try:
+                status = root.stat()
+            except OSError:
+                identities.append(None)
+            else:
+                identities.append((status.st_dev, status.st_ino))
+        return identities
+
+    def _stop(self) -> None:
         if self._observer is not None:
             self._observer.stop()
             self._observer.join(timeout=2.0)
@@ -125,6 +146,9 @@ class Watcher:
     def _begin(self) -> None:
         """Watch if that is possible; say why not where it is not."""
         self.problems.clear()
+        self._identities = self._identify()
+        with self._lock:
+            self._everything = True
         self._awaits_directory = not all(root.is_dir() for root in self._roots)
         reason = self._why_polling() or self._start_inotify()
         if reason:
@@ -160,6 +184,9 @@ class Watcher:
 
         # watchdog says on stderr that it was stopped, when an event arrives at that moment.
         logging.getLogger("watchdog").addHandler(logging.NullHandler())
+        # It warns when nested directories appear at once; what it then misses, their own event makes up for: all of
+        # the tree is looked at.
+        warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
         # watchdog's default mask reports its own directory scans and never comes to rest on large trees.
         kinds = [
             FileModifiedEvent,

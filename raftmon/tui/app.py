@@ -11,11 +11,11 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from raftmon.model import Snapshot
+from raftmon.plain import plain
 from raftmon.tui.announce import new_alarms
 from raftmon.tui.screens.help import BindingGroup, HelpSheet
 from raftmon.tui.screens.overview import Overview
 from raftmon.tui.source import Follower, SnapshotArrived, SnapshotFailed, SnapshotSource
-from raftmon.tui.text import plain
 from raftmon.tui.widgets.charts_panel import ChartsPanel
 from raftmon.tui.widgets.lines import LinesView
 from raftmon.tui.widgets.runs_table import RunsTable

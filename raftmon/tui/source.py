@@ -9,7 +9,7 @@ from typing import Protocol
 from textual.message import Message
 
 from raftmon.model import Snapshot
-from raftmon.tui.text import plain
+from raftmon.plain import plain
 
 __all__ = ["Follower", "SnapshotArrived", "SnapshotFailed", "SnapshotSource"]
 

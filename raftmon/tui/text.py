@@ -14,6 +14,7 @@ from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
 from raftmon.model import Authority, CampaignView, RunState, RunView, Severity, VerdictKind
+from raftmon.plain import plain
 from raftmon.tui.axis import tick_label
 
 __all__ = [
@@ -33,7 +34,6 @@ __all__ = [
     "fit",
     "metric",
     "number",
-    "plain",
     "plural",
     "run_name",
     "sentence",
@@ -81,11 +81,6 @@ AUTHORITIES: dict[Authority, str] = {
     "apply": "may be applied",
 }
 """What may be done with an advice, in words."""
-
-
-def plain(text: str) -> str:
-    """Return text without control characters, line breaks and other marks that a terminal obeys."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def assemble(*parts: Part | Content) -> Content:

@@ -8,10 +8,11 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 
 from raftmon.model import CampaignView, CycleView, RunView, SeriesView
+from raftmon.plain import plain
 from raftmon.tui.figure import Band, Bars, Chart, Curve, Level
 from raftmon.tui.raster import Floats
 from raftmon.tui.smooth import debiased_ema, weight_for
-from raftmon.tui.text import CURVE_ROLES, RATE_ROLES, metric, plain
+from raftmon.tui.text import CURVE_ROLES, RATE_ROLES, metric
 
 __all__ = ["CORE_ROLES", "chart_of", "roles_of", "title_of"]
 

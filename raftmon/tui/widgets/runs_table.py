@@ -12,8 +12,9 @@ from textual.message import Message
 from textual.strip import Strip
 
 from raftmon.model import RunView
+from raftmon.plain import plain
 from raftmon.tui.filter import RunFilter
-from raftmon.tui.text import MUTED, STATES, assemble, fit, plain, run_name
+from raftmon.tui.text import MUTED, STATES, assemble, fit, run_name
 from raftmon.tui.widgets.lines import Inked, wrap
 from raftmon.tui.widgets.run_columns import GAP, LEAD, NAME_COMFORT, Column, columns_for, common_directory
 
