@@ -10,7 +10,7 @@ import pytest
 from raftmon.advice.rule import Measured, Rule
 from raftmon.advice.rulebook import SHIPPED_RULES
 from raftmon.advice.verdict import decide
-from raftmon.advice.weighing import KINDS, Feature, Weighing, read_weighing
+from raftmon.advice.weighing import KINDS, Feature, Limits, Weighing, read_weighing
 from raftmon.errors import DocumentErrors
 from raftmon.model import Finding, FindingState, RunConfig, Verdict
 from raftmon.monitor import Monitor
@@ -29,7 +29,8 @@ HALF_TIME = Feature(
     weights={"too_low": 1.0, "ok": 0.0, "too_high": -1.0},
     absent={"too_low": 0.5, "ok": 0.0, "too_high": 0.0},
 )
-WEIGHING = Weighing((HALF_TIME,), {"too_low": 0.0, "ok": 0.0, "too_high": 0.0}, points=30)
+LIMITS = Limits(points=30, speak_above=0.7, most_confident=0.95, diverged=0.8, early=0.25)
+WEIGHING = Weighing((HALF_TIME,), {"too_low": 0.0, "ok": 0.0, "too_high": 0.0}, LIMITS)
 ENDED = RunFacts(RunConfig(), ended=True, steps=200)
 HIGH = make_rule(id="high", title="Loss swings", severity="medium")
 GROSS = make_rule(id="gross", title="Loss diverges", severity="critical")

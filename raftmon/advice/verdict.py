@@ -1,10 +1,10 @@
 """Whether the learning rate of a run is right.
 
 A run that diverges is too high, whatever else is said of it. Otherwise the signals are weighed
-(`raftmon.advice.weighing`), and a verdict is given only above `SPEAK_ABOVE`. It is ``undecided`` when the run is too
-short, logs no loss, is broken in another way, or when a firing rule contradicts the weighing; and always for the cycle
-of a RAFT campaign: a model that is trained on its own accepted samples can lower its loss by next to nothing, so that
-the curve of one cycle says nothing about its learning rate.
+(`raftmon.advice.weighing`), and a verdict is given only above a probability that ``rules/verdict.yaml`` names. It is
+``undecided`` when the run is too short, logs no loss, is broken in another way, or when a firing rule contradicts the
+weighing; and always for the cycle of a RAFT campaign: a model that is trained on its own accepted samples can lower
+its loss by next to nothing, so that the curve of one cycle says nothing about its learning rate.
 """
 
 from __future__ import annotations
@@ -19,13 +19,6 @@ from raftmon.signals.progress import RunFacts
 
 __all__ = ["decide"]
 
-SPEAK_ABOVE: Final = 0.7
-"""Probability from which a verdict is given."""
-MOST_CONFIDENT: Final = 0.95
-DIVERGED: Final = 0.8
-"""Confidence in a diverging run being too high where the rule was not measured."""
-EARLY: Final = 0.25
-"""Share of the planned steps before which nothing is called too low: every loss still falls then."""
 _WORDS: Final[Mapping[VerdictKind, str]] = {"too_low": "too low", "ok": "right", "too_high": "too high"}
 _GRAVE: Final[Mapping[str, Severity]] = {"health": "high", "schedule": "medium"}
 """Severity from which a finding about something else leaves nothing to say about the learning rate."""
@@ -55,7 +48,8 @@ def decide(
     speaking = [f for f in findings if f.state == "firing" and f.inhibited_by is None]
     diverged = next((f for f in speaking if f.severity == "critical" and f.points_to == "lr_too_high"), None)
     if diverged is not None:
-        confidence = min(MOST_CONFIDENT, rules[diverged.rule].measured.precision or DIVERGED)
+        limits = weighing.limits
+        confidence = min(limits.most_confident, rules[diverged.rule].measured.precision or limits.diverged)
         return Verdict("too_high", confidence, _lower(diverged.title), (diverged.text,))
     reason = _cannot_tell(weighing, speaking, counts, scenario)
     if reason:
@@ -70,20 +64,20 @@ def _weigh(
     counts: Mapping[str, int],
     facts: RunFacts,
 ) -> Verdict:
-    probabilities = weighing.probabilities(readings)
+    limits, probabilities = weighing.limits, weighing.probabilities(readings)
     ranked = sorted(KINDS, key=lambda kind: -probabilities[kind])
-    kind, confidence = ranked[0], min(MOST_CONFIDENT, probabilities[ranked[0]])
+    kind, confidence = ranked[0], min(limits.most_confident, probabilities[ranked[0]])
     weighed = weighing.reasons(readings, kind)
     reasons = tuple(f"{words} ({gain:+.1f} for {_WORDS[kind]})" for gain, words in weighed)
     against = next((f for f in speaking if _contradicts(f, kind)), None)
-    if confidence < SPEAK_ABOVE:
+    if confidence < limits.speak_above:
         odds = " or ".join(f"{_WORDS[k]} ({probabilities[k]:.0%})" for k in ranked[:2])
         why = f"{odds}; " + ", ".join(["too close to call", *_absent(counts)])
         return Verdict("undecided", confidence, why, reasons)
     if against is not None:
         why = f"the evidence conflicts: the curve looks {_WORDS[kind]}, but {_lower(against.title)}"
         return Verdict("undecided", confidence, why, reasons)
-    if kind == "too_low" and not facts.ended and not _is_well_under_way(facts):
+    if kind == "too_low" and not facts.ended and not _is_under_way(facts, limits.early):
         why = "the loss still falls evenly, as it does early in any run"
         return Verdict("undecided", confidence, why, reasons)
     return Verdict(kind, confidence, "; ".join(words for gain, words in weighed[:2] if gain > 0.0), reasons)
@@ -99,8 +93,8 @@ def _cannot_tell(weighing: Weighing, speaking: Sequence[Finding], counts: Mappin
         return f"no training loss logged, only {', '.join(others)}" if others else "no training loss logged"
     if scenario == "raft":
         return "the loss of one RAFT cycle does not tell its learning rate; its campaign does"
-    if points < weighing.points:
-        return f"{points} loss point{'s' if points > 1 else ''}; {weighing.points} are needed"
+    if points < weighing.limits.points:
+        return f"{points} loss point{'s' if points > 1 else ''}; {weighing.limits.points:.0f} are needed"
     broken = [
         finding
         for finding in speaking
@@ -116,9 +110,9 @@ def _contradicts(finding: Finding, kind: VerdictKind) -> bool:
     return pointed is not None and pointed != kind and SEVERITIES.index(finding.severity) >= SEVERITIES.index("medium")
 
 
-def _is_well_under_way(facts: RunFacts) -> bool:
+def _is_under_way(facts: RunFacts, early: float) -> bool:
     planned, done = facts.config.max_steps, facts.optimizer_steps
-    return planned is not None and done is not None and done >= EARLY * planned
+    return planned is not None and done is not None and done >= early * planned
 
 
 def _absent(counts: Mapping[str, int]) -> list[str]:

@@ -7,6 +7,7 @@ half of the progress never came is news, that no gradient norm was logged is not
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from raftmon.errors import DocumentErrors
 from raftmon.model import Problem, VerdictKind
 from raftmon.signals.registry import SIGNALS
 
-__all__ = ["KINDS", "Feature", "Weighing", "read_weighing"]
+__all__ = ["KINDS", "Feature", "Limits", "Weighing", "read_weighing"]
 
 KINDS: Final[tuple[VerdictKind, ...]] = ("too_low", "ok", "too_high")
 SCALES: Final[Mapping[str, Callable[[float], float]]] = MappingProxyType(
@@ -68,13 +69,28 @@ class Feature:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """Between speaking and being silent."""
+
+    points: float
+    """Loss points below which nothing is said but that a run diverges."""
+    speak_above: float
+    """Probability from which a verdict is given."""
+    most_confident: float
+    """No verdict claims more."""
+    diverged: float
+    """Confidence in a diverging run being too high, where the rule that found it was not measured."""
+    early: float
+    """Share of the planned steps before which nothing is called too low: every loss still falls then."""
+
+
+@dataclass(frozen=True, slots=True)
 class Weighing:
     """All features together."""
 
     features: tuple[Feature, ...]
     intercept: Numbers
-    points: int
-    """Loss points below which no probability is given."""
+    limits: Limits
 
     def probabilities(self, readings: Mapping[str, float | None]) -> dict[VerdictKind, float]:
         """Return the probability of each kind."""
@@ -117,12 +133,26 @@ def read_weighing(path: Path) -> Weighing:
     weighing = Weighing(
         features=tuple(_feature(entry) for entry in fields.mappings("features", required=True)),
         intercept=_numbers(fields, "intercept"),
-        points=int(fields.number("points", required=True) or 0),
+        limits=_limits(fields.mapping("limits", required=True)),
     )
     fields.finish()
     if problems:
         raise DocumentErrors(tuple(problems))
     return weighing
+
+
+def _limits(fields: Fields | None) -> Limits:
+    values = {}
+    for name in (known.name for known in dataclasses.fields(Limits)):
+        entry = fields.mapping(name, required=True) if fields is not None else None
+        values[name] = (entry.number("value", required=True) if entry is not None else None) or 0.0
+        if entry is not None:
+            entry.text("unit")
+            entry.text("origin")
+            entry.finish()
+    if fields is not None:
+        fields.finish()
+    return Limits(**values)
 
 
 def _feature(fields: Fields) -> Feature:

@@ -24,6 +24,10 @@ SPIKE_MEMORY: Final = 100
 SPIKE_SIGMA: Final = 8.0
 LONGEST_SPIKE: Final = 3
 """Points that a spike may last before it counts as a new level."""
+SIGNIFICANT: Final = 6.0
+"""Standard errors from which a rise counts for the largest draw-up: below, it may be the noise of the smoothed loss."""
+CLEAR_PROGRESS: Final = 4.0
+"""Standard errors of progress from which its shape over time means anything."""
 LEAST_SPIKE: Final = 0.1
 """A spike also rises by this share of the median's size: in a nearly constant series sigma is next to nothing."""
 
@@ -99,7 +103,7 @@ class LossSignals:
         self._history.update(smooth)
         self._least = min(self._least, smooth)
         drawup = self._drawup()
-        if drawup is not None and self._drawup_sigma_value() > 6.0:
+        if drawup is not None and self._drawup_sigma_value() > SIGNIFICANT:
             self._drawup_peak = max(self._drawup_peak, drawup)
 
     def readings(self) -> dict[str, float | None]:
@@ -196,7 +200,7 @@ class LossSignals:
         return min(change / error, 999.0) if error > 0.0 else (999.0 if change > 0.0 else 0.0)
 
     def _half_time(self, progress: float) -> float | None:
-        if not progress > 4.0 * self._error():
+        if not progress > CLEAR_PROGRESS * self._error():
             return None
         middle = self._first.value - progress / 2.0
         index = next((index for index, smooth in self._history.entries if smooth <= middle), None)
@@ -204,6 +208,6 @@ class LossSignals:
 
     def _late_share(self, progress: float) -> float | None:
         before = self._history.at(0.8)
-        if before is None or not progress > 4.0 * self._error():
+        if before is None or not progress > CLEAR_PROGRESS * self._error():
             return None
         return (before - self._smooth.value) / progress

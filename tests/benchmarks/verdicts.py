@@ -25,8 +25,7 @@ from numpy.typing import NDArray
 from raftmon.advice.judging import RunJudge
 from raftmon.advice.rule import Rule
 from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
-from raftmon.advice.verdict import SPEAK_ABOVE
-from raftmon.advice.weighing import KINDS, Feature, Weighing
+from raftmon.advice.weighing import KINDS, Feature, Limits, Weighing
 from raftmon.model import RunView, VerdictKind
 from raftmon.runs.roles import RoleTable
 from tests.benchmarks.looks import CONDITIONS, Condition, Recording, recordings
@@ -50,6 +49,14 @@ FEATURES: Final = (
 )
 """The six scale-free features of the study that the rules cite (section 4.2)."""
 
+LIMITS: Final = {
+    "points": (30, "points", "what most of the signals need"),
+    "speak_above": (0.7, "probability", "right in 9 of 10 verdicts on left-out families; 0.6 was right in 8"),
+    "most_confident": (0.95, "probability", "84 trainings cannot show more"),
+    "diverged": (0.8, "probability", "until the rule is measured"),
+    "early": (0.25, "share of the run", "the shortest looks that the coefficients were fitted on"),
+}
+"""Name to value, unit and origin: when the verdict speaks."""
 SURE: Final = 0.8
 """A second level of confidence for the tables."""
 
@@ -76,7 +83,7 @@ def fit(features: Sequence[Feature], looks: Sequence[Mapping[str, float | None]]
             for i, feature in enumerate(fitted)
         ),
         _by_kind(weights[-1]),
-        points=30,
+        Limits(**{name: value for name, (value, _, _) in LIMITS.items()}),
     )
 
 
@@ -120,7 +127,7 @@ def accuracy_line(name: str, said: Sequence[tuple[str, float]], kinds: Sequence[
         [{kind, really} == {"too_low", "too_high"} for (kind, _), really in zip(said, kinds, strict=True)]
     )
     cells = [name, f"{balanced:.2f}", f"{opposite:.1%}"]
-    for limit in (SPEAK_ABOVE, SURE):
+    for limit in (LIMITS["speak_above"][0], SURE):
         spoken = sure >= limit
         cells.append(f"{right[spoken].mean():.0%} of {spoken.mean():.0%}" if spoken.any() else "–")
     return f"| {' | '.join(cells)} |"
@@ -128,8 +135,9 @@ def accuracy_line(name: str, said: Sequence[tuple[str, float]], kinds: Sequence[
 
 def weighing_table(cases: Sequence[Recording], looks: Looks, weighings: Mapping[str, Weighing]) -> str:
     """Return the accuracy of the weighing alone, on left-out families, by condition."""
+    speak_above = LIMITS["speak_above"][0]
     lines = [
-        f"| seen | balanced accuracy | opposite errors | right at >= {SPEAK_ABOVE:g} | right at >= {SURE:g} |",
+        f"| seen | balanced accuracy | opposite errors | right at >= {speak_above:g} | right at >= {SURE:g} |",
         "|---|---|---|---|---|",
     ]
     for condition in CONDITIONS:
@@ -208,7 +216,11 @@ def write_weighing(weighing: Weighing, runs: int, measured: str) -> None:
         "schema: raftmon/verdict@1",
         f"origin: softmax regression, ridge {RIDGE:g}, on {len(CONDITIONS)} looks at each of {runs} recorded trainings",
         f'measured: "{measured}"',
-        f"points: {weighing.points}",
+        "limits:",
+        *(
+            f'  {name}: {{value: {v:g}, unit: {unit}, origin: "{origin}"}}'
+            for name, (v, unit, origin) in LIMITS.items()
+        ),
         f"intercept: {flow(weighing.intercept)}",
         "features:",
     ]
@@ -251,7 +263,7 @@ def main() -> None:
     if arguments.write:
         families = list(weighings)
         whole = table.splitlines()[2].split("|")
-        measured = f"left-out families, whole runs: balanced accuracy{whole[2]}, opposite errors{whole[3]}".rstrip()
+        measured = f"left-out families, whole runs: accuracy {whole[2].strip()}, opposite errors {whole[3].strip()}"
         write_weighing(fit_families(cases, looks, families), len(cases), measured)
 
 
