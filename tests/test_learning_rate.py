@@ -57,6 +57,13 @@ def test_the_floor_and_the_manual_schedule() -> None:
     assert strategy_rate(Strategy("exponential"), 2, None)[0] is None
 
 
+@pytest.mark.parametrize(
+    ("rate", "text"), [(5e-5, "5.0e-05"), (3.61e-5, "3.61e-05"), (0.1, "0.1"), (3.16, "3.16"), (1.0, "1.0")]
+)
+def test_how_a_rate_is_written(rate: float, text: str) -> None:
+    assert format_rate(rate) == text
+
+
 @given(st.floats(1e-12, 10.0))
 def test_a_written_rate_is_a_float_for_yaml(rate: float) -> None:
     read = yaml.safe_load(format_rate(rate))
