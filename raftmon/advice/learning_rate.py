@@ -30,7 +30,7 @@ VERDICT_FACTOR: Final = 3.0
 
 
 def format_rate(rate: float) -> str:
-    """Write a learning rate as people do, with a point so that YAML reads a number: ``5.0e-05``, ``3.61e-05``, ``0.1``."""
+    """Write a learning rate as people do, with a point so that YAML reads a number: ``3.61e-05``, ``0.1``."""
     if rate >= 0.01:
         text = f"{rate:.3g}"
         return text if "." in text or "e" in text else f"{text}.0"
