@@ -66,7 +66,7 @@ def test_too_close_to_call_names_both() -> None:
     found = verdict(0.5, counts={"loss": 200})
 
     assert found.learning_rate == "undecided"
-    assert found.why == "too low (33%) or right (33%); too close to call, no grad norm"
+    assert found.why == "too low (33%) or right (33%); not sure enough, no grad norm"
 
 
 def test_an_absent_reading_has_a_weight_of_its_own() -> None:

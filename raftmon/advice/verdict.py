@@ -72,7 +72,7 @@ def _weigh(
     against = next((f for f in speaking if _contradicts(f, kind)), None)
     if confidence < limits.speak_above:
         odds = " or ".join(f"{_WORDS[k]} ({probabilities[k]:.0%})" for k in ranked[:2])
-        why = f"{odds}; " + ", ".join(["too close to call", *_absent(counts)])
+        why = f"{odds}; " + ", ".join(["not sure enough", *_absent(counts)])
         return Verdict("undecided", confidence, why, reasons)
     if against is not None:
         why = f"the evidence conflicts: the curve looks {_WORDS[kind]}, but {_lower(against.title)}"
