@@ -44,15 +44,16 @@ class Progress:
         # A missing reading makes it None, which resolves nothing.
         holds = rule.when.holds(readings, self.state == "firing")
         moved = self._moved(rule, holds, point, step)
-        return dataclasses.replace(moved, held=readings if holds else self.held)
+        held = readings if holds else self.held
+        return moved if moved.held is held else dataclasses.replace(moved, held=held)
 
     def _moved(self, rule: Rule, holds: bool | None, point: int, step: int) -> Progress:
         if self.state == "firing":
             return self._firing(rule, holds, point, step)
         if holds is None:
-            return self if self.state in ("pending", "resolved") else Progress()
+            return self if self.state in ("pending", "resolved", "unknown") else Progress()
         if not holds:
-            return self if self.state == "resolved" else Progress("inactive")
+            return self if self.state in ("resolved", "inactive") else Progress("inactive")
         if self.state != "pending":
             pending = Progress("pending", step, point)
             return Progress("firing", step, point) if rule.hold.count == 0 else pending
