@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from raftmon.advice.rule import All, Any, Comparison, Condition, Measured, Rule
-from raftmon.advice.rulebook import load_rules
+from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
+from raftmon.advice.weighing import KINDS, read_weighing
 from raftmon.errors import UsageError
 from raftmon.headless.report import make_console, print_parts
 from raftmon.signals.registry import SIGNALS
@@ -43,6 +44,12 @@ A rule compares signals (below) with limits; `raftmon rules show ID` explains on
 """
 
 
+_VERDICT = """\
+What each standard deviation of a signal adds to the logit of a verdict ([verdict.yaml](verdict.yaml)). A run that diverges
+is too high whatever the sum; what is broken in another way, too short, or the cycle of a campaign is undecided.
+"""
+
+
 def print_catalogue(console: Console | None = None) -> None:
     """Print one line a rule."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
@@ -73,6 +80,12 @@ def catalogue_markdown() -> str:
             claims,
         )
         lines.append(f"| {' | '.join(cells)} |")
+    weighing = read_weighing(SHIPPED_RULES / "verdict.yaml")
+    lines += ["", "## The verdict", "", _VERDICT]
+    lines += ["| signal | too low | right | too high |", "|---|---|---|---|"]
+    for feature in weighing.features:
+        weights = " | ".join(f"{feature.weights[kind]:+.2f}" for kind in KINDS)
+        lines.append(f"| `{feature.signal}` | {weights} |")
     lines += ["", "## Signals", "", "| signal | unit | needs | what it is |", "|---|---|---|---|"]
     lines += [
         f"| `{i.name}` | {i.unit or '–'} | {i.needs.replace('_', ' ')} | {i.description} |" for i in SIGNALS.values()
