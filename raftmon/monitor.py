@@ -18,6 +18,7 @@ from raftmon.model import CampaignView, Problem, RunState, RunView, Snapshot
 from raftmon.runs.cycles import cycle_of, has_verdicts
 from raftmon.runs.logdir import Run, run_key, walk
 from raftmon.runs.roles import RoleTable
+from raftmon.runs.sidecars import sidecar_stamp
 from raftmon.runs.watch import Changes, Watcher
 
 __all__ = ["Monitor"]
@@ -75,10 +76,11 @@ class Monitor:
         self._grew_at: dict[Path, float] = {}
         self._pending: set[Path] = set()
         self._views: dict[Path, RunView] = {}
+        self._told: dict[Path, tuple[object, ...]] = {}
         self._checked_at = self._swept_at = 0.0
         self._events = 0
         self._unlisted: list[Problem] = []
-        self._unwatched: set[Path] = set()
+        self._links = False
         self._caught_up = False
         self._snapshot = Snapshot(tuple(str(path) for path in self._logdirs), (), (), (), version=0)
 
@@ -89,21 +91,23 @@ class Monitor:
         """
         now = self._clock()
         changes = self._watcher.take() if self._watcher is not None else Changes(frozenset(), everything=True)
-        if now - self._swept_at >= SWEEP_SECONDS:
+        if now - self._swept_at >= (RECHECK_SECONDS if self._links else SWEEP_SECONDS):
             changes = Changes(changes.directories, everything=True)
         if changes.everything:
             self._swept_at = now
-        unread = any(campaign.more for campaign in self._campaigns.values()) or self._pending or self._unwatched
-        if not changes.everything and not changes.directories and not unread:
+        if not changes.everything and not changes.directories and not self._is_behind():
             return self._recheck(now)
         found = changes.everything and self._discover()
-        dirty = set(self._runs) if changes.everything else self._touched(changes) | self._unwatched
+        dirty = set(self._runs) if changes.everything else self._touched(changes)
         changed = self._read(sorted(dirty | self._pending), max_bytes, now)
         for path, campaign in self._campaigns.items():
             near = any(directory.is_relative_to(campaign.path) for directory in changes.directories)
             if campaign.more or changes.everything or near:
                 found = self._follow_campaign(path) or found
-        return self._publish(changed, now) if changed or found or not self._snapshot.version else self._recheck(now)
+        settled = self._snapshot.backfilling and not self._is_behind()
+        if changed or found or settled or not self._snapshot.version:
+            return self._publish(changed, now)
+        return self._recheck(now)
 
     def wait(self, timeout: float) -> bool:
         """Block until something may have changed, or for `timeout` seconds; returns which of the two."""
@@ -118,9 +122,10 @@ class Monitor:
 
     def _discover(self) -> bool:
         """Look for new directories and files; returns whether anything came."""
-        found, problems = False, list[Problem]()
+        found, problems, links = False, list[Problem](), list[str]()
+        owners: dict[Path, Path] = {}
         for logdir in self._logdirs:
-            directories = list(walk(logdir, problems))
+            directories = list(walk(logdir, problems, links))
             with_events = {directory.path for directory in directories if directory.event_files}
             for directory in directories:
                 if directory.has_cycles:
@@ -130,11 +135,16 @@ class Monitor:
                 path, prefix = run_key(directory.path, with_events)
                 judge = self._runs.get(path) or self._add_run(logdir, path)
                 for name in directory.event_files:
+                    owners[directory.path / name] = path
                     found = judge.run.add_file(directory.path / name, prefix) or found
+        for path, judge in self._runs.items():
+            # Keras writes `validation` an epoch later: then `train` is no run of its own any more.
+            found = judge.run.drop_files(file for file, owner in owners.items() if owner != path) or found
         found = found or problems != self._unlisted
         self._unlisted = problems
         roots = [os.path.realpath(logdir) for logdir in self._logdirs]
-        self._unwatched = {path for path in self._runs if not _lies_below(os.path.realpath(path), roots)}
+        # inotify does not follow symbolic links out of the trees that it watches.
+        self._links = any(not _lies_below(os.path.realpath(link), roots) for link in links)
         return found
 
     def _add_run(self, logdir: Path, path: Path) -> RunJudge:
@@ -175,15 +185,16 @@ class Monitor:
                 self._pending.add(path)
                 continue
             judge = self._runs[path]
-            before = _told(judge)
             update = judge.run.poll(max_bytes - spent)
             spent += update.bytes_read
             (self._pending.add if update.more else self._pending.discard)(path)
             if not judge.run.files:
                 changed.add(path)
                 continue
-            if not update.points and not update.rewound and path in self._views and _told(judge) == before:
+            told = _told(judge)
+            if not update.points and not update.rewound and told == self._told.get(path):
                 continue
+            self._told[path] = told
             if update.points and (path in self._views or self._caught_up):
                 self._grew_at[path] = now
             self._events += update.points
@@ -222,19 +233,22 @@ class Monitor:
             version=self._snapshot.version + 1,
             events_read=self._events,
             polled_at=now,
-            backfilling=bool(self._pending) or any(campaign.more for campaign in self._campaigns.values()),
+            backfilling=self._is_behind(),
             progress=read / total if self._pending and total else None,
         )
         self._caught_up = self._caught_up or not self._pending
         return self._snapshot
 
+    def _is_behind(self) -> bool:
+        """Tell whether the budget of a poll ended before all files did."""
+        return bool(self._pending) or any(campaign.more for campaign in self._campaigns.values())
+
     def _let_go(self, path: Path) -> None:
         """Forget a run whose files are gone."""
         del self._runs[path]
-        for kept in (self._views, self._campaign_of, self._grew_at):
+        for kept in (self._views, self._told, self._campaign_of, self._grew_at):
             kept.pop(path, None)
         self._pending.discard(path)
-        self._unwatched.discard(path)
 
     def _campaign_views(self) -> Iterator[CampaignView]:
         for path, campaign in sorted(self._campaigns.items()):
@@ -285,19 +299,19 @@ class Monitor:
 
 
 def _lies_below(path: str, roots: Sequence[str]) -> bool:
-    """Tell whether a path lies in one of the watched trees: inotify does not follow symbolic links out of them."""
+    """Tell whether a path lies in one of the watched trees."""
     return any(path == root or path.startswith(root.rstrip("/") + "/") for root in roots)
 
 
 def _told(judge: RunJudge) -> tuple[object, ...]:
     """Return what a run has to say beside its points."""
     run = judge.run
-    return tuple(run.problems), len(run.texts), len(run.hparams)
+    return tuple(run.problems), tuple(run.texts.items()), repr(run.hparams), sidecar_stamp(run.path)
 
 
-def _rank(view: RunView) -> tuple[bool, bool, float]:
+def _rank(view: RunView) -> tuple[bool, bool, float, str]:
     """Rank the runs of one cycle: a training before what only stands beside it, then the newest."""
-    return "loss" in view.series, "learning_rate" in view.series, view.last_wall_time or 0.0
+    return "loss" in view.series, "learning_rate" in view.series, view.last_wall_time or 0.0, view.run
 
 
 def _natural(name: str) -> tuple[tuple[int, int | str], ...]:

@@ -171,7 +171,7 @@ def test_a_directory_that_cannot_be_listed_is_told(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(os, "scandir", refuse)
     problems: list[Problem] = []
 
-    assert list(walk(tmp_path, problems)) == []
+    assert list(walk(tmp_path, problems, [])) == []
     assert [(problem.where, problem.what) for problem in problems] == [
         (str(closed), "cannot be listed: Permission denied")
     ]
@@ -220,15 +220,16 @@ def test_walk_finds_runs_and_campaigns_through_links_once(tmp_path: Path) -> Non
     write(outside / "events.out.tfevents.1", b"")
     (tmp_path / "linked").symlink_to(outside)
 
-    found = {
-        item.path.relative_to(tmp_path).as_posix(): (item.event_files, item.has_cycles) for item in walk(tmp_path, [])
-    }
+    links: list[str] = []
+    directories = walk(tmp_path, [], links)
+    found = {item.path.relative_to(tmp_path).as_posix(): (item.event_files, item.has_cycles) for item in directories}
 
     assert found == {
         "a b [1]": ((), True),
         "a b [1]/cycle_1/logs": (("events.out.tfevents.1",), False),
         "linked": (("events.out.tfevents.1",), False),
     }
+    assert sorted(Path(link).name for link in links) == ["linked", "loop"]
 
 
 def test_keras_train_and_validation_are_one_run(tmp_path: Path) -> None:

@@ -245,12 +245,11 @@ def test_damage_that_comes_later_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_a_sidecar_that_comes_late_is_read(tmp_path: Path) -> None:
-    path = write_run(tmp_path / "events.out.tfevents.1", [1.0] * 5)
+    write_run(tmp_path / "events.out.tfevents.1", [1.0] * 5)
     monitor = Monitor([tmp_path], clock=Clock())
     assert only(read_all(monitor)).config.learning_rate is None
 
     (tmp_path / "hparams.yaml").write_text("learning_rate: 0.001\n")
-    write_run(path, [1.0], "ab", first=6)
 
     assert only(read_all(monitor)).config.learning_rate == 0.001
 
@@ -268,17 +267,85 @@ def test_what_stands_beside_a_cycles_training_does_not_take_its_place(tmp_path: 
     assert (cycle.run, cycle.learning_rate) == ("cycle_1/logs", 1e-3)
 
 
-def test_a_run_behind_a_symbolic_link_is_looked_at_without_being_told(tmp_path: Path) -> None:
+def test_what_lies_behind_a_symbolic_link_is_looked_at_without_being_told(tmp_path: Path) -> None:
     outside, logdir = tmp_path / "outside", tmp_path / "logdir"
     path = write_run(outside / "events.out.tfevents.1", [1.0] * 5)
     logdir.mkdir()
     (logdir / "run").symlink_to(outside)
-    monitor = Monitor([logdir], watcher=FakeWatcher(), clock=Clock())
+    clock = Clock()
+    monitor = Monitor([logdir], watcher=FakeWatcher(), clock=clock)
     read_all(monitor)
 
     write_run(path, [1.0], "ab", first=6)
+    write_run(outside / "new" / "events.out.tfevents.1", [1.0] * 3)
+    clock.now += 3.0
 
-    assert only(monitor.poll()).last_step == 6
+    assert {run.run: run.last_step for run in monitor.poll().runs} == {"run": 6, "run/new": 3}
+
+
+def test_a_back_fill_that_ends_without_a_point_ends(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "events.out.tfevents.1", [1.0] * 5)
+    with path.open("ab") as file:
+        for step in range(20):
+            file.write(record(event([text("note", "x" * 1000)], step=step)))
+    monitor, snapshot = Monitor([tmp_path], watcher=FakeWatcher(), clock=Clock()), None
+    for _ in range(200):
+        snapshot = monitor.poll(max_bytes=600)
+        if not snapshot.backfilling:
+            break
+
+    assert snapshot is not None
+    assert not snapshot.backfilling
+    assert only(snapshot).last_step == 5
+
+
+def test_a_budget_that_ends_between_two_files_leaves_none_out(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "events.out.tfevents.1", [1.0] * 5)
+    write_run(tmp_path / "events.out.tfevents.2", [1.0] * 5, first=6)
+    monitor = Monitor([tmp_path], watcher=FakeWatcher(), clock=Clock())
+    snapshot = monitor.poll(max_bytes=first.stat().st_size)
+    while snapshot.backfilling:
+        snapshot = monitor.poll(max_bytes=first.stat().st_size)
+
+    assert only(snapshot).last_step == 10
+
+
+def test_a_file_that_is_replaced_by_one_with_other_tags(tmp_path: Path) -> None:
+    path = tmp_path / "events.out.tfevents.1"
+    path.write_bytes(scalar_record("train/loss", 1.0, 1))
+    monitor = Monitor([tmp_path], clock=Clock())
+    assert only(read_all(monitor)).series["loss"].tag == "train/loss"
+
+    path.unlink()
+    path.write_bytes(scalar_record("loss", 1.0, 1))
+
+    assert only(read_all(monitor)).series["loss"].tag == "loss"
+
+
+def test_a_restart_with_another_configuration_is_judged_by_the_new_one(tmp_path: Path) -> None:
+    for number, rate in ((1, 1e-5), (2, 5e-4)):
+        arguments = record(event([text("args/text_summary", json.dumps({"learning_rate": rate}))]))
+        (tmp_path / f"events.out.tfevents.{number}").write_bytes(arguments + rows(number, 1.0, rate))
+        if number == 1:
+            monitor = Monitor([tmp_path], clock=Clock())
+            assert only(read_all(monitor)).config.learning_rate == 1e-5
+
+    assert only(read_all(monitor)).config.learning_rate == 5e-4
+
+
+def test_keras_validation_joins_its_training_an_epoch_later(tmp_path: Path) -> None:
+    def write(part: str) -> None:
+        (tmp_path / "fit" / part).mkdir(parents=True)
+        (tmp_path / "fit" / part / "events.out.tfevents.1").write_bytes(scalar_record("epoch_loss", 1.0, 0))
+
+    write("train")
+    monitor = Monitor([tmp_path], clock=Clock())
+    assert only(read_all(monitor)).run == "fit/train"
+
+    write("validation")
+
+    run = only(read_all(monitor))
+    assert (run.run, set(run.series) >= {"loss", "eval_loss"}) == ("fit", True)
 
 
 def test_a_restart_is_judged_anew(tmp_path: Path) -> None:

@@ -70,14 +70,20 @@ def test_a_directory_that_comes_later_is_watched_from_then_on(tmp_path: Path) ->
         watcher.close()
 
 
-def test_a_root_that_was_recreated_is_watched_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["renamed", "deleted"])
+def test_a_root_that_was_recreated_is_watched_anew(tmp_path: Path, way: str) -> None:
     root, aside = tmp_path / "logs", tmp_path / "aside"
     root.mkdir()
     watcher = Watcher([root])
     try:
         watcher.take()
-        root.rename(aside)
+        if way == "renamed":
+            root.rename(aside)
+        else:
+            root.rmdir()
         root.mkdir()
+        if way == "deleted":  # the new directory may have the inode of the old one: only the kernel can tell
+            assert watcher.wait(PATIENCE)
         assert watcher.take().everything
 
         (root / "events.out.tfevents.1").write_bytes(b"x")

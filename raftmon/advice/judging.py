@@ -65,6 +65,8 @@ class RunJudge:
             update: the new points.
             in_campaign: whether the run is a cycle of a campaign.
         """
+        if update.rewound:
+            self._tags_seen = -1
         changed = self._learn_roles()
         changed = self._learn_config() or changed
         scenario = "raft" if in_campaign else self._dialect.scenario
@@ -137,7 +139,7 @@ class RunJudge:
         return moved or self._primary != _primary_role(assigned)
 
     def _learn_config(self) -> bool:
-        seen = (len(self.run.texts), len(self.run.hparams), sidecar_stamp(self.run.path))
+        seen = (tuple(self.run.texts.items()), repr(self.run.hparams), sidecar_stamp(self.run.path))
         if seen == self._config_seen:
             return False
         self._config_seen = seen

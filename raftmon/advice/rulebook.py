@@ -239,7 +239,7 @@ def _check_rule(rule: Rule, fields: Fields) -> None:
     about = {SIGNALS[c.signal].needs == "campaign" for c in rule.when.comparisons() if c.signal in SIGNALS}
     if len(about) == 2:
         fields.complain("mixes signals of a run with signals of a campaign", "Write two rules.", "when")
-    if not 0 < len(rule.title) <= 60:
+    if len(rule.title) > 60:
         fields.complain(f"`title` has {len(rule.title)} characters", "Say it in at most 60.", "title")
     for _, name, _, _ in string.Formatter().parse(rule.text):
         if name and name not in SIGNALS and name not in rule.parameters:

@@ -145,6 +145,7 @@ class EventFile:
             # Opening a named pipe would wait for its writer.
             what = "is a directory" if stat_module.S_ISDIR(status.st_mode) else "is no regular file"
             self._refusal = Problem(str(self.path), what, "Rename it, or move it out of the logdir.")
+            self.gone = self.offset > 0
             return None
         return status
 
@@ -216,7 +217,7 @@ class EventFile:
             )
         return Problem(
             str(self.path),
-            f"damaged at byte {offset:,} of {self.size:,}: {broken}; what comes after is not read",
+            f"damaged at byte {offset:,}: {broken}; what comes after is not read",
             "Copy the file again from where it was written. The records before the damage are used.",
         )
 

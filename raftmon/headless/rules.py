@@ -46,7 +46,8 @@ A rule compares signals (below) with limits; `raftmon rules show ID` explains on
 
 _VERDICT = """\
 What each standard deviation of a signal adds to the logit of a verdict ([verdict.yaml](verdict.yaml)). A run that
-diverges is too high whatever the sum; what is broken in another way, too short, or the cycle of a campaign is undecided.
+diverges is too high whatever the sum; one that is broken in another way, too short, or the cycle of a campaign is
+undecided.
 """
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -49,12 +49,13 @@ class Directory:
     """Whether it holds the sidecar files of a campaign, such as ``cycle_1_verified.jsonl``."""
 
 
-def walk(logdir: Path, problems: list[Problem]) -> Iterator[Directory]:
+def walk(logdir: Path, problems: list[Problem], links: list[str]) -> Iterator[Directory]:
     """Walk a logdir, symbolic links included, each directory once.
 
     Args:
         logdir: where to begin.
         problems: where directories that cannot be listed are noted.
+        links: where symbolic links to directories are noted.
 
     Yields:
         Each directory that holds event files or the sidecars of a campaign, in the order of their paths.
@@ -77,6 +78,8 @@ def walk(logdir: Path, problems: list[Problem]) -> Iterator[Directory]:
             continue
         seen.add((status.st_dev, status.st_ino))
         subdirectories[:] = sorted(name for name in subdirectories if name not in _SKIPPED_DIRECTORIES)
+        paths = (os.path.join(directory, name) for name in subdirectories)  # noqa: PTH118 - os.walk hands out strings
+        links += [path for path in paths if os.path.islink(path)]  # noqa: PTH114
         event_files = tuple(sorted(name for name in files if is_event_file_name(name)))
         has_cycles = any(is_campaign_file_name(name) for name in files)
         if event_files or has_cycles:
@@ -135,6 +138,7 @@ class Run:
         self.last_wall_time: float | None = None
         self.restarts = 0
         self.tags_refused = 0
+        self._void = False
         self._open_file = open_file
         self._files: dict[Path, tuple[EventFile, str]] = {}
         self._newest_file_of: dict[str, Path] = {}
@@ -146,6 +150,12 @@ class Run:
         self._files[path] = (self._open_file(path), tag_prefix)
         self._files = dict(sorted(self._files.items(), key=lambda item: (item[0].name, str(item[0]))))
         return True
+
+    def drop_files(self, paths: Iterable[Path]) -> bool:
+        """Cease to follow files, as far as they were followed; returns whether any was."""
+        dropped = [self._files.pop(path) for path in paths if path in self._files]
+        self._void = self._void or bool(dropped)
+        return bool(dropped)
 
     @property
     def files(self) -> list[EventFile]:
@@ -181,9 +191,10 @@ class Run:
         Args:
             max_bytes: budget of this call.
         """
-        update = self._read(max_bytes)
+        update = self._read(max_bytes) if not self._void else None
         if update is not None:
             return update
+        self._void = False
         self._forget()
         anew = self._read(max_bytes) or RunUpdate((), rewound=True, more=True, bytes_read=0)
         return dataclasses.replace(anew, rewound=True)
@@ -194,7 +205,7 @@ class Run:
         rewound, more, spent = False, False, 0
         for path, (reader, prefix) in list(self._files.items()):
             if spent >= max_bytes:
-                more = more or reader.size > reader.offset
+                more = True  # nobody has looked whether it has grown
                 continue
             update = reader.read(max_bytes - spent)
             if reader.gone:

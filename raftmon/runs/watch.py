@@ -70,6 +70,8 @@ class Watcher:
         self._everything = True
         self._observer: BaseObserver | None = None
         self._awaits_directory = False
+        # A root that was deleted and made again may even have the same inode.
+        self._lost = False
         self._identities = self._identify()
         if not force_polling:
             self._begin()
@@ -94,7 +96,7 @@ class Watcher:
         """Hand over the collected changes."""
         if self._awaits_directory and all(root.is_dir() for root in self._roots):
             self._begin()
-        elif self._identify() != self._identities:
+        elif self._lost or self._identify() != self._identities:
             # The kernel watches what was there before, not what stands in its place now.
             self._stop()
             self._begin()
@@ -137,6 +139,8 @@ class Watcher:
     def dispatch(self, event: FileSystemEvent) -> None:
         """Take one event of watchdog; called in its thread."""
         with self._lock:
+            if event.event_type in ("deleted", "moved") and Path(str(event.src_path)) in self._roots:
+                self._lost = True
             if event.event_type == "modified":
                 self._directories.add(Path(str(event.src_path)).parent)
             else:
@@ -149,6 +153,7 @@ class Watcher:
         self._identities = self._identify()
         with self._lock:
             self._everything = True
+            self._lost = False
         self._awaits_directory = not all(root.is_dir() for root in self._roots)
         reason = self._why_polling() or self._start_inotify()
         if reason:
