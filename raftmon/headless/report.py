@@ -153,10 +153,10 @@ def summary_line(snapshot: Snapshot) -> Text:
         )
     ]
     views: list[RunView | CampaignView] = [*snapshot.runs, *snapshot.campaigns]
-    firing = sum(finding.severity != "informational" for view in views for finding in view.firing)
-    return Text(
-        f"{_count(len(snapshot.runs), 'run')}: {', '.join(counts)}; {_count(firing, 'finding')} firing", style="dim"
-    )
+    remarks = sum(finding.severity == "informational" for view in views for finding in view.firing)
+    firing = sum(len(view.firing) for view in views) - remarks
+    found = f"{_count(firing, 'finding')} firing" + (f", {_count(remarks, 'remark')}" if remarks else "")
+    return Text(f"{_count(len(snapshot.runs), 'run')}: {', '.join(counts)}; {found}", style="dim")
 
 
 def _is_brief(run: RunView) -> bool:
