@@ -21,5 +21,5 @@ def new_alarms(before: Snapshot | None, after: Snapshot) -> list[tuple[str, Find
 
 def _grave(snapshot: Snapshot) -> list[tuple[str, str, Finding]]:
     found = [(run.path, run_name(run), finding) for run in snapshot.runs for finding in run.firing]
-    found += [(c.path, c.name, finding) for c in snapshot.campaigns for finding in c.firing]
+    found += [(c.path, c.title, finding) for c in snapshot.campaigns for finding in c.firing]
     return [entry for entry in found if entry[2].severity in ("high", "critical")]

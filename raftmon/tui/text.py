@@ -13,7 +13,7 @@ from typing import TypeAlias
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
-from raftmon.model import Authority, CampaignView, RunState, RunView, Severity, VerdictKind
+from raftmon.model import Authority, RunState, RunView, Severity, VerdictKind
 from raftmon.plain import plain
 from raftmon.tui.axis import tick_label
 
@@ -28,7 +28,6 @@ __all__ = [
     "VERDICTS",
     "Part",
     "assemble",
-    "campaign_name",
     "cut_end",
     "cut_middle",
     "fit",
@@ -162,12 +161,6 @@ def plural(count: int, noun: str) -> str:
 def run_name(run: RunView) -> str:
     """Return the run's name; the logdir itself is called by its directory."""
     return run.run if run.run != "." else run.path.rstrip("/").rpartition("/")[2] or run.path
-
-
-def campaign_name(campaign: CampaignView) -> str:
-    """Return the campaign's name; the logdir itself is called by its directory."""
-    name = campaign.name
-    return name if name != "." else campaign.path.rstrip("/").rpartition("/")[2] or campaign.path
 
 
 def steps(run: RunView) -> str:

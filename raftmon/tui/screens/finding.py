@@ -116,7 +116,7 @@ class FindingSheet(Sheet):
 
     def detail(self) -> str:
         """Return which finding of how many, and of what."""
-        name = run_name(self._run) if self._run is not None else self._campaign.name if self._campaign else ""
+        name = run_name(self._run) if self._run is not None else self._campaign.title if self._campaign else ""
         return f"{name}  {self._index + 1} of {len(self._findings)}" if self._findings else name
 
     def hint(self) -> str:

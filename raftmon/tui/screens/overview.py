@@ -15,7 +15,7 @@ from textual.widgets import Footer, Input
 from raftmon.model import CampaignView, RunView, Snapshot
 from raftmon.tui.screens.finding import FindingSheet
 from raftmon.tui.screens.problems import ProblemsSheet
-from raftmon.tui.text import MUTED, campaign_name, run_name
+from raftmon.tui.text import MUTED, run_name
 from raftmon.tui.widgets.advice_panel import advice_lines
 from raftmon.tui.widgets.campaign_panel import CampaignPanel, best_line, campaign_lines
 from raftmon.tui.widgets.charts_panel import ChartsPanel
@@ -231,10 +231,10 @@ class Overview(Screen[None]):
         panel.display = campaign is not None
         heading.display = campaign is not None or self.size.height >= SHORT
         if campaign is None:
-            named = ", ".join(campaign_name(c) for c in others)
+            named = ", ".join(c.title for c in others)
             heading.show(f"the selected run belongs to none; there is {named}" if others else "none found")
             return
-        heading.show(campaign_name(campaign), best_line(campaign))
+        heading.show(campaign.title, best_line(campaign))
         cycle = run.cycle if run is not None else None
         tall = self.size.height >= TALL
         panel.show(lambda width: campaign_lines(campaign, cycle, width, tall=tall))
