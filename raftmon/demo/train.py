@@ -36,7 +36,10 @@ try:
     from torch.utils.tensorboard import SummaryWriter
 except ModuleNotFoundError as error:
     what, remedy = f"training needs {error.name}, which is not installed", 'pip install "raftmon[torch]"'
-    raise RaftmonError("raftmon.demo.train", what, remedy) from error
+    missing = RaftmonError("raftmon.demo.train", what, remedy)
+    if __name__ == "__main__":
+        sys.exit(str(missing))
+    raise missing from error
 
 __all__ = ["train_campaign"]
 
