@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -36,9 +37,9 @@ class Sheet(ModalScreen[None]):
         self.query_one("#hint").can_focus = False
         self.query_one("#text").focus()
 
+    @abstractmethod
     def lines(self, width: int) -> list[Content]:
-        """Return the text of the sheet."""
-        raise NotImplementedError
+        """Return the text of the sheet, for a width in cells; each sheet says its own."""
 
     def detail(self) -> str:
         """Return what stands beside the title."""
