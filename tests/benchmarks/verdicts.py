@@ -60,6 +60,11 @@ LIMITS: Final = {
 SURE: Final = 0.8
 """A second level of confidence for the tables."""
 
+SPEAK_ABOVE_TRIED: Final = (0.5, 0.6, 0.7, 0.8, 0.9)
+"""What the nested check may choose `speak_above` from."""
+RIGHT_ENOUGH: Final = 0.85
+"""The nested check takes the lowest of these that is right in this share of what is said of whole runs."""
+
 Looks = Mapping[Condition, Sequence[Mapping[str, float | None]]]
 Array = NDArray[np.float64]
 
@@ -171,16 +176,45 @@ def verdict_table(cases: Sequence[Recording], views: Sequence[RunView]) -> str:
     for factor, counts in sorted(said.items()):
         cells = [f"{factor:.2g}", str(counts.total()), *(str(counts[k]) for k in (*KINDS, "undecided"))]
         lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def spoken_line(cases: Sequence[Recording], views: Sequence[RunView]) -> str:
+    """Return how often raftmon speaks, is right, and says the opposite of what is right."""
     spoken = [
         (c.kind, v.verdict.learning_rate) for c, v in zip(cases, views, strict=True) if v.verdict.learning_rate in KINDS
     ]
     right = sum(really == kind for really, kind in spoken)
     opposite = sum({really, kind} == {"too_low", "too_high"} for really, kind in spoken)
-    lines += [
-        "",
-        f"speaks on {len(spoken)} of {len(cases)} runs, right on {right}, the opposite of right on {opposite}",
-    ]
-    return "\n".join(lines)
+    return f"speaks on {len(spoken)} of {len(cases)} runs, right on {right}, the opposite of right on {opposite}"
+
+
+def nested_weighings(
+    cases: Sequence[Recording], looks: Looks, weighings: Mapping[str, Weighing]
+) -> dict[str, Weighing]:
+    """Choose `speak_above`, too, without the family that it judges.
+
+    For each family, the other five are judged by coefficients fitted on four of them; the lowest limit at which that is
+    right often enough is the family's.
+    """
+    nested = {}
+    for outer, weighing in weighings.items():
+        said: list[tuple[bool, float]] = []
+        for inner in weighings.keys() - {outer}:
+            fitted = fit_families(cases, looks, [f for f in weighings if f not in (outer, inner)])
+            for case, look in zip(cases, looks[CONDITIONS[0]], strict=True):
+                if case.family == inner:
+                    odds = fitted.probabilities(look)
+                    kind = max(KINDS, key=lambda k: odds[k])
+                    said.append((kind == case.kind, odds[kind]))
+        limit = next((x for x in SPEAK_ABOVE_TRIED if _right_above(said, x) >= RIGHT_ENOUGH), SPEAK_ABOVE_TRIED[-1])
+        nested[outer] = dataclasses.replace(weighing, limits=dataclasses.replace(weighing.limits, speak_above=limit))
+    return nested
+
+
+def _right_above(said: Sequence[tuple[bool, float]], limit: float) -> float:
+    spoken = [right for right, confidence in said if confidence >= limit]
+    return float(np.mean(spoken)) if spoken else 0.0
 
 
 def rule_figures(rule: Rule, cases: Sequence[Recording], views: Sequence[RunView]) -> tuple[float | None, float | None]:
@@ -252,7 +286,11 @@ def main() -> None:
     print(f"{len(cases)} runs, each judged by coefficients from the other families\n\n{table}\n")
     rules = [rule for rule in load_rules() if rule.subject == "run"]
     views = judge(cases, weighings, rules)
-    print(f"what raftmon says of the whole runs\n\n{verdict_table(cases, views)}\n")
+    print(f"what raftmon says of the whole runs\n\n{verdict_table(cases, views)}\n\n{spoken_line(cases, views)}\n")
+    nested = nested_weighings(cases, looks, weighings)
+    limits = ", ".join(f"{family} {weighing.limits.speak_above:g}" for family, weighing in nested.items())
+    print(f"with `speak_above` chosen on the other families, too ({limits}):")
+    print(f"{spoken_line(cases, judge(cases, nested, rules))}\n")
     print("| rule | precision | recall |\n|---|---|---|")
     for rule in rules:
         if rule.points_to in ("lr_too_high", "lr_too_low", "lr_ok"):
