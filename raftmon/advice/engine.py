@@ -43,9 +43,10 @@ class Progress:
         """
         # A missing reading makes it None, which resolves nothing.
         holds = rule.when.holds(readings, self.state == "firing")
-        moved = self._moved(rule, holds, point, step)
-        held = readings if holds else self.held
-        return moved if moved.held is held else dataclasses.replace(moved, held=held)
+        if not holds and self.held is None:
+            return self._moved(rule, holds, point, step)
+        held = {name: readings.get(name) for name in rule.mentioned} if holds else self.held
+        return dataclasses.replace(self._moved(rule, holds, point, step), held=held)
 
     def _moved(self, rule: Rule, holds: bool | None, point: int, step: int) -> Progress:
         if self.state == "firing":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from raftmon.advice.engine import RuleEngine
 from raftmon.advice.learning_rate import advise_run
@@ -23,6 +23,10 @@ from raftmon.runs.roles import RoleTable, RoleTag
 from raftmon.runs.sidecars import read_run_config, sidecar_stamp
 from raftmon.signals.progress import RunFacts
 from raftmon.signals.registry import PRIMARY_ROLES, RunSignals
+from raftmon.signals.siblings import SiblingSignals, Standing, standing
+
+if TYPE_CHECKING:
+    from raftmon.model import Floats, Ints
 
 __all__ = ["RunJudge"]
 
@@ -99,11 +103,30 @@ class RunJudge:
         """What the trainer counts as a step."""
         return self._dialect.step_axis
 
-    def view(self, state: RunState, campaign: str | None, cycle: int | None) -> RunView:
-        """Return everything known about the run now."""
+    def standing(self) -> Standing | None:
+        """Return what the run shows to its siblings; None for a cycle of a campaign, whose model is another one."""
+        if self._scenario == "raft":
+            return None
+        loss, held_out = (self._columns(role) for role in ("loss", "eval_loss"))
+        return standing(
+            self._signals.readings(self._facts())["schedule.peak"] or self._config.learning_rate, loss, held_out
+        )
+
+    def view(
+        self, state: RunState, campaign: str | None, cycle: int | None, siblings: Sequence[Standing] = ()
+    ) -> RunView:
+        """Return everything known about the run now.
+
+        Args:
+            state: whether it grows.
+            campaign: name of the campaign that it belongs to.
+            cycle: its number in there.
+            siblings: what the runs beside it show.
+        """
         taken = self.run.last_step if self._dialect.step_axis == "optimizer_step" else None
         facts = RunFacts(self._config, state in ("finished", "idle"), self._span(), self._points, taken)
-        readings = self._signals.readings(facts)
+        compared = SiblingSignals.readings(self.standing(), siblings) if siblings else {}
+        readings = self._signals.readings(facts, compared)
         counts = {role: self.run.series[tag.tag].count for role, tag in self._assigned.items()}
         findings = self._engine.findings(readings, self._points, self._step, counts)
         by_id = {rule.id: rule for rule in self._engine.rules}
@@ -158,7 +181,7 @@ class RunJudge:
             and (self._scenario == "any" or "any" in rule.scenarios or self._scenario in rule.scenarios)
         ]
         self._engine = RuleEngine(rules)
-        self._signals = RunSignals(self._config)
+        self._signals = RunSignals(self._config, averaged=self._dialect.averaged)
         self._primary = _primary_role(self._assigned)
         self._points = 0
         self._step = 0
@@ -202,6 +225,10 @@ class RunJudge:
             )
         ]
         yield from sorted(rows, key=lambda row: row[1])
+
+    def _columns(self, role: str) -> tuple[Ints, Floats] | None:
+        tag = self._assigned.get(role)
+        return (self.run.series[tag.tag].steps, self.run.series[tag.tag].values * tag.scale) if tag else None
 
     def _series_view(self, role: str, tag: RoleTag) -> SeriesView:
         series = self.run.series[tag.tag]

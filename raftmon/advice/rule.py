@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -50,10 +52,13 @@ class All:
 
     def holds(self, readings: Mapping[str, float | None], firing: bool) -> bool | None:
         """Combine the parts in three-valued logic."""
-        values = [part.holds(readings, firing) for part in self.parts]
-        if False in values:
-            return False
-        return None if None in values else True
+        unknown = False
+        for part in self.parts:
+            value = part.holds(readings, firing)
+            if value is False:
+                return False
+            unknown = unknown or value is None
+        return None if unknown else True
 
     def comparisons(self) -> Iterator[Comparison]:
         """Yield every comparison below."""
@@ -69,10 +74,13 @@ class Any:
 
     def holds(self, readings: Mapping[str, float | None], firing: bool) -> bool | None:
         """Combine the parts in three-valued logic."""
-        values = [part.holds(readings, firing) for part in self.parts]
-        if True in values:
-            return True
-        return False if False in values else None
+        known = False
+        for part in self.parts:
+            value = part.holds(readings, firing)
+            if value is True:
+                return True
+            known = known or value is False
+        return False if known else None
 
     def comparisons(self) -> Iterator[Comparison]:
         """Yield every comparison below."""
@@ -131,7 +139,7 @@ class RuleTest:
     """(step or cycle; None: at the end) and the state that the rule must be in."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rule:
     """One rule file."""
 
@@ -169,6 +177,13 @@ class Rule:
     measured: Measured
     tests: tuple[RuleTest, ...] = field(default=())
     enabled: bool = True
+
+    @functools.cached_property
+    def mentioned(self) -> tuple[str, ...]:
+        """Names of the signals that it compares, and of those that its advice quotes."""
+        compared = [comparison.signal for comparison in self.when.comparisons()]
+        quoted = [name for _, name, _, _ in string.Formatter().parse(self.text) if name and "." in name]
+        return tuple(dict.fromkeys(compared + quoted))
 
     @property
     def compared(self) -> tuple[str, ...]:
