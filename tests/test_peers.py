@@ -18,6 +18,7 @@ OUTPUTS = Path(__file__).parent / "peer_outputs"
 EXCERPTS = [
     (peer, answer, entry["document"])
     for peer in PEERS
+    if not peer.reading
     for answer, entry in json.loads((OUTPUTS / f"{peer.name}.json").read_text()).items()
 ]
 RUNMEDIC = next(peer for peer in PEERS if peer.name == "runmedic")
@@ -36,6 +37,15 @@ def test_a_remark_that_lowering_will_not_help_is_no_advice_to_lower() -> None:
     fix = "Lowering the learning rate will not help -- this is not that kind of spike."
 
     assert read_answer(doctor, {"findings": [{"summary": "The training loss jumps.", "fix": [fix]}]}) == "nothing"
+
+
+def test_a_remark_is_left_out_where_warnings_alone_count() -> None:
+    plain, strict = [peer for peer in PEERS if peer.name == "trainspotter"]
+    both = json.loads((OUTPUTS / "trainspotter.json").read_text())["both"]["document"]
+
+    assert read_answer(plain, both) == "both"
+    assert read_answer(strict, both) == "lower"
+    assert plain.title != strict.title
 
 
 def test_tools_are_pinned() -> None:

@@ -61,7 +61,7 @@ def make_environment(path: Path) -> Path:
     programs = path / "bin"
     if not (programs / "python").exists():
         subprocess.run([sys.executable, "-m", "venv", path], check=True)
-    requirements = [peer.requirement for peer in PEERS]
+    requirements = sorted({peer.requirement for peer in PEERS})
     install = [str(programs / "python"), "-m", "pip", "install", "--quiet", *requirements]
     subprocess.run(install, check=True)
     return programs
