@@ -21,6 +21,7 @@ __all__ = [
     "Interval",
     "Measured",
     "Status",
+    "brief_figures",
     "figures",
     "proposal",
 ]
@@ -154,6 +155,14 @@ def figures(measured: Measured) -> tuple[str, ...]:
         return (precision,)
     wanted = f"should have fired on {measured.wanted}" if measured.wanted is not None else ""
     return (precision, f"recall {_share(measured.recall, measured.recall_interval, wanted)}")
+
+
+def brief_figures(measured: Measured) -> str:
+    """Return the precision as an aside; empty where the rule was not measured or never fired."""
+    if measured.precision is None:
+        return ""
+    counted = f"of {measured.fired}" if measured.fired is not None else ""
+    return f"precision {_share(measured.precision, measured.precision_interval, counted)}"
 
 
 def proposal(evidence: Evidence) -> str:

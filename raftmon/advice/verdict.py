@@ -9,6 +9,7 @@ its loss by next to nothing, so that the curve of one cycle says nothing about i
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -17,12 +18,32 @@ from raftmon.advice.weighing import KINDS, Weighing
 from raftmon.model import SEVERITIES, Finding, Severity, Verdict, VerdictKind
 from raftmon.signals.progress import RunFacts
 
-__all__ = ["decide"]
+__all__ = ["WOULD_CHANGE", "decide"]
 
 _WORDS: Final[Mapping[VerdictKind, str]] = {"too_low": "too low", "ok": "right", "too_high": "too high"}
 _GRAVE: Final[Mapping[str, Severity]] = {"health": "high", "schedule": "medium"}
 """Severity from which a finding about something else leaves nothing to say about the learning rate."""
 _POINTS_TO: Final[Mapping[str, VerdictKind]] = {"lr_too_low": "too_low", "lr_too_high": "too_high"}
+
+WOULD_CHANGE: Final[Mapping[VerdictKind, tuple[str, ...]]] = {
+    "too_high": (
+        "A second run at a third of the rate that ends no better.",
+        "The same rise of the loss, at the same step, in a run at a lower rate: then it is the data.",
+    ),
+    "too_low": (
+        "A second run at three times the rate that ends no lower.",
+        "A held-out loss that has stopped falling: then the run is at its floor.",
+    ),
+    "ok": (
+        "A second run at a third, or at three times the rate, that ends clearly lower: a language model at three times "
+        "its best rate falls as smoothly, and only ends worse.",
+    ),
+    "undecided": (
+        "More loss points, with the gradient norm beside them, where these are missing.",
+        "A second run of the same recipe at another rate; for the cycle of a campaign, the rates of the next cycles.",
+    ),
+}
+"""By what was said: observations that would show that it is wrong, or that would decide."""
 
 
 def decide(
@@ -45,6 +66,20 @@ def decide(
         facts: what is known of the run beside its series.
         scenario: kind of training; ``raft`` for the cycle of a campaign.
     """
+    verdict = _decided(weighing, rules, findings, readings, counts, facts, scenario)
+    would_change = WOULD_CHANGE[verdict.learning_rate]
+    return dataclasses.replace(verdict, would_change=would_change, measured=weighing.measured)
+
+
+def _decided(
+    weighing: Weighing,
+    rules: Mapping[str, Rule],
+    findings: Sequence[Finding],
+    readings: Mapping[str, float | None],
+    counts: Mapping[str, int],
+    facts: RunFacts,
+    scenario: str,
+) -> Verdict:
     speaking = [f for f in findings if f.state == "firing" and f.inhibited_by is None]
     diverged = next((f for f in speaking if f.severity == "critical" and f.points_to == "lr_too_high"), None)
     if diverged is not None:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import IO, Final
 
 import numpy as np
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from raftmon.advice.learning_rate import format_rate, written_rate
+from raftmon.grounds import brief_figures
 from raftmon.headless.printable import printable
 from raftmon.model import SEVERITIES, CampaignView, CycleView, Finding, RunView, Snapshot
 
@@ -184,7 +187,25 @@ def _finding_lines(finding: Finding, unit: str) -> RenderableType:
     style = _SEVERITY_STYLES[finding.severity]
     since = f"  since {unit} {finding.since_step}" if finding.since_step is not None else ""
     title = Text.assemble((finding.title, style), (since, "dim"), ("  " + finding.rule, "dim italic"))
-    return _hanging(_SHORT[finding.severity], Group(title, Text(finding.text)), style)
+    measured = finding.evidence.measured if finding.evidence is not None else None
+    aside = f"  {brief_figures(measured)}" if measured is not None else ""
+    lines = Group(_Fitting(title, Text(aside, "dim")), Text(finding.text))
+    return _hanging(_SHORT[finding.severity], lines, style)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitting:
+    """A text with an aside that is left out where it would not fit into the line."""
+
+    text: Text
+    aside: Text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        whole = self.text + self.aside
+        yield whole if whole.cell_len <= options.max_width else self.text
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self.text + self.aside)
 
 
 _SHORT: Final = dict(zip(SEVERITIES, ("info", "low", "medium", "high", "critical"), strict=True))
