@@ -157,12 +157,14 @@ def figures(measured: Measured) -> tuple[str, ...]:
     return (precision, f"recall {_share(measured.recall, measured.recall_interval, wanted)}")
 
 
-def brief_figures(measured: Measured) -> str:
-    """Return the precision as an aside; empty where the rule was not measured or never fired."""
+def brief_figures(measured: Measured) -> tuple[str, ...]:
+    """Return the precision as an aside, longer and shorter; empty where it is not known."""
     if measured.precision is None:
-        return ""
-    counted = f"of {measured.fired}" if measured.fired is not None else ""
-    return f"precision {_share(measured.precision, measured.precision_interval, counted)}"
+        return ()
+    if measured.fired is None:
+        return (f"precision {measured.precision:.2f}",)
+    short = f"precision {measured.precision:.2f} of {measured.fired}"
+    return (f"precision {_share(measured.precision, measured.precision_interval, f'of {measured.fired}')}", short)
 
 
 def proposal(evidence: Evidence) -> str:

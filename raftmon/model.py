@@ -97,7 +97,7 @@ class Verdict:
     would_change: tuple[str, ...] = ()
     """Observations that would show that the verdict is wrong."""
     measured: str = ""
-    """How right such verdicts were on runs with a known answer; empty: not measured."""
+    """How right such verdicts were on runs with a known answer; empty: undecided, or not measured."""
 
 
 @dataclass(frozen=True, slots=True)

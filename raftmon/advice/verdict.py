@@ -15,10 +15,11 @@ from typing import Final
 
 from raftmon.advice.rule import Rule
 from raftmon.advice.weighing import KINDS, Weighing
+from raftmon.grounds import figures
 from raftmon.model import SEVERITIES, Finding, Severity, Verdict, VerdictKind
 from raftmon.signals.progress import RunFacts
 
-__all__ = ["WOULD_CHANGE", "decide"]
+__all__ = ["WOULD_CHANGE", "WOULD_DECIDE_A_CYCLE", "decide"]
 
 _WORDS: Final[Mapping[VerdictKind, str]] = {"too_low": "too low", "ok": "right", "too_high": "too high"}
 _GRAVE: Final[Mapping[str, Severity]] = {"health": "high", "schedule": "medium"}
@@ -40,10 +41,14 @@ WOULD_CHANGE: Final[Mapping[VerdictKind, tuple[str, ...]]] = {
     ),
     "undecided": (
         "More loss points, with the gradient norm beside them, where these are missing.",
-        "A second run of the same recipe at another rate; for the cycle of a campaign, the rates of the next cycles.",
+        "A second run of the same recipe at another rate.",
     ),
 }
 """By what was said: observations that would show that it is wrong, or that would decide."""
+WOULD_DECIDE_A_CYCLE: Final = (
+    "The verification rates of its campaign, cycle by cycle, best on prompts that are not trained on.",
+)
+"""The same for the cycle of a campaign, of which nothing is said."""
 
 
 def decide(
@@ -67,8 +72,11 @@ def decide(
         scenario: kind of training; ``raft`` for the cycle of a campaign.
     """
     verdict = _decided(weighing, rules, findings, readings, counts, facts, scenario)
+    if verdict.learning_rate == "undecided":
+        would_decide = WOULD_DECIDE_A_CYCLE if scenario == "raft" else WOULD_CHANGE["undecided"]
+        return dataclasses.replace(verdict, would_change=would_decide)
     would_change = WOULD_CHANGE[verdict.learning_rate]
-    return dataclasses.replace(verdict, would_change=would_change, measured=weighing.measured)
+    return dataclasses.replace(verdict, would_change=would_change, measured=verdict.measured or weighing.measured)
 
 
 def _decided(
@@ -84,8 +92,10 @@ def _decided(
     diverged = next((f for f in speaking if f.severity == "critical" and f.points_to == "lr_too_high"), None)
     if diverged is not None:
         limits = weighing.limits
-        confidence = min(limits.most_confident, rules[diverged.rule].measured.precision or limits.diverged)
-        return Verdict("too_high", confidence, _lower(diverged.title), (diverged.text,))
+        measured = rules[diverged.rule].measured
+        confidence = min(limits.most_confident, measured.precision or limits.diverged)
+        found = f"{diverged.rule}: {figures(measured)[0]}" if measured.runs else ""
+        return Verdict("too_high", confidence, _lower(diverged.title), (diverged.text,), measured=found)
     reason = _cannot_tell(weighing, speaking, counts, scenario)
     if reason:
         return Verdict("undecided", 1.0 / len(KINDS), reason)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from raftmon.advice.verdict import WOULD_CHANGE
+from raftmon.advice.verdict import WOULD_CHANGE, WOULD_DECIDE_A_CYCLE
 from raftmon.advice.weighing import KINDS, Feature, Weighing
 from raftmon.headless.explain import EXPLAINED
 from raftmon.headless.page import Section, item, paragraph, print_page
@@ -129,4 +129,4 @@ def _would_change() -> list[RenderableType]:
     for kind, entries in WOULD_CHANGE.items():
         lines.append(paragraph(f"Said to be {WORDS[kind]}:" if kind != "undecided" else "Undecided:"))
         lines += [item(entry, 4) for entry in entries]
-    return lines
+    return [*lines, paragraph("Undecided, for the cycle of a campaign:"), *(item(e, 4) for e in WOULD_DECIDE_A_CYCLE)]

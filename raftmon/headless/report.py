@@ -6,7 +6,7 @@ Names and tags come from other people's files, so that nothing here is ever read
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Final
 
@@ -188,24 +188,27 @@ def _finding_lines(finding: Finding, unit: str) -> RenderableType:
     since = f"  since {unit} {finding.since_step}" if finding.since_step is not None else ""
     title = Text.assemble((finding.title, style), (since, "dim"), ("  " + finding.rule, "dim italic"))
     measured = finding.evidence.measured if finding.evidence is not None else None
-    aside = f"  {brief_figures(measured)}" if measured is not None else ""
-    lines = Group(_Fitting(title, Text(aside, "dim")), Text(finding.text))
+    asides = tuple(Text(f"  {aside}", "dim") for aside in brief_figures(measured)) if measured is not None else ()
+    lines = Group(_Fitting(title, asides), Text(finding.text))
     return _hanging(_SHORT[finding.severity], lines, style)
 
 
 @dataclass(frozen=True, slots=True)
 class _Fitting:
-    """A text with an aside that is left out where it would not fit into the line."""
+    """A text with the first of its asides that fits into the same line, or with none."""
 
     text: Text
-    aside: Text
+    asides: tuple[Text, ...]
+    """From the longest to the shortest."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        whole = self.text + self.aside
-        yield whole if whole.cell_len <= options.max_width else self.text
+        yield next((w for w in self._whole() if w.cell_len <= options.max_width), self.text)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement.get(console, options, self.text + self.aside)
+        return Measurement.get(console, options, next(self._whole(), self.text))
+
+    def _whole(self) -> Iterator[Text]:
+        return (self.text + aside for aside in self.asides)
 
 
 _SHORT: Final = dict(zip(SEVERITIES, ("info", "low", "medium", "high", "critical"), strict=True))
