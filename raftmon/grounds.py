@@ -104,6 +104,8 @@ class Criterion:
     """Of the reading; empty for a plain number."""
     origin: str = ""
     """Where the limit comes from; empty where the rule's file does not say."""
+    clear_origin: str = ""
+    """The same of `clear`."""
 
 
 @dataclass(frozen=True, slots=True)

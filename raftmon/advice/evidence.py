@@ -137,8 +137,7 @@ def criteria(rule: Rule) -> Iterator[Criterion]:
 def _lines(condition: Condition, rule: Rule, depth: int) -> Iterator[Criterion]:
     if isinstance(condition, Comparison):
         info = SIGNALS[condition.signal]
-        # The first parameter named is that of the limit, where the limit is one.
-        named = [rule.parameters[n] for n in condition.parameters[:1] if rule.parameters[n].value == condition.limit]
+        origins = {rule.parameters[name].value: rule.parameters[name].origin for name in condition.parameters}
         yield Criterion(
             depth=depth,
             joins=None,
@@ -148,7 +147,8 @@ def _lines(condition: Condition, rule: Rule, depth: int) -> Iterator[Criterion]:
             limit=condition.limit,
             clear=condition.clear,
             unit=info.unit,
-            origin=named[0].origin if named else "",
+            origin=origins.get(condition.limit, ""),
+            clear_origin=origins.get(condition.clear, "") if condition.clear != condition.limit else "",
         )
         return
     yield Criterion(depth, "all" if isinstance(condition, All) else "any")

@@ -116,8 +116,9 @@ def _comparison(criterion: Criterion) -> Text:
     if criterion.clear != criterion.limit:
         text.append(f" (once it fires, while {word} {criterion.clear:g})")
     text.append(f"\n{criterion.meaning}" + ("" if unit or not criterion.unit else f" ({criterion.unit})"))
-    if criterion.origin:
-        text.append(f"\n{criterion.limit:g}: {criterion.origin}", style="dim")
+    for number, origin in ((criterion.limit, criterion.origin), (criterion.clear, criterion.clear_origin)):
+        if origin:
+            text.append(f"\n{number:g}: {origin}", style="dim")
     return text
 
 
