@@ -132,6 +132,7 @@ def _finding(rule: Rule, where: Progress, readings: Mapping[str, float | None], 
         thresholds={name: rule.parameters[name].value for name in rule.compared},
         text=_filled_in(rule, where.held or readings) if speaks else "",
         missing=_missing(names, readings, counts) if where.state == "unknown" else (),
+        evidence=rule.evidence,
     )
 
 

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from raftmon.grounds import Evidence, EvidenceLevel, Grade, Measured, Status
 from raftmon.model import PointsTo, Severity
 
-__all__ = ["All", "Any", "Comparison", "Condition", "Duration", "Rule", "RuleTest"]
+__all__ = ["All", "Any", "Comparison", "Condition", "Duration", "Measured", "Parameter", "Rule", "RuleTest"]
 
-Status: TypeAlias = Literal["experimental", "test", "stable"]
-EvidenceLevel: TypeAlias = Literal["established", "observed", "anecdotal", "withdrawn"]
 Subject: TypeAlias = Literal["run", "campaign"]
 DurationUnit: TypeAlias = Literal["points", "steps", "cycles"]
 
@@ -113,17 +112,6 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """How right the rule was on runs with a known answer; written by the benchmark."""
-
-    runs: int = 0
-    precision: float | None = None
-    recall: float | None = None
-    on: str = ""
-    """What the runs were."""
-
-
-@dataclass(frozen=True, slots=True)
 class RuleTest:
     """One case of a rule's test file."""
 
@@ -177,6 +165,11 @@ class Rule:
     measured: Measured
     tests: tuple[RuleTest, ...] = field(default=())
     enabled: bool = True
+    grade: Grade = "D"
+    would_change: tuple[str, ...] = ()
+    """What would show that the rule is wrong about a run."""
+    evidence: Evidence | None = None
+    """All of this for those who read a finding; None for a rule that was not read from a file."""
 
     @functools.cached_property
     def mentioned(self) -> tuple[str, ...]:
