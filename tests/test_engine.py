@@ -36,6 +36,7 @@ def make_rule(**changes: object) -> Rule:
         multiply=None,
         roll_back=False,
         stop=False,
+        decides=False,
         false_positives=(),
         evidence_level="observed",
         sources=(),

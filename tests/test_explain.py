@@ -131,15 +131,18 @@ def test_the_verdict_is_explained(width: int) -> None:
 
     assert max(len(line) for line in page.splitlines()) <= width
     words = " ".join(page.split())
-    assert weighing.measured in words
-    for feature in weighing.features:
-        assert feature.signal in words
+    for model in weighing.models:
+        assert model.measured in words
+        for feature in model.features:
+            assert feature.signal in words
     for number in weighing.numbers.values():
         assert number.origin in words
     document = json.loads(explained(VERDICT, "json"))
     assert document["limits"]["speak_above"]["value"] == weighing.limits.speak_above
-    assert [entry["signal"] for entry in document["features"]] == [feature.signal for feature in weighing.features]
-    drawup = next(entry for entry in document["features"] if entry["signal"] == "loss.drawup_peak")
+    assert [entry["name"] for entry in document["models"]] == [model.name for model in weighing.models]
+    features = document["models"][1]["features"]
+    assert [entry["signal"] for entry in features] == [feature.signal for feature in weighing.models[1].features]
+    drawup = next(entry for entry in features if entry["signal"] == "loss.drawup_peak")
     assert drawup["high_speaks_for"] == "too_high"
 
 

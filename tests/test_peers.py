@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks.looks import RUNS
 from tests.benchmarks.peer_inputs import LabelledRun, labelled_runs, open_run, prepare
 from tests.benchmarks.peer_tools import PEERS, Answer, Peer, ask, read_answer
 from tests.benchmarks.peers import distance_table, main_table
+from tests.benchmarks.recordings import RUNS
 
 OUTPUTS = Path(__file__).parent / "peer_outputs"
 EXCERPTS = [

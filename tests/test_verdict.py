@@ -10,7 +10,7 @@ import pytest
 from raftmon.advice.rule import Measured, Rule
 from raftmon.advice.rulebook import SHIPPED_RULES
 from raftmon.advice.verdict import WOULD_CHANGE, WOULD_DECIDE_A_CYCLE, decide
-from raftmon.advice.weighing import KINDS, Feature, Limits, Weighing, read_weighing
+from raftmon.advice.weighing import KINDS, Feature, Limits, Model, Weighing, read_weighing
 from raftmon.errors import DocumentErrors
 from raftmon.model import Finding, FindingState, RunConfig, Verdict
 from raftmon.monitor import Monitor
@@ -30,7 +30,8 @@ HALF_TIME = Feature(
     absent={"too_low": 0.5, "ok": 0.0, "too_high": 0.0},
 )
 LIMITS = Limits(points=30, speak_above=0.7, most_confident=0.95, diverged=0.8, early=0.25)
-WEIGHING = Weighing((HALF_TIME,), {"too_low": 0.0, "ok": 0.0, "too_high": 0.0}, LIMITS)
+MODEL = Model("any", "of any log", (), (HALF_TIME,), {"too_low": 0.0, "ok": 0.0, "too_high": 0.0})
+WEIGHING = Weighing((MODEL,), LIMITS)
 ENDED = RunFacts(RunConfig(), ended=True, steps=200)
 HIGH = make_rule(id="high", title="Loss swings", severity="medium")
 GROSS = make_rule(id="gross", title="Loss diverges", severity="critical")
@@ -82,7 +83,7 @@ def test_too_close_to_call_names_both() -> None:
 
 
 def test_an_absent_reading_has_a_weight_of_its_own() -> None:
-    assert WEIGHING.probabilities({})["too_low"] == pytest.approx(0.45, abs=0.01)
+    assert MODEL.probabilities({})["too_low"] == pytest.approx(0.45, abs=0.01)
     assert verdict(None).learning_rate == "undecided"
 
 
@@ -151,20 +152,34 @@ def test_nothing_is_too_low_early_in_a_run(facts: RunFacts, kind: str) -> None:
 def test_the_shipped_coefficients_are_read_and_sum_to_one() -> None:
     weighing = read_weighing(SHIPPED_RULES / "verdict.yaml")
 
-    odds = weighing.probabilities({"loss.drawup_peak": 8.0, "loss.progress": 0.2})
+    readings = {"loss.drawup_peak": 8.0, "shape.progress": 0.0, "shape.overshoot": 5.0, "shape.jump": 50.0}
+    odds = weighing.model(readings).probabilities(readings)
     assert sum(odds.values()) == pytest.approx(1.0)
     assert max(KINDS, key=lambda kind: odds[kind]) == "too_high"
 
 
+@pytest.mark.parametrize(
+    ("readings", "name"),
+    [
+        ({}, "loss"),
+        ({"gradient.range": 1.0}, "gradient"),
+        ({"gradient.range": 1.0, "probe.rho": 0.9}, "probe"),
+        ({"gradient.range": None, "probe.rho": None}, "loss"),
+    ],
+)
+def test_the_model_is_that_of_what_is_logged(readings: dict[str, float | None], name: str) -> None:
+    assert read_weighing(SHIPPED_RULES / "verdict.yaml").model(readings).name == name
+
+
 def test_a_defect_of_the_coefficients_has_its_place(tmp_path: Path) -> None:
-    text = (SHIPPED_RULES / "verdict.yaml").read_text().replace("loss.half_time", "loss.halftime", 1)
+    text = (SHIPPED_RULES / "verdict.yaml").read_text().replace("eval.efficiency", "eval.eficiency", 1)
     path = tmp_path / "verdict.yaml"
-    path.write_text(text.replace("{value:.0%} of the run", "{val:.0%} of the run"))
+    path.write_text(text.replace("{value:.0%} of its way", "{val:.0%} of its way", 1))
 
     with pytest.raises(DocumentErrors) as caught:
         read_weighing(path)
 
-    assert caught.value.problems[0].what.startswith("`features[1].signal` is `loss.halftime`")
+    assert caught.value.problems[0].what.startswith("`models[0].features[1].signal` is `eval.eficiency`")
     assert len(caught.value.problems) == 2
 
 

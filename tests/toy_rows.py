@@ -25,7 +25,7 @@ def regression(seed: int) -> Task:
     waves = torch.sin(2 * inputs @ torch.randn(8, 6, generator=data))
     targets = waves @ torch.randn(6, 1, generator=data) + 0.3 * torch.randn(5000, 1, generator=data)
     model = nn.Sequential(nn.Linear(8, 96), nn.Tanh(), nn.Linear(96, 96), nn.Tanh(), nn.Linear(96, 1))
-    return _on_rows(model, inputs, targets, functional.mse_loss, seed, BATCH)
+    return on_rows(model, inputs, targets, functional.mse_loss, seed, BATCH)
 
 
 class Factors(nn.Module):
@@ -50,7 +50,7 @@ def factors(seed: int) -> Task:
     logits = 2.0 * (users[rows[0]] * things[rows[1]]).sum(1)
     liked = (torch.rand(40000, generator=data) < torch.sigmoid(logits)).float()
     criterion = functional.binary_cross_entropy_with_logits
-    return _on_rows(Factors(), torch.stack(rows, dim=1), liked, criterion, seed, 256)
+    return on_rows(Factors(), torch.stack(rows, dim=1), liked, criterion, seed, 256)
 
 
 def linear(seed: int) -> Task:
@@ -59,7 +59,7 @@ def linear(seed: int) -> Task:
     inputs = torch.randn(ROWS, 40, generator=data) * torch.logspace(-1, 0.5, 40)
     logits = inputs @ torch.randn(40, CLASSES, generator=data) / 3
     targets = torch.multinomial(torch.softmax(logits, dim=1), 1, generator=data)[:, 0]
-    return _on_rows(nn.Linear(40, CLASSES), inputs, targets, functional.cross_entropy, seed, BATCH)
+    return on_rows(nn.Linear(40, CLASSES), inputs, targets, functional.cross_entropy, seed, BATCH)
 
 
 class Residual(nn.Module):
@@ -82,7 +82,7 @@ def deep(seed: int) -> Task:
     targets = (scores @ torch.randn(16, CLASSES, generator=data)).argmax(1)
     blocks = [Residual(48) for _ in range(8)]
     model = nn.Sequential(nn.Linear(12, 48), *blocks, nn.LayerNorm(48), nn.Linear(48, CLASSES))
-    return _on_rows(model, inputs, targets, functional.cross_entropy, seed, BATCH)
+    return on_rows(model, inputs, targets, functional.cross_entropy, seed, BATCH)
 
 
 class Variational(nn.Module):
@@ -109,7 +109,7 @@ def variational(seed: int) -> Task:
     data = torch.Generator().manual_seed(0)
     inputs = torch.sin(torch.randn(ROWS, 5, generator=data) @ torch.randn(5, 40, generator=data))
     inputs += 0.2 * torch.randn(ROWS, 40, generator=data)
-    return _on_rows(Variational(), inputs, inputs, lambda losses, _: losses.mean(), seed, BATCH)
+    return on_rows(Variational(), inputs, inputs, lambda losses, _: losses.mean(), seed, BATCH)
 
 
 class Twins(nn.Module):
@@ -141,7 +141,7 @@ def contrastive(seed: int) -> Task:
             ]
         ).mean()
 
-    return _on_rows(Twins(), torch.cat(noisy, dim=1), rows, criterion, seed, BATCH)
+    return on_rows(Twins(), torch.cat(noisy, dim=1), rows, criterion, seed, BATCH)
 
 
 class Counter(nn.Module):
@@ -164,10 +164,10 @@ def sequence(seed: int) -> Task:
     data = torch.Generator().manual_seed(0)
     tokens = torch.randint(TOKENS, (ROWS, TOKEN_COUNT), generator=data)
     chosen = torch.where(torch.rand(ROWS, generator=data) < 0.8, tokens.max(1).values, tokens[:, 0])
-    return _on_rows(Counter(), tokens, chosen, functional.cross_entropy, seed, BATCH)
+    return on_rows(Counter(), tokens, chosen, functional.cross_entropy, seed, BATCH)
 
 
-def _on_rows(
+def on_rows(
     model: nn.Module, inputs: Tensor, targets: Tensor, criterion: Callable[..., Tensor], seed: int, batch: int
 ) -> Task:
     """A task on rows, the last fifth of which is held out."""

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tests import toy_rows, toy_tasks
+from tests import toy_judges, toy_rows, toy_tasks
 from tests.record_runs import Recipe, optimizer_of, rate_at
 from tests.toy_tasks import Task
 
@@ -108,6 +108,18 @@ SETTINGS: Final = (
     setting("contrastive", toy_rows.contrastive, "sgd", "constant", 600, -2),
     setting("sequence", toy_rows.sequence, "adamw", "constant", 600, -5, clip=1.0),
     setting("sequence", toy_rows.sequence, "adam", "linear", 500, -5),
+    setting("addition", toy_judges.addition, "adamw", "linear", 500, -5, clip=1.0, warmup=50),
+    setting("addition", toy_judges.addition, "adam", "constant", 300, -5, clip=1.0),
+    setting("bag", toy_judges.bag, "adam", "constant", 600, -4),
+    setting("bag", toy_judges.bag, "sgd", "linear", 800, 0),
+    setting("denoising", toy_judges.denoising, "adamw", "cosine", 1500, -5, clip=1.0),
+    setting("denoising", toy_judges.denoising, "rmsprop", "linear", 800, -5),
+    setting("sets", toy_judges.sets, "adam", "linear", 1000, -4),
+    setting("sets", toy_judges.sets, "sgd", "cosine", 800, -3),
+    setting("memory", toy_judges.memory, "adam", "constant", 400, -4, clip=1.0),
+    setting("memory", toy_judges.memory, "rmsprop", "cosine", 400, -5, clip=1.0),
+    setting("distillation", toy_judges.distillation, "sgd", "constant", 1500, -2),
+    setting("distillation", toy_judges.distillation, "adagrad", "linear", 1000, -3),
 )
 
 

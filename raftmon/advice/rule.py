@@ -158,6 +158,9 @@ class Rule:
     """Whether to go back to the best checkpoint."""
     stop: bool
     """Whether to end the campaign."""
+    decides: bool
+    """Whether its finding settles the verdict: one on the learning rate, once it has earned a status, by what it points
+    to; any other by leaving it undecided."""
     false_positives: tuple[str, ...]
     evidence_level: EvidenceLevel
     sources: tuple[tuple[str, str], ...]

@@ -111,6 +111,7 @@ def read_rule(path: Path, problems: list[Problem], overrides: Mapping[str, Mappi
         multiply=multiply,
         roll_back=roll_back,
         stop=stop,
+        decides=fields.flag("decides", False),
         false_positives=fields.texts("false_positives"),
         evidence_level=founded.level,
         sources=founded.sources,

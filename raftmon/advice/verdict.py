@@ -1,6 +1,7 @@
 """Whether the learning rate of a run is right.
 
-A run that diverges is too high, whatever else is said of it. Otherwise the signals are weighed
+A run that diverges is too high, whatever else is said of it; and what the other runs of a sweep show counts more than
+any curve. Otherwise the signals are weighed
 (`raftmon.advice.weighing`), and a verdict is given only above a probability that ``rules/verdict.yaml`` names. It is
 ``undecided`` when the run is too short, logs no loss, is broken in another way, or when a firing rule contradicts the
 weighing; and always for the cycle of a RAFT campaign: a model that is trained on its own accepted samples can lower
@@ -24,7 +25,7 @@ __all__ = ["WOULD_CHANGE", "WOULD_DECIDE_A_CYCLE", "decide"]
 _WORDS: Final[Mapping[VerdictKind, str]] = {"too_low": "too low", "ok": "right", "too_high": "too high"}
 _GRAVE: Final[Mapping[str, Severity]] = {"health": "high", "schedule": "medium"}
 """Severity from which a finding about something else leaves nothing to say about the learning rate."""
-_POINTS_TO: Final[Mapping[str, VerdictKind]] = {"lr_too_low": "too_low", "lr_too_high": "too_high"}
+_POINTS_TO: Final[Mapping[str, VerdictKind]] = {"lr_too_low": "too_low", "lr_too_high": "too_high", "lr_ok": "ok"}
 
 WOULD_CHANGE: Final[Mapping[VerdictKind, tuple[str, ...]]] = {
     "too_high": (
@@ -76,7 +77,9 @@ def decide(
         would_decide = WOULD_DECIDE_A_CYCLE if scenario == "raft" else WOULD_CHANGE["undecided"]
         return dataclasses.replace(verdict, would_change=would_decide)
     would_change = WOULD_CHANGE[verdict.learning_rate]
-    return dataclasses.replace(verdict, would_change=would_change, measured=verdict.measured or weighing.measured)
+    return dataclasses.replace(
+        verdict, would_change=would_change, measured=verdict.measured or weighing.model(readings).measured
+    )
 
 
 def _decided(
@@ -89,17 +92,36 @@ def _decided(
     scenario: str,
 ) -> Verdict:
     speaking = [f for f in findings if f.state == "firing" and f.inhibited_by is None]
-    diverged = next((f for f in speaking if f.severity == "critical" and f.points_to == "lr_too_high"), None)
-    if diverged is not None:
-        limits = weighing.limits
-        measured = rules[diverged.rule].measured
-        confidence = min(limits.most_confident, measured.precision or limits.diverged)
-        found = f"{diverged.rule}: {figures(measured)[0]}" if measured.runs else ""
-        return Verdict("too_high", confidence, _lower(diverged.title), (diverged.text,), measured=found)
-    reason = _cannot_tell(weighing, speaking, counts, scenario)
+    about_rate = [f for f in speaking if f.points_to in _POINTS_TO]
+    decisive = [f for f in about_rate if _is_decisive(f, rules[f.rule])]
+    kinds = {_POINTS_TO[finding.points_to] for finding in decisive}
+    if len(kinds) > 1:
+        titles = " and ".join(_lower(finding.title) for finding in decisive)
+        return Verdict("undecided", 1.0 / len(KINDS), f"the evidence conflicts: {titles}")
+    if decisive and not _is_too_early(weighing, kinds, facts):
+        return _by_rule(weighing, decisive[0], rules[decisive[0].rule])
+    reason = _cannot_tell(weighing, speaking, rules, counts, scenario)
     if reason:
         return Verdict("undecided", 1.0 / len(KINDS), reason)
     return _weigh(weighing, speaking, readings, counts, facts)
+
+
+def _is_decisive(finding: Finding, rule: Rule) -> bool:
+    """Tell whether a finding is a verdict by itself: a run that diverges, or a rule that was measured to be right."""
+    diverged = finding.severity == "critical" and finding.points_to == "lr_too_high"
+    return diverged or (rule.decides and rule.status != "experimental")
+
+
+def _is_too_early(weighing: Weighing, kinds: set[VerdictKind], facts: RunFacts) -> bool:
+    return kinds == {"too_low"} and not facts.ended and not _is_under_way(facts, weighing.limits.early)
+
+
+def _by_rule(weighing: Weighing, finding: Finding, rule: Rule) -> Verdict:
+    limits = weighing.limits
+    confidence = min(limits.most_confident, rule.measured.precision or limits.diverged)
+    found = f"{finding.rule}: {figures(rule.measured)[0]}" if rule.measured.runs else ""
+    kind = _POINTS_TO[finding.points_to]
+    return Verdict(kind, confidence, _lower(finding.title), (finding.text,), measured=found)
 
 
 def _weigh(
@@ -109,10 +131,11 @@ def _weigh(
     counts: Mapping[str, int],
     facts: RunFacts,
 ) -> Verdict:
-    limits, probabilities = weighing.limits, weighing.probabilities(readings)
+    limits, model = weighing.limits, weighing.model(readings)
+    probabilities = model.probabilities(readings)
     ranked = sorted(KINDS, key=lambda kind: -probabilities[kind])
     kind, confidence = ranked[0], min(limits.most_confident, probabilities[ranked[0]])
-    weighed = weighing.reasons(readings, kind)
+    weighed = model.reasons(readings, kind)
     reasons = tuple(f"{words} ({gain:+.1f} for {_WORDS[kind]})" for gain, words in weighed)
     against = next((f for f in speaking if _contradicts(f, kind)), None)
     if confidence < limits.speak_above:
@@ -128,7 +151,13 @@ def _weigh(
     return Verdict(kind, confidence, "; ".join(words for gain, words in weighed[:2] if gain > 0.0), reasons)
 
 
-def _cannot_tell(weighing: Weighing, speaking: Sequence[Finding], counts: Mapping[str, int], scenario: str) -> str:
+def _cannot_tell(
+    weighing: Weighing,
+    speaking: Sequence[Finding],
+    rules: Mapping[str, Rule],
+    counts: Mapping[str, int],
+    scenario: str,
+) -> str:
     """Return why nothing can be said, or an empty string."""
     if not any(counts.values()):
         return "nothing with a known role logged yet"
@@ -140,19 +169,25 @@ def _cannot_tell(weighing: Weighing, speaking: Sequence[Finding], counts: Mappin
         return "the loss of one RAFT cycle does not tell its learning rate; its campaign does"
     if points < weighing.limits.points:
         return f"{points} loss point{'s' if points > 1 else ''}; {weighing.limits.points:.0f} are needed"
-    broken = [
-        finding
-        for finding in speaking
-        if finding.points_to in _GRAVE
-        and SEVERITIES.index(finding.severity) >= SEVERITIES.index(_GRAVE[finding.points_to])
-    ]
+    broken = [finding for finding in speaking if _is_something_else(finding, rules)]
     return _lower(broken[0].title) if broken else ""
+
+
+def _is_something_else(finding: Finding, rules: Mapping[str, Rule]) -> bool:
+    """Tell whether a finding leaves nothing to say about the learning rate."""
+    if finding.points_to in _POINTS_TO:
+        return False
+    least = _GRAVE.get(finding.points_to)
+    grave = least is not None and SEVERITIES.index(finding.severity) >= SEVERITIES.index(least)
+    rule = rules.get(finding.rule)
+    return grave or (rule is not None and rule.decides)
 
 
 def _contradicts(finding: Finding, kind: VerdictKind) -> bool:
     """Tell whether a finding that is more than a remark points the other way."""
     pointed = _POINTS_TO.get(finding.points_to)
-    return pointed is not None and pointed != kind and SEVERITIES.index(finding.severity) >= SEVERITIES.index("medium")
+    grave = SEVERITIES.index(finding.severity) >= SEVERITIES.index("medium")
+    return pointed not in (None, "ok", kind) and grave
 
 
 def _is_under_way(facts: RunFacts, early: float) -> bool:

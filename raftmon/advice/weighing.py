@@ -1,7 +1,8 @@
 """The verdict's arithmetic: a softmax regression on a few scale-free signals, small enough to be read.
 
-The coefficients live in ``rules/verdict.yaml`` and are fitted by ``tests/benchmarks/verdicts.py`` on recorded trainings
-whose right learning rate is known. A signal without a reading counts as its mean, plus a term for being absent: that
+There is one for each kind of log: with the gain ratio of a probe, with gradient norms, with neither. The coefficients
+live in ``rules/verdict.yaml`` and are fitted by ``tests/benchmarks/verdicts.py`` on recorded trainings whose right
+learning rate is known. A signal without a reading counts as its mean, plus a term for being absent: that
 half of the progress never came is news, that no gradient norm was logged is not.
 """
 
@@ -21,13 +22,21 @@ from raftmon.errors import DocumentErrors
 from raftmon.model import Problem, VerdictKind
 from raftmon.signals.registry import SIGNALS
 
-__all__ = ["KINDS", "Feature", "Limits", "Weighing", "read_weighing"]
+__all__ = ["KINDS", "Feature", "Limits", "Model", "Weighing", "read_weighing"]
 
 KINDS: Final[tuple[VerdictKind, ...]] = ("too_low", "ok", "too_high")
 SCALES: Final[Mapping[str, Callable[[float], float]]] = MappingProxyType(
-    {"linear": lambda value: value, "log": lambda value: math.log(max(value, 1e-9)), "log1p": math.log1p}
+    {
+        "linear": lambda value: value,
+        "log": lambda value: math.log(max(value, 1e-9)),
+        "log1p": math.log1p,
+        "log1m": lambda value: math.log(max(1.0 - value, 1e-3)),
+    }
 )
 """Name to function: how a reading is bent before it is weighed."""
+
+FARTHEST: Final = 3.0
+"""Standard deviations from the mean at which a reading counts no more: one odd signal must not decide alone."""
 
 Numbers = Mapping[VerdictKind, float]
 
@@ -65,7 +74,7 @@ class Feature:
         scaled = self.scaled(reading)
         if scaled is None:
             return {kind: self.absent.get(kind, 0.0) for kind in KINDS}
-        distance = (scaled - self.mean) / self.deviation
+        distance = max(-FARTHEST, min(FARTHEST, (scaled - self.mean) / self.deviation))
         return {kind: self.weights.get(kind, 0.0) * distance for kind in KINDS}
 
 
@@ -86,18 +95,18 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Weighing:
-    """All features together."""
+class Model:
+    """A softmax regression on the signals that a kind of log has."""
 
+    name: str
+    title: str
+    """What the log has, for people."""
+    needs: tuple[str, ...]
+    """Signals without a reading of which it does not apply."""
     features: tuple[Feature, ...]
     intercept: Numbers
-    limits: Limits
-    origin: str = ""
-    """How the coefficients were fitted."""
     measured: str = ""
-    """How right the verdicts were on runs with a known answer that nothing was fitted on; empty: not measured."""
-    numbers: Mapping[str, Parameter] = field(default_factory=dict)
-    """The limits again by name, with unit and origin."""
+    """How right it was on runs with a known answer that nothing was fitted on; empty: not measured."""
 
     def probabilities(self, readings: Mapping[str, float | None]) -> dict[VerdictKind, float]:
         """Return the probability of each kind."""
@@ -124,6 +133,23 @@ class Weighing:
         return sorted(reasons, key=lambda reason: -reason[0])
 
 
+@dataclass(frozen=True, slots=True)
+class Weighing:
+    """One model for each kind of log, and when their verdicts are given."""
+
+    models: tuple[Model, ...]
+    """The first one whose signals all have readings weighs; the last one needs nothing."""
+    limits: Limits
+    origin: str = ""
+    """How the coefficients were fitted."""
+    numbers: Mapping[str, Parameter] = field(default_factory=dict)
+    """The limits again by name, with unit and origin."""
+
+    def model(self, readings: Mapping[str, float | None]) -> Model:
+        """Return the model for a run's readings."""
+        return next(m for m in self.models if all(readings.get(signal) is not None for signal in m.needs))
+
+
 def read_weighing(path: Path) -> Weighing:
     """Read ``rules/verdict.yaml``.
 
@@ -134,20 +160,33 @@ def read_weighing(path: Path) -> Weighing:
     fields = read_fields(path, problems)
     if fields is None:
         raise DocumentErrors(tuple(problems))
-    fields.text("schema", choices=("raftmon/verdict@1",))
+    fields.text("schema", choices=("raftmon/verdict@2",))
     numbers = _limits(fields.mapping("limits", required=True))
     weighing = Weighing(
-        features=tuple(_feature(entry) for entry in fields.mappings("features", required=True)),
-        intercept=_numbers(fields, "intercept"),
+        models=tuple(_model(entry) for entry in fields.mappings("models", required=True)),
         limits=Limits(**{name: number.value for name, number in numbers.items()}),
         origin=fields.text("origin"),
-        measured=fields.text("measured"),
         numbers=numbers,
     )
+    if not weighing.models or weighing.models[-1].needs:
+        fields.complain("the last of `models` needs a signal", "It must fit any log: give it `needs: []`.", "models")
     fields.finish()
     if problems:
         raise DocumentErrors(tuple(problems))
     return weighing
+
+
+def _model(fields: Fields) -> Model:
+    model = Model(
+        name=fields.text("name"),
+        title=fields.text("title"),
+        needs=fields.texts("needs", tuple(SIGNALS)),
+        features=tuple(_feature(entry) for entry in fields.mappings("features", required=True)),
+        intercept=_numbers(fields, "intercept"),
+        measured=fields.text("measured"),
+    )
+    fields.finish()
+    return model
 
 
 def _limits(fields: Fields | None) -> dict[str, Parameter]:

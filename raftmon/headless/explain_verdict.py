@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from raftmon.advice.verdict import WOULD_CHANGE, WOULD_DECIDE_A_CYCLE
-from raftmon.advice.weighing import KINDS, Feature, Weighing
+from raftmon.advice.weighing import KINDS, Feature, Model, Weighing
 from raftmon.headless.explain import EXPLAINED
 from raftmon.headless.page import Section, item, paragraph, print_page
 from raftmon.model import VerdictKind
@@ -35,7 +35,8 @@ _LIMITS: Final = {
 }
 _MEANING: Final = (
     "Whether the learning rate of a run is too low, right or too high. Each signal below adds to the odds of the "
-    "three, by its distance from the usual; the likeliest is said where it is likely enough, else it is undecided."
+    "three, by its distance from the usual; the likeliest is said where it is likely enough, else it is undecided. "
+    "What is weighed depends on what the run logs."
 )
 _FIRST: Final = (
     "A run that diverges (a critical finding that points to a too high rate) is too high, whatever the sum.",
@@ -53,6 +54,21 @@ def verdict_explained(weighing: Weighing) -> dict[str, Any]:
         "kind": "verdict",
         "description": _MEANING,
         "first": list(_FIRST),
+        "models": [_model_explained(model) for model in weighing.models],
+        "limits": {
+            name: {"value": n.value, "unit": n.unit, "origin": n.origin} for name, n in weighing.numbers.items()
+        },
+        "would_change": {kind: list(entries) for kind, entries in WOULD_CHANGE.items()},
+        "origin": weighing.origin,
+    }
+
+
+def _model_explained(model: Model) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "title": model.title,
+        "needs": list(model.needs),
+        "measured": model.measured,
         "features": [
             {
                 **asdict(feature),
@@ -61,15 +77,9 @@ def verdict_explained(weighing: Weighing) -> dict[str, Any]:
                 "high_speaks_for": _extreme(feature, high=True),
                 "low_speaks_for": _extreme(feature, high=False),
             }
-            for feature in weighing.features
+            for feature in model.features
         ],
-        "intercept": dict(weighing.intercept),
-        "limits": {
-            name: {"value": n.value, "unit": n.unit, "origin": n.origin} for name, n in weighing.numbers.items()
-        },
-        "would_change": {kind: list(entries) for kind, entries in WOULD_CHANGE.items()},
-        "measured": weighing.measured,
-        "origin": weighing.origin,
+        "intercept": dict(model.intercept),
     }
 
 
@@ -78,19 +88,22 @@ def print_verdict(weighing: Weighing, console: Console) -> None:
     sections: list[Section] = [
         ("What it means", [paragraph(_MEANING)]),
         ("What comes first", [item(entry) for entry in _FIRST]),
-        ("What is weighed, the heaviest first", _features(weighing)),
+        *((f"What is weighed {model.title}, the heaviest first", _features(model)) for model in weighing.models),
         ("Between speaking and silence", _limits(weighing)),
         ("What would change its mind", _would_change()),
         (
             "How it is founded",
-            [paragraph(f"Measured on {weighing.measured}."), paragraph(f"Fitted as {weighing.origin}.")],
+            [
+                *(paragraph(f"Measured {model.title}, on {model.measured}.") for model in weighing.models),
+                paragraph(f"Fitted as {weighing.origin}."),
+            ],
         ),
     ]
     print_page(console, "The verdict on the learning rate", "verdict · rules/verdict.yaml", sections)
 
 
-def _features(weighing: Weighing) -> list[RenderableType]:
-    return [item(_feature(feature)) for feature in sorted(weighing.features, key=_weight, reverse=True)]
+def _features(model: Model) -> list[RenderableType]:
+    return [item(_feature(feature)) for feature in sorted(model.features, key=_weight, reverse=True)]
 
 
 def _weight(feature: Feature) -> float:

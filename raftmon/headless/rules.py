@@ -93,11 +93,14 @@ def catalogue_markdown() -> str:
         lines.append(f"| {' | '.join(cells)} |")
     weighing = read_weighing(SHIPPED_RULES / "verdict.yaml")
     lines += ["", "## The verdict", "", _VERDICT]
-    lines += ["| signal | too low | right | too high |", "|---|---|---|---|"]
-    for feature in weighing.features:
-        weights = " | ".join(f"{feature.weights[kind]:+.2f}" for kind in KINDS)
-        lines.append(f"| `{feature.signal}` | {weights} |")
-    lines += ["", "## Signals", "", "| signal | unit | needs | what it is |", "|---|---|---|---|"]
+    for model in weighing.models:
+        lines += [f"**{model.title}**: {model.measured}", ""]
+        lines += ["| signal | too low | right | too high |", "|---|---|---|---|"]
+        for feature in model.features:
+            weights = " | ".join(f"{feature.weights[kind]:+.2f}" for kind in KINDS)
+            lines.append(f"| `{feature.signal}` | {weights} |")
+        lines.append("")
+    lines += ["## Signals", "", "| signal | unit | needs | what it is |", "|---|---|---|---|"]
     lines += [
         f"| `{i.name}` | {i.unit or '–'} | {i.needs.replace('_', ' ')} | {i.description} |" for i in SIGNALS.values()
     ]

@@ -22,6 +22,8 @@ SMOOTHING: Final = 0.1
 RECENT: Final = 10
 SPIKE_WINDOW: Final = 32
 SPIKE_MEMORY: Final = 100
+LEAST_JUDGED: Final = 60
+"""Points of which the share of spikes is told: of fewer, a single spike would be 2 %."""
 SPIKE_SIGMA: Final = 8.0
 LONGEST_SPIKE: Final = 3
 """Points that a spike may last before it counts as a new level."""
@@ -43,7 +45,7 @@ class LossSignals:
         SignalInfo("loss.zero_streak", "points", "loss", 1, "newest points in a row that are exactly 0"),
         SignalInfo("loss.same_streak", "points", "loss", 1, "newest points in a row with one and the same value"),
         SignalInfo("loss.spike", "sigma", "loss", 9, "newest point above the median of the 32 before it; 0 below 10 %"),
-        SignalInfo("loss.spike_share", "ratio", "loss", 40, "share of spikes (8 sigma) among the newest 100 points"),
+        SignalInfo("loss.spike_share", "ratio", "loss", 68, "share of spikes (8 sigma) among the newest 100 points"),
         SignalInfo(
             "loss.drawup", "ratio", "loss", 10, "rise of the smoothed loss above its minimum, over its progress"
         ),
@@ -119,7 +121,7 @@ class LossSignals:
             "loss.zero_streak": float(self._zeros) if self._broken else None,
             "loss.same_streak": float(self._same) if self._broken else None,
             "loss.spike": self._spike,
-            "loss.spike_share": sum(self._spikes) / len(self._spikes) if len(self._spikes) >= 30 else None,
+            "loss.spike_share": sum(self._spikes) / len(self._spikes) if len(self._spikes) >= LEAST_JUDGED else None,
             "loss.drawup": self._drawup(),
             "loss.drawup_sigma": self._drawup_sigma_value() if self._drawup() is not None else None,
             "loss.drawup_level": self._drawup_level(),

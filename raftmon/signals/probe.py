@@ -32,7 +32,6 @@ class GainRatioSignals:
     role: ClassVar[str] = "rho"
     signals: ClassVar[tuple[SignalInfo, ...]] = (
         SignalInfo("probe.rho", "ratio", "rho", LEAST, "median gain ratio near the peak learning rate"),
-        SignalInfo("probe.rho_low", "ratio", "rho", LEAST, "a fifth of those gain ratios lies below"),
     )
 
     def __init__(self) -> None:
@@ -53,7 +52,7 @@ class GainRatioSignals:
         near = sorted(
             ratio for (_, ratio), rate in zip(self._ratios.entries, rates, strict=True) if not rate < NEAR_PEAK * peak
         )
-        return {"probe.rho": _quantile(near, 0.5), "probe.rho_low": _quantile(near, 0.2)}
+        return {"probe.rho": _quantile(near, 0.5)}
 
 
 class UpdateRatioSignals:
@@ -62,19 +61,23 @@ class UpdateRatioSignals:
     role: ClassVar[str] = "update_ratio"
     signals: ClassVar[tuple[SignalInfo, ...]] = (
         SignalInfo("probe.update_ratio", "ratio", "update_ratio", LEAST, "median of update over weights"),
+        SignalInfo("probe.update_peak", "ratio", "update_ratio", LEAST, "greatest update over weights"),
     )
 
     def __init__(self) -> None:
         self._ratios = Thinned(KEPT)
+        self._greatest = 0.0
 
     def update(self, step: int, value: float) -> None:  # noqa: ARG002 - points count, whatever their steps are
         """Take in one point."""
         if math.isfinite(value) and value > 0.0:
             self._ratios.update(value)
+            self._greatest = max(self._greatest, value)
 
     def readings(self) -> dict[str, float | None]:
         """Return every signal of the family."""
-        return {"probe.update_ratio": _quantile(sorted(ratio for _, ratio in self._ratios.entries), 0.5)}
+        median = _quantile(sorted(ratio for _, ratio in self._ratios.entries), 0.5)
+        return {"probe.update_ratio": median, "probe.update_peak": self._greatest if median is not None else None}
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float | None:

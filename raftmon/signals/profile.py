@@ -7,7 +7,6 @@ the run, never off points.
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 __all__ = ["Profile"]
@@ -19,22 +18,17 @@ MOST_BINS: Final = 96
 class Profile:
     """Sums over equal numbers of points, in the order of arrival; a point is taken in in constant time."""
 
-    __slots__ = ("_moves", "_open", "_open_count", "_open_moves", "_size", "_sums", "count", "last")
+    __slots__ = ("_open", "_open_count", "_size", "_sums", "count")
 
     def __init__(self) -> None:
         self.count = 0
-        self.last = math.nan
         self._size = 1
         self._sums: list[float] = []
-        self._moves: list[float] = []
-        self._open = self._open_moves = 0.0
+        self._open = 0.0
         self._open_count = 0
 
     def update(self, value: float) -> None:
         """Take in a finite value."""
-        if self.count:
-            self._open_moves += abs(value - self.last)
-        self.last = value
         self.count += 1
         self._open += value
         self._open_count += 1
@@ -43,12 +37,10 @@ class Profile:
 
     def _close(self) -> None:
         self._sums.append(self._open)
-        self._moves.append(self._open_moves)
-        self._open = self._open_moves = 0.0
+        self._open = 0.0
         self._open_count = 0
         if len(self._sums) == MOST_BINS:
             self._sums = [a + b for a, b in zip(self._sums[::2], self._sums[1::2], strict=True)]
-            self._moves = [a + b for a, b in zip(self._moves[::2], self._moves[1::2], strict=True)]
             self._size *= 2
 
     def means(self, count: int) -> list[float]:
@@ -56,26 +48,19 @@ class Profile:
 
         A share that ends within a bin takes its part of the bin's sum.
         """
-        return self._shares(self._sums, self._open, count)
-
-    def moves(self, count: int) -> list[float]:
-        """Return the mean distance between neighbouring points, over the same shares as `means`."""
-        return self._shares(self._moves, self._open_moves, count)
-
-    def _shares(self, sums: list[float], rest: float, count: int) -> list[float]:
         count = min(count, self.count)
         width = self.count / max(1, count)
-        shares, total, place, full = [], 0.0, 0, len(sums)
+        shares, total, place, full = [], 0.0, 0, len(self._sums)
         before, done = 0.0, 0.0
         for number in range(1, count + 1):
             end = number * width
             while place < full and (place + 1) * self._size <= end + 1e-9:
-                total += sums[place]
+                total += self._sums[place]
                 place += 1
             covered = place * self._size
             part = 0.0
             if end > covered + 1e-9:
-                size, value = (self._size, sums[place]) if place < full else (self._open_count, rest)
+                size, value = (self._size, self._sums[place]) if place < full else (self._open_count, self._open)
                 part = value * (end - covered) / size if size else 0.0
             shares.append((total + part - before) / (end - done))
             before, done = total + part, end

@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 from raftmon.model import RunConfig
 from raftmon.signals.base import SignalInfo
 from raftmon.signals.profile import Profile
-from raftmon.signals.statistics import Ewma, NoiseScale
+from raftmon.signals.statistics import Ewma, NoiseScale, RollingMedian
 
 __all__ = ["EntropySignals", "EvaluationSignals", "RewardSignals", "RunFacts", "ScheduleSignals"]
 
@@ -85,21 +85,30 @@ class EvaluationSignals:
     signals: ClassVar[tuple[SignalInfo, ...]] = (
         SignalInfo("eval.points", "points", "eval_loss", 0, "evaluations so far"),
         SignalInfo("eval.rise", "ratio", "eval_loss", 3, "newest evaluation loss above the least, over the fall to it"),
+        SignalInfo("eval.past_best", "ratio", "eval_loss", 2, "share of the evaluations that came after the best"),
         SignalInfo("eval.since_best", "points", "eval_loss", 2, "evaluations since the least loss"),
         SignalInfo("eval.drawup", "ratio", "eval_loss", 3, "largest rise above the least loss, over the fall to it"),
-        SignalInfo("eval.falling", "ratio", "eval_loss", 4, "share of the evaluations that lie below the one before"),
+        SignalInfo("eval.efficiency", "ratio", "eval_loss", 4, "net fall over all moves; 1 is a straight way down"),
         SignalInfo("eval.nonfinite", "points", "eval_loss", 1, "NaN or infinite evaluations in a row"),
     )
 
     def __init__(self) -> None:
-        self._count = self._since_best = self._broken = self._falls = 0
-        self._first = self._least = self._last = math.nan
+        self.count = self._since_best = self._broken = 0
+        self._travelled = 0.0
+        self._bends = RollingMedian(64)
+        self._move = math.nan
+        self.first = self.least = self._last = math.nan
         self._drawup = 0.0
         self._noise = NoiseScale()
 
     def _scale(self) -> float:
-        """Return the fall to the least loss; where there is none, a hundredth of the level stands for it."""
-        return max(self._first - self._least, 0.01 * abs(self._first), 1e-12)
+        """Return the fall to the least loss; where there is hardly any, a twentieth of the level stands for it."""
+        return max(self.first - self.least, 0.05 * abs(self.first), 1e-12)
+
+    @property
+    def bend(self) -> float | None:
+        """Median of how far the newest 64 moves differ from the ones before; None before the third evaluation."""
+        return self._bends.median
 
     def update(self, step: int, value: float) -> None:  # noqa: ARG002 - points count, whatever their steps are
         """Take in one point."""
@@ -107,15 +116,20 @@ class EvaluationSignals:
             self._broken += 1
             return
         self._broken = 0
-        self._count += 1
+        self.count += 1
         self._noise.update(value)
-        self._falls += value < self._last
-        if self._count >= 3:
-            self._drawup = max(self._drawup, (value - self._least) / self._scale())
-        if self._count == 1:
-            self._first = self._least = value
-        elif value < self._least:
-            self._least, self._since_best = value, 0
+        if self.count > 1:
+            move = value - self._last
+            self._travelled += abs(move)
+            if self.count > 2:
+                self._bends.update(abs(move - self._move))
+            self._move = move
+        if self.count >= 3:
+            self._drawup = max(self._drawup, (value - self.least) / self._scale())
+        if self.count == 1:
+            self.first = self.least = value
+        elif value < self.least:
+            self.least, self._since_best = value, 0
         else:
             self._since_best += 1
         self._last = value
@@ -123,16 +137,19 @@ class EvaluationSignals:
     def readings(self) -> dict[str, float | None]:
         """Return every signal of the family."""
         rise = None
-        if self._count >= 3:
-            scale = max(abs(self._least), self._first - self._least, 4.0 * (self._noise.sigma or 0.0), 1e-12)
-            rise = (self._last - self._least) / scale
+        if self.count >= 3:
+            scale = max(abs(self.least), self.first - self.least, 4.0 * (self._noise.sigma or 0.0), 1e-12)
+            rise = (self._last - self.least) / scale
         return {
-            "eval.points": float(self._count) if self._count or self._broken else None,
+            "eval.points": float(self.count) if self.count or self._broken else None,
             "eval.rise": rise,
-            "eval.drawup": self._drawup if self._count >= 3 else None,
-            "eval.falling": self._falls / (self._count - 1) if self._count >= 4 else None,
-            "eval.since_best": float(self._since_best) if self._count >= 2 else None,
-            "eval.nonfinite": float(self._broken) if self._count or self._broken else None,
+            "eval.drawup": self._drawup if self.count >= 3 else None,
+            "eval.efficiency": (self.first - self._last) / self._travelled
+            if self.count >= 4 and self._travelled > 0.0
+            else None,
+            "eval.past_best": self._since_best / self.count if self.count >= 2 else None,
+            "eval.since_best": float(self._since_best) if self.count >= 2 else None,
+            "eval.nonfinite": float(self._broken) if self.count or self._broken else None,
         }
 
 

@@ -79,15 +79,15 @@ class RunSignals:
     """
 
     def __init__(self, config: RunConfig, *, averaged: bool = False) -> None:
-        loss, schedule = LossSignals(), ScheduleSignals()
-        self._shape = ShapeSignals(loss.shape, schedule.profile)
+        loss, schedule, evaluation = LossSignals(), ScheduleSignals(), EvaluationSignals()
+        self._shape = ShapeSignals(loss.shape, schedule.profile, evaluation)
         self._gain_ratio = GainRatioSignals()
         self._averaged = averaged
         families: list[Family] = [
             loss,
             GradientSignals(config.max_grad_norm),
             schedule,
-            EvaluationSignals(),
+            evaluation,
             RewardSignals(),
             EntropySignals(),
             self._shape,

@@ -10,117 +10,159 @@ families of the recorded sweeps and is judged on others (tests/benchmarks/verdic
 
 from __future__ import annotations
 
-import itertools
 import math
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from raftmon.signals.base import SignalInfo
 from raftmon.signals.profile import Profile
+from raftmon.signals.statistics import Thinned
+
+if TYPE_CHECKING:
+    from raftmon.signals.progress import EvaluationSignals
 
 __all__ = ["CurveShape", "ShapeSignals"]
 
 LEAST_POINTS: Final = 8
-BINS: Final = 20
-FINE_BINS: Final = 32
-CLEAR: Final = 6.0
-"""Progress in standard errors of a bin from which its course over time means anything."""
+BINS: Final = 32
 MAD_TO_SIGMA: Final = 1.4826
+LEAST_FALL: Final = 0.05
+"""Of the first evaluation: what its fall counts as at least, where jitter is measured by it."""
+CLEAR: Final = 5.0
+"""Progress in standard errors of a bin from which its course over time means anything."""
 
 
 class CurveShape:
     """What is kept of the training loss for its shape."""
 
-    __slots__ = ("first", "greatest_rise", "profile")
+    __slots__ = ("_last", "distances", "first", "greatest_rise", "moves", "profile")
 
     def __init__(self) -> None:
         self.profile = Profile()
+        self.moves = Profile()
+        """Of the distances between neighbouring points."""
+        self.distances = Thinned(128)
+        """Some of them, evenly over the run."""
         self.first = math.nan
         """Mean of the first three points."""
         self.greatest_rise = 0.0
         """Between two neighbouring points."""
+        self._last = math.nan
 
     def update(self, value: float) -> None:
         """Take in a finite value."""
         count = self.profile.count
         if count:
-            self.greatest_rise = max(self.greatest_rise, value - self.profile.last)
+            rise = value - self._last
+            self.greatest_rise = max(self.greatest_rise, rise)
+            self.moves.update(abs(rise))
+            self.distances.update(abs(rise))
         if count < 3:
             self.first = value if not count else self.first + (value - self.first) / (count + 1)
+        self._last = value
         self.profile.update(value)
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of a point about the trend, from the median distance of neighbours."""
+        ordered = sorted(distance for _, distance in self.distances.entries)
+        return MAD_TO_SIGMA * ordered[len(ordered) // 2] / math.sqrt(2.0)
 
 
 class ShapeSignals:
-    """Shape of the loss, alone and against the learning rate applied.
+    """Shape of the loss, alone and against the learning rate applied and the evaluation.
 
     Args:
         loss: kept by the signals of the loss.
         schedule: profile of the learning rate.
-        points_per_value: how many losses a logged one is the mean of; 1 where it is a single one, or unknown.
+        evaluation: signals of the evaluation loss.
     """
 
     role: ClassVar[str] = "shape"
-    signals: ClassVar[tuple[SignalInfo, ...]] = (
-        SignalInfo("shape.progress", "ratio", "loss", LEAST_POINTS, "fall of the loss so far, over its first value"),
-        SignalInfo("shape.falling", "ratio", "loss", LEAST_POINTS, "share of the run's twentieths below the last"),
-        SignalInfo("shape.jump", "ratio", "loss", LEAST_POINTS, "greatest rise between two points over the mean move"),
-        SignalInfo(
-            "shape.late_moves", "ratio", "loss", LEAST_POINTS, "mean move in the newest quarter, over the whole run's"
-        ),
-        SignalInfo("shape.noise_level", "ratio", "loss", LEAST_POINTS, "noise of a step over the first loss"),
-        SignalInfo("shape.noise", "ratio", "loss", LEAST_POINTS, "noise of a step over the progress so far"),
-        SignalInfo(
-            "shape.half_mass",
-            "ratio",
-            "loss",
-            LEAST_POINTS,
-            "share of the learning rate's sum (of the run, if none is logged) that half of the progress took",
-            "clear progress",
-        ),
+    signals: ClassVar[tuple[SignalInfo, ...]] = tuple(
+        SignalInfo(f"shape.{name}", "ratio", "loss", LEAST_POINTS, description, also)
+        for name, description, also in (
+            ("progress", "fall of the loss so far less two standard errors, over its first value", ""),
+            ("noise_level", "noise of a step over the first loss", ""),
+            ("jump", "greatest rise between two points over the mean move", ""),
+            ("early_moves", "mean move in the first tenth over the whole run's", ""),
+            ("late_moves", "mean move in the newest quarter over the whole run's", ""),
+            ("overshoot", "highest mean of a thirtieth of the run above the first loss, over the progress", ""),
+            ("half_mass", "share of the learning rate's sum that half of the progress took", "clear progress"),
+            ("most_mass", "share of the learning rate's sum that 80 % of the progress took", "clear progress"),
+            ("eval_progress", "fall of the evaluation loss over that of the training loss", "3 evaluations"),
+            ("eval_jitter", "median bend from evaluation to evaluation, over their fall", "5 evaluations"),
+        )
     )
 
-    def __init__(self, loss: CurveShape, schedule: Profile, points_per_value: float = 1.0) -> None:
+    def __init__(self, loss: CurveShape, schedule: Profile, evaluation: EvaluationSignals) -> None:
         self._loss = loss
         self._schedule = schedule
-        self.points_per_value = points_per_value
+        self._evaluation = evaluation
+        self.points_per_value = 1.0
+        """How many losses a logged one is the mean of; 1 where it is a single one, or unknown."""
 
     def update(self, step: int, value: float) -> None:
         """Take in nothing: the series belong to other families."""
 
     def readings(self) -> dict[str, float | None]:
         """Return every signal of the family."""
-        profile, first = self._loss.profile, self._loss.first
+        profile = self._loss.profile
         if profile.count < LEAST_POINTS:
             return dict.fromkeys((info.name for info in self.signals), None)
-        fine = profile.means(FINE_BINS)
-        progress = first - min(fine)
-        moves = profile.moves(4)
+        bins, moves = profile.means(BINS), self._loss.moves.means(20)
         move = sum(moves) / len(moves)
-        noise = move * math.sqrt(math.pi) / 2.0 * math.sqrt(max(1.0, self.points_per_value))
-        bins = profile.means(BINS)
-        size = abs(first)
+        noise = self._loss.noise
+        of_bin = noise / math.sqrt(max(1.0, profile.count / BINS))
+        start, least = self._loss.first, min(bins)
+        # The first points of a noisy loss may stand anywhere: take them towards the mean that follows.
+        first = start if start <= bins[0] else max(bins[0], start - noise / math.sqrt(3.0))
+        progress, size = first - least, abs(start)
+        clear = progress > CLEAR * of_bin
+        scale = max(progress, CLEAR * of_bin) or math.inf
+        sure = progress - 2.0 * math.hypot(of_bin, noise / math.sqrt(3.0))
+        mass = self._mass(bins, first, progress) if clear else (None, None)
+        early, late = moves[: max(1, len(moves) // 10)], moves[-max(1, len(moves) // 4) :]
         return {
-            "shape.progress": progress / size if size > 0.0 else None,
-            "shape.falling": sum(b < a for a, b in itertools.pairwise(bins)) / (len(bins) - 1),
+            "shape.progress": max(0.0, sure) / size if size > 0.0 else None,
+            "shape.noise_level": noise * math.sqrt(max(1.0, self.points_per_value)) / size if size > 0.0 else None,
             "shape.jump": self._loss.greatest_rise / move if move > 0.0 else None,
-            "shape.late_moves": moves[-1] / move if move > 0.0 else None,
-            "shape.noise_level": noise / size if size > 0.0 else None,
-            "shape.noise": noise / progress if progress > 0.0 else None,
-            "shape.half_mass": self._half_mass(fine, progress),
+            "shape.early_moves": sum(early) / len(early) / move if move > 0.0 else None,
+            "shape.late_moves": sum(late) / len(late) / move if move > 0.0 else None,
+            "shape.overshoot": max(0.0, max(bins) - start) / scale,
+            "shape.half_mass": mass[0],
+            "shape.most_mass": mass[1],
+            **self._evaluated(start, progress if clear else None),
         }
 
-    def _half_mass(self, bins: list[float], progress: float) -> float | None:
-        bends = sorted(abs(a - 2 * b + c) for a, b, c in zip(bins, bins[1:], bins[2:], strict=False))
-        error = MAD_TO_SIGMA * bends[len(bends) // 2] / math.sqrt(6.0) if bends else math.inf
-        if not progress > CLEAR * error:
-            return None
-        middle = self._loss.first - progress / 2.0
-        place = next(index for index, value in enumerate(bins) if value <= middle)
-        before = bins[place - 1] if place else self._loss.first
-        passed = place + (before - middle) / (before - bins[place]) if before > bins[place] else place + 1.0
+    def _evaluated(self, start: float, progress: float | None) -> dict[str, float | None]:
+        """Compare the evaluation with the training; it begins late, so that its fall is counted from the first loss."""
+        evaluation = self._evaluation
+        if evaluation.count < 3:
+            return {"shape.eval_progress": None, "shape.eval_jitter": None}
+        fall = max(start, evaluation.first) - evaluation.least
+        scale = max(fall, LEAST_FALL * abs(evaluation.first))
+        bend = evaluation.bend if evaluation.count >= 5 and scale > 0.0 else None
+        return {
+            "shape.eval_progress": (start - evaluation.least) / progress if progress is not None else None,
+            "shape.eval_jitter": bend / scale if bend is not None else None,
+        }
+
+    def _mass(self, bins: list[float], first: float, progress: float) -> tuple[float, float]:
+        """Return the shares of the learning rate's sum (of the run, if none is logged) that progress took."""
         rates = self._schedule.means(len(bins))
-        total = sum(rates)
-        if len(rates) < len(bins) or not total > 0.0:
-            return passed / len(bins)
-        whole = int(passed)
-        rest = (passed - whole) * rates[whole] if whole < len(rates) else 0.0
-        return (sum(rates[:whole]) + rest) / total
+        if len(rates) < len(bins) or not sum(rates) > 0.0:
+            rates = [1.0] * len(bins)
+        half, most = (_passed(bins, first, first - share * progress) for share in (0.5, 0.8))
+        return _part(rates, half), _part(rates, most)
+
+
+def _passed(bins: list[float], first: float, level: float) -> float:
+    """Return how many bins it took to fall to a level, the last one by its part."""
+    place = next(index for index, value in enumerate(bins) if value <= level)
+    before = bins[place - 1] if place else first
+    return place + ((before - level) / (before - bins[place]) if before > bins[place] else 1.0)
+
+
+def _part(rates: list[float], passed: float) -> float:
+    whole = min(int(passed), len(rates) - 1)
+    return (sum(rates[:whole]) + (passed - whole) * rates[whole]) / sum(rates)

@@ -15,7 +15,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from raftmon.model import VerdictKind
 from raftmon.runs.logdir import Run
-from tests.benchmarks.looks import ROLES, recordings
+from tests.benchmarks.recordings import ROLES, recordings
 
 BEGAN: Final = 1_795_305_600
 """Wall time of the first event of a thinned file: that of the recordings."""

@@ -28,10 +28,11 @@ from raftmon.runs.roles import RoleTable
 from raftmon.runs.sidecars import read_run_config
 from raftmon.signals.progress import RunFacts
 from raftmon.signals.registry import RunSignals
-from tests.benchmarks.looks import CONDITIONS, ROLES, recordings
+from tests.benchmarks.fitting import Looks, fit_families
 from tests.benchmarks.peer_inputs import LabelledRun, labelled_runs, open_run, points, prepare, unread_run
 from tests.benchmarks.peer_tools import PEERS, Answer, ask
-from tests.benchmarks.verdicts import weighings_without
+from tests.benchmarks.recordings import ROLES
+from tests.benchmarks.sweeps import trainings
 
 INTERVALS: Final = (1, 5, 10)
 """Steps between two logged points."""
@@ -52,6 +53,17 @@ OPPOSITE: Final[Mapping[VerdictKind, Answer]] = {"too_low": "lower", "too_high":
 UNSPOKEN: Final[tuple[Answer, ...]] = ("nothing", "undecided", "broken")
 MOVED: Final[tuple[Answer, ...]] = ("raise", "lower", "both")
 
+_CHARACTERS: Final = frozenset({"transformer", "finetune", "lora"})
+ALIKE: Final[Mapping[str, frozenset[str]]] = {
+    "mlp": frozenset({"mlp", "noise"}),
+    "charlm": _CHARACTERS,
+    "lora": _CHARACTERS,
+    "gru": frozenset({"gru"}),
+    "conv": frozenset({"conv"}),
+    "autoencoder": frozenset({"autoencoder"}),
+}
+"""Family of the runs to the families of the sweeps that share its model or its data."""
+
 Answers: TypeAlias = Mapping[str, Sequence[Answer]]
 """Title of a tool to its answer for each run."""
 
@@ -68,10 +80,10 @@ def make_environment(path: Path) -> Path:
 
 
 def left_out_weighings() -> Mapping[str, Weighing]:
-    """Return, for each family of the runs, coefficients that were fitted on the others."""
-    cases = recordings()
-    looks = {condition: [case.readings(condition) for case in cases] for condition in CONDITIONS}
-    return weighings_without(cases, looks)
+    """Return, for each family of the runs, coefficients that were fitted on other families."""
+    looks = Looks(trainings())
+    families = frozenset(case.family for case in looks.cases)
+    return {family: fit_families(looks, families - alike) for family, alike in ALIKE.items()}
 
 
 def judge(runs: Sequence[LabelledRun], weighings: Mapping[str, Weighing]) -> list[RunView]:
@@ -91,12 +103,13 @@ def likeliest(run: LabelledRun, weighing: Weighing) -> VerdictKind:
     """Return the kind that the weighing thinks likeliest, however unsure."""
     opened = open_run(run.directory)
     config = read_run_config(run.directory, opened.texts, opened.hparams, [])
-    signals = RunSignals(config)
-    last = 0
+    signals = RunSignals(config, averaged=True)
+    last, logged = 0, 0
     for point in points(opened):
         signals.update(ROLES[point.tag], point.step, point.value)
-        last = point.step
-    probabilities = weighing.probabilities(signals.readings(RunFacts(config, ended=True, steps=last)))
+        last, logged = point.step, logged + (ROLES[point.tag] == "loss")
+    readings = signals.readings(RunFacts(config, ended=True, steps=last, points=logged))
+    probabilities = weighing.model(readings).probabilities(readings)
     return max(KINDS, key=lambda kind: probabilities[kind])
 
 

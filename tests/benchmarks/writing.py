@@ -1,0 +1,89 @@
+"""Puts what was measured into the rule set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from raftmon.advice.rule import Rule
+from raftmon.advice.rulebook import SHIPPED_RULES
+from raftmon.advice.weighing import Model, Weighing
+from raftmon.model import VerdictKind
+from tests.benchmarks.fitting import JUDGES, LIMITS, RIDGE, SPECIFICATIONS
+from tests.benchmarks.said import Counts, Odds, scores
+from tests.benchmarks.sweeps import Condition, Training
+
+
+def write_rule(rule: Rule, counts: Counts, on: str = "recorded trainings of families it was not chosen on") -> None:
+    """Put a rule's figures into its file."""
+    figures = f"precision: {number(counts.precision)}, recall: {number(counts.recall)}"
+    counted = f"fired: {counts.fired}, wanted: {counts.wanted}"
+    line = f"  measured: {{runs: {counts.runs}, {figures}, {counted}, on: {on}}}"
+    path = Path(rule.path)
+    text, found = re.subn(r"^  measured: .*$", line, path.read_text(), flags=re.MULTILINE)
+    if found != 1:
+        raise ValueError(f"{path}: {found} lines `measured:`, expected one")
+    path.write_text(text)
+
+
+def number(value: float | None) -> str:
+    """Write a share, or null."""
+    return "null" if value is None else f"{value:.2f}"
+
+
+def write_weighing(weighing: Weighing, cases: Sequence[Training], odds: Mapping[Condition, Odds]) -> None:
+    """Write ``rules/verdict.yaml``."""
+    lines = [
+        "# How the signals are weighed into the verdict; see raftmon/advice/weighing.py. Written by the benchmark",
+        "# `python -m tests.benchmarks.verdicts --write`; do not edit. Logits, by standard deviations from the mean.",
+        "schema: raftmon/verdict@2",
+        f"origin: softmax regressions, ridge {RIDGE:g}, on several looks at each of {len(cases)} recorded trainings",
+        "limits:",
+        *(
+            f'  {name}: {{value: {value:g}, unit: {unit}, origin: "{origin}"}}'
+            for name, (value, unit, origin) in LIMITS.items()
+        ),
+        "models:",
+    ]
+    judged = [i for i, case in enumerate(cases) if case.family in JUDGES]
+    for model, specification in zip(weighing.models, SPECIFICATIONS, strict=True):
+        condition = specification.conditions[0]
+        every = scores(cases, odds[condition])
+        judges = scores([cases[i] for i in judged], odds[condition][judged])
+        measured = (
+            f"{len(cases)} whole runs of left-out families: balanced accuracy {every['balanced']:.2f}, opposite errors "
+            f"{every['opposite']:.1%}; of six families that nothing was chosen on: {judges['balanced']:.2f}, "
+            f"{judges['opposite']:.1%}"
+        )
+        lines += _model_lines(model, measured)
+    (SHIPPED_RULES / "verdict.yaml").write_text("\n".join(lines) + "\n")
+
+
+def _model_lines(model: Model, measured: str) -> list[str]:
+    lines = [
+        f"  - name: {model.name}",
+        f"    title: {model.title}",
+        f"    needs: [{', '.join(model.needs)}]",
+        f'    measured: "{measured}"',
+        f"    intercept: {_flow(model.intercept)}",
+        "    features:",
+    ]
+    for feature in model.features:
+        lines += [
+            f"      - signal: {feature.signal}",
+            f"        scale: {feature.scale}",
+            f"        least: {feature.least:g}",
+            f"        most: {feature.most:g}",
+            f"        mean: {feature.mean:.4f}",
+            f"        deviation: {feature.deviation:.4f}",
+            f"        weights: {_flow(feature.weights)}",
+            f"        absent: {_flow(feature.absent)}",
+            f'        text: "{feature.text}"',
+        ]
+        lines += [f'        absent_text: "{feature.absent_text}"'] if feature.absent_text else []
+    return lines
+
+
+def _flow(numbers: Mapping[VerdictKind, float]) -> str:
+    return "{" + ", ".join(f"{kind}: {value:g}" for kind, value in numbers.items()) + "}"
