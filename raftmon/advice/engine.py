@@ -143,7 +143,7 @@ def _missing(names: Iterable[str], readings: Mapping[str, float | None], counts:
         seen = counts.get(info.needs, 0)
         if info.also and seen >= info.minimum:
             missing.append(info.also)
-        elif info.needs in ("run", "campaign"):
+        elif info.needs in ("run", "config", "campaign"):
             missing.append(info.description)
         elif seen == 0:
             missing.append(info.needs.replace("_", " "))

@@ -158,7 +158,7 @@ class RunJudge:
             and (self._scenario == "any" or "any" in rule.scenarios or self._scenario in rule.scenarios)
         ]
         self._engine = RuleEngine(rules)
-        self._signals = RunSignals(self._config)
+        self._signals = RunSignals(self._config, self._scenario)
         self._primary = _primary_role(self._assigned)
         self._points = 0
         self._step = 0

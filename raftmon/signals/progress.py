@@ -39,6 +39,11 @@ class ScheduleSignals:
         self._peak_step = 0
         self._dead_points = 0
 
+    @property
+    def first_step(self) -> int | None:
+        """Step of the first learning rate logged; None without one."""
+        return self._first_step if self._count else None
+
     def update(self, step: int, value: float) -> None:
         """Take in one point."""
         if not math.isfinite(value):

@@ -9,6 +9,7 @@ from typing import Final
 from raftmon.model import RunConfig
 from raftmon.signals.base import Family, SignalInfo
 from raftmon.signals.campaign import CampaignSignals
+from raftmon.signals.config import ConfigSignals
 from raftmon.signals.gradient import GradientSignals
 from raftmon.signals.loss import LossSignals
 from raftmon.signals.progress import EntropySignals, EvaluationSignals, RewardSignals, RunFacts, ScheduleSignals
@@ -26,6 +27,7 @@ SIGNALS: Final[Mapping[str, SignalInfo]] = MappingProxyType(
             RewardSignals,
             EntropySignals,
             RunFacts,
+            ConfigSignals,
             CampaignSignals,
         )
         for info in family.signals
@@ -42,15 +44,18 @@ class RunSignals:
 
     Args:
         config: what is known of the run's configuration.
+        scenario: kind of training, as far as it is known.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, scenario: str = "any") -> None:
+        self._config_signals = ConfigSignals(config, scenario)
+        self._schedule = ScheduleSignals()
         self._families: dict[str, Family] = {
             family.role: family
             for family in (
                 LossSignals(),
                 GradientSignals(config.max_grad_norm),
-                ScheduleSignals(),
+                self._schedule,
                 EvaluationSignals(),
                 RewardSignals(),
                 EntropySignals(),
@@ -68,4 +73,6 @@ class RunSignals:
         readings = facts.readings()
         for family in self._families.values():
             readings.update(family.readings())
+        readings.update(self._config_signals.readings())
+        readings.update(self._config_signals.against_log(facts, readings, self._schedule.first_step))
         return readings
