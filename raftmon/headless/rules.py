@@ -11,6 +11,7 @@ from raftmon.advice.rule import All, Any, Comparison, Condition, Measured, Rule
 from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
 from raftmon.advice.weighing import KINDS, read_weighing
 from raftmon.errors import UsageError
+from raftmon.headless.claims import claims_markdown
 from raftmon.headless.report import make_console, print_parts
 from raftmon.signals.registry import SIGNALS
 
@@ -81,6 +82,7 @@ def catalogue_markdown() -> str:
             claims,
         )
         lines.append(f"| {' | '.join(cells)} |")
+    lines += claims_markdown({rule.id for rule in rules})
     weighing = read_weighing(SHIPPED_RULES / "verdict.yaml")
     lines += ["", "## The verdict", "", _VERDICT]
     lines += ["| signal | too low | right | too high |", "|---|---|---|---|"]
