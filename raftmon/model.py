@@ -180,6 +180,11 @@ class RunConfig:
     """Multiplier of the schedule that some recipes call "temperature"; has nothing to do with sampling."""
 
     @property
+    def is_known(self) -> bool:
+        """Whether anything at all is known."""
+        return any(getattr(self, name) is not None for name in self.__slots__ if name != "source")
+
+    @property
     def effective_batch(self) -> int | None:
         """Samples per optimiser step (per device where their number is not known); None without a batch size.
 

@@ -19,7 +19,7 @@ from raftmon.advice.learning_rate import format_rate, written_rate
 from raftmon.headless.printable import printable
 from raftmon.model import SEVERITIES, CampaignView, CycleView, Finding, RunView, Snapshot
 
-__all__ = ["make_console", "print_parts", "print_report"]
+__all__ = ["SEVERITY_STYLES", "make_console", "print_parts", "print_report"]
 
 _VERDICTS: Final = {
     "too_high": ("▲ LR too high", "bold red"),
@@ -27,7 +27,7 @@ _VERDICTS: Final = {
     "ok": ("● LR right", "bold green"),
     "undecided": ("○ undecided", "yellow"),
 }
-_SEVERITY_STYLES: Final = {
+SEVERITY_STYLES: Final = {
     "critical": "bold red",
     "high": "red",
     "medium": "yellow",
@@ -181,7 +181,7 @@ def _cycle_cells(cycle: CycleView, held_out: bool, is_best: bool) -> list[Text]:
 
 
 def _finding_lines(finding: Finding, unit: str) -> RenderableType:
-    style = _SEVERITY_STYLES[finding.severity]
+    style = SEVERITY_STYLES[finding.severity]
     since = f"  since {unit} {finding.since_step}" if finding.since_step is not None else ""
     title = Text.assemble((finding.title, style), (since, "dim"), ("  " + finding.rule, "dim italic"))
     return _hanging(_SHORT[finding.severity], Group(title, Text(finding.text)), style)

@@ -83,12 +83,8 @@ def read_trainer_config(path: Path, problems: list[Problem]) -> tuple[RunConfig,
         What it says, and the YAML with its places (None for JSON); None with at least one more problem noted.
     """
     if path.suffix.lower() == ".json":
-        count = len(problems)
-        text = read_text(path, problems)
-        flat = _parse_json(text, str(path), problems) if text is not None else {}
-        if len(problems) == count and not flat:
-            problems.append(Problem(f"{path}:1:1", "no JSON object with values", 'Begin with `{"key": value`.'))
-        return (run_config(canonical(flat), path.name), None) if len(problems) == count else None
+        flat = _trainer_json(path, problems)
+        return (run_config(canonical(flat), path.name), None) if flat is not None else None
     node = read_node(path, problems)
     if isinstance(node, yaml.MappingNode):
         return run_config(canonical(flatten(node)), path.name), node
@@ -96,6 +92,24 @@ def read_trainer_config(path: Path, problems: list[Problem]) -> tuple[RunConfig,
         what = "empty" if node is None else "the document is no mapping"
         problems.append(Problem(f"{path}:1:1", what, "Give the trainer's config: `key: value` lines."))
     return None
+
+
+def _trainer_json(path: Path, problems: list[Problem]) -> Flat | None:
+    text = read_text(path, problems)
+    if text is None:
+        return None
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        where, what = str(path), "not valid JSON: nested too deep"
+        if isinstance(error, json.JSONDecodeError):
+            where, what = f"{path}:{error.lineno}:{error.colno}", f"not valid JSON: {error.msg}"
+        problems.append(Problem(where, what, "Mend the file at this place."))
+        return None
+    if not isinstance(document, dict):
+        problems.append(Problem(f"{path}:1:1", "the document is no JSON object", 'Begin with `{"key": value`.'))
+        return None
+    return dict(_leaves(document))
 
 
 def sidecar_stamp(run_dir: Path) -> tuple[int, ...]:

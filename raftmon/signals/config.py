@@ -19,7 +19,7 @@ from raftmon.signals.base import SignalInfo
 from raftmon.signals.progress import RunFacts
 from raftmon.signals.references import reference_for
 
-__all__ = ["ConfigSignals", "planned_steps", "warmup_advised"]
+__all__ = ["ConfigSignals", "lacking", "planned_steps", "warmup_advised"]
 
 USUAL_BETA2: Final = 0.999
 """Adam's in PyTorch and in every trainer that takes PyTorch's default."""
@@ -34,6 +34,22 @@ _MEAN_WITHOUT_WARMUP: Final[Mapping[str, float]] = {
     "cosine": 0.5,
 }
 """Mean over peak of a long run without warm-up."""
+_INGREDIENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "config.learning_rate": ("learning rate",),
+    "config.steps": ("planned steps",),
+    "config.effective_batch": ("batch size",),
+    "config.warmup_steps": ("warm-up",),
+    "config.warmup_share": ("warm-up", "planned steps"),
+    "config.warmup_advised": ("planned steps",),
+    "config.warmup_excess": ("warm-up", "planned steps"),
+    "config.logging_steps": ("logging interval",),
+    "config.logs": ("planned steps", "logging interval"),
+    "config.of_reference": ("learning rate", "stage", "method (LoRA or all weights)"),
+    "config.decay_horizon": ("learning rate", "weight decay", "planned steps"),
+    "config.alpha_missing": ("LoRA rank",),
+    "config.decays": ("schedule",),
+}
+"""What each signal is made of, in words for people."""
 _DECAYING: Final = ("linear", "cosine", "polynomial", "inverse_sqrt", "cosine_with_min_lr", "cosineannealing")
 _NOT_TO_ZERO: Final = ("constant", "constant_with_warmup", "wsd", "warmup_stable_decay", "reduce_lr_on_plateau")
 
@@ -56,6 +72,23 @@ def warmup_advised(config: RunConfig) -> float | None:
     if config.optimizer is not None and config.optimizer not in _ADAM_LIKE:
         return share
     return min(share, 2.0 / (1.0 - (config.beta2 if config.beta2 is not None else USUAL_BETA2)))
+
+
+def lacking(signal: str, config: RunConfig) -> tuple[str, ...]:
+    """Return what a config does not say that a ``config.*`` signal is made of, in words for people."""
+    known: Mapping[str, object] = {
+        "learning rate": config.learning_rate,
+        "planned steps": planned_steps(config),
+        "batch size": config.effective_batch,
+        "warm-up": config.warmup_steps,
+        "logging interval": config.logging_steps,
+        "stage": config.stage,
+        "method (LoRA or all weights)": config.method,
+        "weight decay": config.weight_decay,
+        "LoRA rank": config.lora_rank,
+        "schedule": config.scheduler,
+    }
+    return tuple(words for words in _INGREDIENTS.get(signal, ()) if known[words] is None)
 
 
 class ConfigSignals:
