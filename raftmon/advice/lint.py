@@ -29,7 +29,7 @@ __all__ = ["Earlier", "Evidence", "LintReport", "Remark", "RunComparison", "earl
 _ALSO_ANSWERED: Final = {"run.warmup_share": "config.warmup_share"}
 """Signals of a run that a config answers for a run that has not begun."""
 _GRADED: Final = re.compile(r"grade ([A-DX]):? *")
-_FROM_THE_RUN: Final = ("optimizer", "beta2", "epochs", "stage", "method")
+_FROM_THE_RUN: Final = ("optimizer", "beta2", "epochs", "stage", "method", "train_samples")
 """Fields that a config may leave to its trainer, and that the trainer's next run will have alike."""
 
 
