@@ -176,6 +176,8 @@ class RunConfig:
     """Samples per optimiser step over all devices, where the config gives that itself."""
     model_parameters: float | None = None
     """Weights of the model: a count, or what its name says (``Llama-3.1-8B``)."""
+    several_rates: bool | None = None
+    """True where groups of weights have learning rates of their own; None: not said."""
     schedule_temperature: float | None = None
     """Multiplier of the schedule that some recipes call "temperature"; has nothing to do with sampling."""
 

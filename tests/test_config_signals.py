@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def against_log(
     for index, rate in enumerate(rates):
         signals.update("learning_rate", first + index * every, rate)
     steps = (len(rates) - 1) * every if rates else None
-    return signals.readings(RunFacts(config, ended, steps, len(rates), taken))
+    return signals.readings(RunFacts(config, ended, steps, len(rates), taken, finished=ended and taken is None))
 
 
 def linear(steps: int, warmup: int, peak: float = 5e-5) -> list[float]:
@@ -165,8 +166,8 @@ def test_the_mass_of_a_short_cycle(steps: int, mass: float) -> None:
 
 @pytest.mark.parametrize("scheduler", ["linear", "cosine", "constant"])
 def test_a_schedule_without_warmup_applies_its_whole_mass_at_any_logging_interval(scheduler: str) -> None:
-    shapes = {
-        "linear": lambda t: 1 - t,
+    shapes: dict[str, Callable[[float], float]] = {
+        "linear": lambda t: 1.0 - t,
         "cosine": lambda t: 0.5 + 0.5 * math.cos(math.pi * t),
         "constant": lambda t: 1.0 + 0.0 * t,
     }
@@ -196,6 +197,19 @@ def test_the_rate_in_the_log_against_the_configured_one() -> None:
     assert against_log(config, linear(100, 10, 1e-4)[60:], ended=False, first=61)[peak] is None, "logged late"
     assert against_log(RunConfig(), linear(100, 10, 1e-4))[peak] is None
     assert against_log(config, [])[peak] is None
+    unknown = RunConfig(learning_rate=1e-4)
+    assert against_log(unknown, [1e-6 * step for step in range(30)], ended=False)[peak] is None, "may still warm up"
+    assert against_log(unknown, [1e-5] * 30, ended=False)[peak] == pytest.approx(0.1)
+    groups = dataclasses.replace(unknown, several_rates=True)
+    assert against_log(groups, [1e-5] * 30)[peak] is None, "another group's"
+
+
+def test_a_run_that_only_ceased_to_grow_may_have_been_stopped() -> None:
+    config = RunConfig(learning_rate=1e-4, scheduler="linear")
+    signals = RunSignals(config)
+    for step in (1, 2):
+        signals.update("learning_rate", step, 1e-5 * step)
+    assert signals.readings(RunFacts(config, ended=True, steps=1, points=2))["schedule.mass_applied"] is None
 
 
 def test_a_coarse_log_of_a_decay_does_not_look_like_another_rate() -> None:

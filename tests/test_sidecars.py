@@ -114,6 +114,7 @@ def test_hparams_yaml_of_lightning_is_composed_and_never_constructed(tmp_path: P
         gradient_accumulation=16,
         logging_steps=50,
         source="hparams.yaml",
+        several_rates=True,
     )
 
 
@@ -341,7 +342,11 @@ DIALECTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     ),
     "schedule": (
         "learning_rate: 1.0e-4\nschedule: {temperature: 0.8}\n",
-        {"temperature": None, "schedule_temperature": 0.8},
+        {"temperature": None, "schedule_temperature": 0.8, "several_rates": None},
+    ),
+    "groups": (
+        "model: {encoder_learning_rate: 5.0e-6, learning_rate: 3.0e-5}\nmin_lr: 1.0e-6\n",
+        {"learning_rate": 3e-5, "several_rates": True},
     ),
 }  # fmt: skip
 

@@ -102,7 +102,8 @@ class RunJudge:
     def view(self, state: RunState, campaign: str | None, cycle: int | None) -> RunView:
         """Return everything known about the run now."""
         taken = self.run.last_step if self._dialect.step_axis == "optimizer_step" else None
-        facts = RunFacts(self._config, state in ("finished", "idle"), self._span(), self._points, taken)
+        over, finished = state in ("finished", "idle"), state == "finished"
+        facts = RunFacts(self._config, over, self._span(), self._points, taken, finished)
         readings = self._signals.readings(facts)
         counts = {role: self.run.series[tag.tag].count for role, tag in self._assigned.items()}
         findings = self._engine.findings(readings, self._points, self._step, counts)

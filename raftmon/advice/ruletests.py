@@ -95,7 +95,8 @@ def _run_states(test: RuleTest, rule: Rule) -> Iterator[tuple[int, str]]:
             if value is not None:
                 signals.update(role, index + 1, value)
                 points[role] = points.get(role, 0) + 1
-        facts = RunFacts(config, test.ended and index == length - 1, index, max(points.values(), default=0))
+        over = test.ended and index == length - 1
+        facts = RunFacts(config, over, index, max(points.values(), default=0), finished=over)
         readings = signals.readings(facts)
         engine.tick(readings, index + 1, index + 1)
         yield index + 1, engine.findings(readings, index + 1, index + 1, {})[0].state

@@ -67,6 +67,11 @@ _METHODS: Final[Mapping[str, Literal["lora", "full"]]] = {
 _OPTIMIZERS: Final = ("adamw", "adam", "sgd", "rmsprop", "adagrad", "adafactor", "lion", "muon", "prodigy", "lamb")
 _ORNAMENTS: Final = re.compile(r"paged|bnb|fused|torch|apex|hf|tpu|npu|xla|cpu|deepspeed|anyprecision|[0-9]+bit")
 """What a name says about the implementation and not about the arithmetic."""
+_OWN_RATE: Final = re.compile(
+    r"(?:^|[._])(?:encoder|decoder|backbone|head|vision|vit|aligner|projector|embedding|mm_projector|lora_b)"
+    r"_(?:learning_rate|lr)$|(?:^|[._])loraplus_lr_ratio$|(?:^|\.)lr_groups\."
+)
+"""Keys of groups with a rate of their own."""
 _SIZE: Final = re.compile(r"(?:^|[-_ /])([0-9]+(?:\.[0-9]+)?)([bm])(?=$|[-_ /.])", re.IGNORECASE)
 _MIXTURE: Final = re.compile(r"[0-9]x[0-9]|[-_]a[0-9.]+b", re.IGNORECASE)
 
@@ -91,6 +96,8 @@ def canonical(flat: Flat) -> Found:
     for name in _void(inner):
         found.pop(name, None)
     _note_method(inner, found)
+    if any(_OWN_RATE.search(key) and (_number(text) or 0.0) > 0.0 for key, text in inner.items()):
+        found["several_rates"] = True
     _count_megatron_warmup(inner, found)
     return found
 
@@ -255,5 +262,6 @@ def run_config(found: Mapping[str, float | str | bool], source: str) -> RunConfi
         devices=count("devices"),
         global_batch_size=count("global_batch_size"),
         model_parameters=number("model_parameters"),
+        several_rates=True if found.get("several_rates") else None,
         schedule_temperature=number("schedule_temperature"),
     )

@@ -164,7 +164,9 @@ class ConfigSignals:
 
     def _was_cut_short(self, facts: RunFacts) -> bool:
         planned, done = planned_steps(self._config), facts.optimizer_steps
-        return planned is not None and done is not None and done < 0.95 * planned
+        if planned is None or done is None:
+            return not facts.finished
+        return done < 0.95 * planned
 
     def _mass(self, facts: RunFacts, schedule: Mapping[str, float | None]) -> float | None:
         rate, peak, mean = (
@@ -190,14 +192,15 @@ class ConfigSignals:
             schedule.get("schedule.peak"),
             schedule.get("schedule.of_peak"),
         )
-        if rate is None or peak is None or facts.steps is None or first_step is None:
+        if rate is None or peak is None or facts.steps is None or first_step is None or self._config.several_rates:
             return None
         if peak > rate:
             return peak / rate
-        warmup = self._config.warmup_steps or 0
-        reached = facts.steps > warmup or (of_peak is not None and of_peak < 1.0)
+        warmup, rising = self._config.warmup_steps, schedule.get("schedule.rising_share")
+        settled = (of_peak is not None and of_peak < 1.0) or (rising is not None and rising < 0.8)
+        reached = settled if warmup is None else settled or facts.steps > warmup
         # A log that begins late, or a coarse one, has missed the peak of a schedule that falls.
-        seen_from_the_start = first_step <= warmup + 0.05 * (facts.steps + first_step)
+        seen_from_the_start = first_step <= (warmup or 0) + 0.05 * (facts.steps + first_step)
         return peak / rate if reached and seen_from_the_start else None
 
 

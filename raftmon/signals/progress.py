@@ -211,6 +211,8 @@ class RunFacts:
     """Points of the series that is the run's clock."""
     optimizer_steps: int | None = None
     """Optimiser steps taken so far; None where the step axis counts something else."""
+    finished: bool = False
+    """Whether the run said itself that it is done; a run that has only ceased to grow may have been stopped."""
 
     signals: ClassVar[tuple[SignalInfo, ...]] = (
         SignalInfo("run.ended", "flag", "run", 0, "1 when the run is over or does not grow any more, else 0"),
