@@ -143,6 +143,25 @@ def test_slips_of_a_hostile_document_end(tmp_path: Path) -> None:
     assert len(yaml_slips(many, tmp_path)) == 50
 
 
+def test_keys_that_halo_forge_does_not_read(tmp_path: Path) -> None:
+    text = """\
+num_cycles: 6
+training:
+  learning_rate: 5.0e-5
+  max_grad_norm: 0.3
+  learning_rate_schedule: {cycle_1: 5.00e-5, cycle_2: 4.25e-5}
+  warmup_steps: 0
+"""
+    report = lint(tmp_path, text)
+    assert {remark.rule for remark in report.remarks} == {"key-not-read"}
+    places = [remark.where.rsplit("config.yaml", 1)[-1] for remark in report.remarks]
+    assert places == [":3:18", ":4:18", ":5:37", ":6:17"]
+    assert "clipped at 1.0" in report.remarks[1].text
+    constant = "lr_decay_per_cycle: 1.0\ntraining: {learning_rate: 5.0e-5, warmup_steps: 1}\n"
+    assert lint(tmp_path, constant).remarks == ()
+    assert lint(tmp_path, text.replace("num_cycles: 6", "a: 1")).remarks == ()
+
+
 def test_against_an_earlier_run(tmp_path: Path) -> None:
     config = RunConfig(optimizer="adamw", batch_size=2, gradient_accumulation=16, lora_rank=16, lora_alpha=32.0)
     text = (

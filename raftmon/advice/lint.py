@@ -17,6 +17,7 @@ from raftmon.advice.engine import RuleEngine
 from raftmon.advice.interactions import Interactions, interactions
 from raftmon.advice.learning_rate import rounded, written_rate
 from raftmon.advice.rule import All, Comparison, Condition, Rule
+from raftmon.advice.unread_keys import unread_keys
 from raftmon.advice.yaml_slips import yaml_slips
 from raftmon.model import SEVERITIES, CycleView, Problem, RunConfig, RunView, Severity
 from raftmon.runs.sidecars import read_trainer_config
@@ -51,13 +52,13 @@ class Remark:
     where: str
     """The file, with ``:line:column`` where the place is known."""
     rule: str
-    """Id of a rule, or ``yaml-...`` for a slip of the file's YAML."""
+    """Id of a rule; ``yaml-...`` for a slip of the file's YAML, ``key-not-read`` for a key without effect."""
     title: str
     severity: Severity
     text: str
     """What is the matter and what to do about it."""
     evidence: tuple[Evidence, ...]
-    """What it rests on; empty for a slip of the YAML, which can be tried."""
+    """What it rests on; empty for what can be tried at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +155,8 @@ def lint_config(
             remarks.append(Remark(str(path), rule.id, rule.title, rule.severity, finding.text, evidence))
         elif finding.state == "unknown" and (missing := _lacking(rule, config)):
             unanswered[rule.id] = missing
-    if node is not None:
-        remarks += [
-            Remark(slip.where, slip.id, slip.title, slip.severity, slip.text, ()) for slip in yaml_slips(node, path)
-        ]
+    slips = [*yaml_slips(node, path), *unread_keys(node, path)] if node is not None else []
+    remarks += [Remark(slip.where, slip.id, slip.title, slip.severity, slip.text, ()) for slip in slips]
     remarks.sort(key=lambda remark: -SEVERITIES.index(remark.severity))
     return LintReport(
         path=str(path),

@@ -18,7 +18,7 @@ import yaml
 from raftmon.model import Severity
 from raftmon.runs.key_table import KEYS
 
-__all__ = ["Slip", "yaml_slips"]
+__all__ = ["Slip", "entries", "yaml_slips"]
 
 _NUMBER: Final = re.compile(r"([-+]?)([0-9][0-9_]*)(\.[0-9_]*)?[eE]([-+]?)([0-9]+)")
 _TEXTS: Final = ("optimizer", "scheduler", "method", "use_rslora", "model_parameters")
@@ -50,9 +50,9 @@ def yaml_slips(top: yaml.MappingNode, path: Path) -> list[Slip]:
         path: the file, for places.
     """
     slips: dict[tuple[int, int], Slip] = {}
-    entries = list(_entries(top))
-    numbers = any(name.rsplit(".", 1)[-1] in _READ_AS_NUMBERS for name, _, _ in entries)
-    for name, key, value in entries:
+    found = list(entries(top))
+    numbers = any(name.rsplit(".", 1)[-1] in _READ_AS_NUMBERS for name, _, _ in found)
+    for name, key, value in found:
         mark = key.start_mark if key is not None else value.start_mark
         slip = _twice(name) if key is not None else _float(name, value, numbers) or _unresolved(name, value)
         if slip is not None and len(slips) < _MOST_SLIPS:
@@ -61,7 +61,7 @@ def yaml_slips(top: yaml.MappingNode, path: Path) -> list[Slip]:
     return [slips[place] for place in sorted(slips)]
 
 
-def _entries(top: yaml.Node) -> Iterator[tuple[str, yaml.Node | None, yaml.Node]]:
+def entries(top: yaml.Node) -> Iterator[tuple[str, yaml.Node | None, yaml.Node]]:
     """Yield (dotted name, None, scalar), and (dotted name, key, value) for keys given twice."""
     stack: list[tuple[str, yaml.Node]] = [("", top)]
     seen: set[int] = set()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal, TypeAlias
 
 from raftmon.model import RunConfig
 from raftmon.runs.key_table import KEYS
 
-__all__ = ["Flat", "canonical", "normalised_optimizer", "parameters_of", "run_config"]
+__all__ = ["Flat", "canonical", "is_halo_forge", "normalised_optimizer", "parameters_of", "run_config"]
 
 Flat: TypeAlias = Mapping[str, str]
 """Dotted key to text."""
@@ -151,9 +151,15 @@ def _void(flat: Flat) -> Iterator[str]:
         yield "logging_steps"
     if "per_device_train_batch_size" in flat:
         yield "global_batch_size"  # Hugging Face's `train_batch_size` leaves accumulation and processes out
-    if any(key in flat for key in _HALO_FORGE) and any(key.startswith("training.") for key in flat):
+    if is_halo_forge(flat):
         # halo-forge does not hand these on to the Trainer, whose defaults are in force.
         yield from ("max_grad_norm", "weight_decay", "scheduler", "epochs", "logging_steps")
+
+
+def is_halo_forge(keys: Iterable[str]) -> bool:
+    """Tell whether dotted keys are those of halo-forge's RAFT command."""
+    names = set(keys)
+    return not names.isdisjoint(_HALO_FORGE) and any(name.startswith("training.") for name in names)
 
 
 def _value(name: str, text: str) -> float | str | bool | None:
