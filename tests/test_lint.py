@@ -179,6 +179,14 @@ def test_against_an_earlier_run(tmp_path: Path) -> None:
     assert report.against.learning_rate == 8e-5
 
 
+def test_a_cycle_of_raft_is_one_although_its_config_says_sft(tmp_path: Path) -> None:
+    report = lint(tmp_path, "stage: sft\nlearning_rate: 1.0e-4\nlora_r: 8\n", Earlier("r", RunConfig(), 1e-4, "raft"))
+    assert (report.config.stage, report.taken) == ("raft", ("stage",))
+    assert report.against is not None
+    assert report.against.changes.found == ()
+    assert lint(tmp_path, "stage: sft\n", Earlier("r", RunConfig(), 1e-4, "dpo")).config.stage == "sft"
+
+
 def test_a_refused_change_gives_no_number(tmp_path: Path) -> None:
     earlier = Earlier("r", RunConfig(lora_rank=8, method="lora"), 1e-4)
     report = lint(tmp_path, TRL, earlier)

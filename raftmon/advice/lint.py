@@ -70,6 +70,8 @@ class Earlier:
     config: RunConfig
     learning_rate: float | None
     """In force: the largest logged, else the configured one."""
+    stage: str | None = None
+    """As its tags and neighbours show it, which a config may not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +117,8 @@ def earlier_run(runs: Sequence[RunView], cycles: Sequence[CycleView] = ()) -> Ea
     kept = next((cycle.kept for cycle in cycles if cycle.run == newest.run and cycle.kept), None)
     if config.train_samples is None and kept is not None:
         config = dataclasses.replace(config, train_samples=kept)
-    if config.stage is None and newest.scenario not in ("any", "lora"):
-        config = dataclasses.replace(config, stage=newest.scenario)
-    return Earlier(newest.run, config, written_rate(max(finite)) if finite else config.learning_rate)
+    stage = newest.scenario if newest.scenario not in ("any", "lora") else None
+    return Earlier(newest.run, config, written_rate(max(finite)) if finite else config.learning_rate, stage)
 
 
 def lint_config(
@@ -175,6 +176,12 @@ def _completed(config: RunConfig, earlier: Earlier | None) -> tuple[RunConfig, t
         return config, ()
     names = [name for name in _FROM_THE_RUN if getattr(config, name) is None]
     known = {name: value for name in names if (value := getattr(earlier.config, name)) is not None}
+    if (
+        earlier.stage is not None
+        and config.stage != earlier.stage
+        and (config.stage is None or (config.stage, earlier.stage) == ("sft", "raft"))
+    ):
+        known["stage"] = earlier.stage  # a cycle of RAFT trains by SFT, and its config says no more
     return dataclasses.replace(config, **known), tuple(known)
 
 
