@@ -227,10 +227,13 @@ def compose(text: str, path: str, problems: list[Problem]) -> yaml.Node | None:
 def read_text(path: Path, problems: list[Problem]) -> str | None:
     """Read a text file of a bearable size, or note why it cannot be read."""
     try:
-        if path.stat().st_size > MAX_DOCUMENT_BYTES:
+        with path.open("rb") as file:
+            # Never all of it: a device has no size and no end.
+            data = file.read(MAX_DOCUMENT_BYTES + 1)
+        if len(data) > MAX_DOCUMENT_BYTES:
             problems.append(Problem(str(path), "larger than 4 MB, not read", "Give a smaller file."))
             return None
-        return path.read_text(encoding="utf-8-sig")
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         problems.append(Problem(str(path), f"cannot be read: {reason}", "Check the path and its permissions."))

@@ -230,6 +230,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         ("torn.json", b'{"lr": \n', "torn.json:2:1: not valid JSON"),
         ("deep.json", b"[" * 100_000, "nested too deep"),
         ("large.yaml", b"a: 1\n" * 900_000, "larger than 4 MB"),
+        ("/dev/zero", b"", "larger than 4 MB"),
         (None, b"", "No such file"),
         (".", b"", "Is a directory"),
     ],
@@ -238,7 +239,7 @@ def test_what_cannot_be_read_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str | None, content: bytes, what: str
 ) -> None:
     path = tmp_path / (name or "missing.yaml")
-    if name not in (None, "."):
+    if name not in (None, ".", "/dev/zero"):
         path.write_bytes(content)
     good = tmp_path / "good.yaml"
     good.write_text(TRL)

@@ -159,7 +159,9 @@ class RunJudge:
             and (self._scenario == "any" or "any" in rule.scenarios or self._scenario in rule.scenarios)
         ]
         self._engine = RuleEngine(rules)
-        self._signals = RunSignals(self._config, self._scenario)
+        # LoRA is a method; what it is used for is what the dialect says.
+        stage = self._dialect.scenario if self._scenario == "lora" else self._scenario
+        self._signals = RunSignals(self._config, stage)
         self._primary = _primary_role(self._assigned)
         self._points = 0
         self._step = 0

@@ -145,17 +145,8 @@ def lint_config(
         return None
     written, node = read
     config, taken = _completed(written, earlier)
-    answering = [rule for rule in rules if rule.subject == "run" and _is_answerable(rule.when)]
-    answering = [r for r in answering if "any" in r.scenarios or config.stage is None or config.stage in r.scenarios]
     reference = reference_for(config, None)
-    remarks, unanswered = [], {}
-    for finding in RuleEngine(answering).findings(_readings(config), 0, 0, {}):
-        rule = next(rule for rule in answering if rule.id == finding.rule)
-        if finding.state == "firing" and finding.inhibited_by is None:
-            evidence = _evidence(rule, claims, reference)
-            remarks.append(Remark(str(path), rule.id, rule.title, rule.severity, finding.text, evidence))
-        elif finding.state == "unknown" and (missing := _lacking(rule, config)):
-            unanswered[rule.id] = missing
+    remarks, unanswered = _judged(str(path), config, rules, claims, reference)
     slips = [*yaml_slips(node, path), *unread_keys(node, path)] if node is not None else []
     remarks += [Remark(slip.where, slip.id, slip.title, slip.severity, slip.text, ()) for slip in slips]
     remarks.sort(key=lambda remark: -SEVERITIES.index(remark.severity))
@@ -168,6 +159,32 @@ def lint_config(
         unanswered=unanswered,
         against=_compared(config, earlier),
     )
+
+
+def _judged(
+    path: str,
+    config: RunConfig,
+    rules: Sequence[Rule],
+    claims: Mapping[str, Claim],
+    reference: Reference | None,
+) -> tuple[list[Remark], dict[str, tuple[str, ...]]]:
+    """Evaluate what the config alone answers; returns the remarks, and rule to what it lacks."""
+    answering = {
+        rule.id: rule
+        for rule in rules
+        if rule.subject == "run"
+        and _is_answerable(rule.when)
+        and ("any" in rule.scenarios or config.stage is None or config.stage in rule.scenarios)
+    }
+    remarks, unanswered = [], {}
+    for finding in RuleEngine(answering.values()).findings(_readings(config), 0, 0, {}):
+        rule = answering[finding.rule]
+        if finding.state == "firing" and finding.inhibited_by is None:
+            evidence = _evidence(rule, claims, reference)
+            remarks.append(Remark(path, rule.id, rule.title, rule.severity, finding.text, evidence))
+        elif finding.state == "unknown" and (missing := _lacking(rule, config)):
+            unanswered[rule.id] = missing
+    return remarks, unanswered
 
 
 def _completed(config: RunConfig, earlier: Earlier | None) -> tuple[RunConfig, tuple[str, ...]]:

@@ -214,6 +214,36 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
+class _Known:
+    """Typed access to what was found."""
+
+    def __init__(self, found: Mapping[str, float | str | bool]) -> None:
+        self._found = found
+
+    def number(self, name: str) -> float | None:
+        value = self._found.get(name)
+        return value if isinstance(value, float | int) else None
+
+    def count(self, name: str) -> int | None:
+        value = self.number(name)
+        return int(value) if value is not None and value == int(value) else None
+
+    def word(self, name: str) -> str | None:
+        value = self._found.get(name)
+        return value if isinstance(value, str) else None
+
+    def flag(self, name: str) -> bool | None:
+        value = self._found.get(name)
+        return value if isinstance(value, bool) else None
+
+    def in_steps(self, value: float | None) -> int | None:
+        """Hugging Face reads a number below 1 as a share of all steps."""
+        if value is None or value >= 1 or value == 0:
+            return None if value is None else round(value)
+        steps = self.count("max_steps")
+        return None if steps is None else math.ceil(value * steps)
+
+
 def run_config(found: Mapping[str, float | str | bool], source: str) -> RunConfig:
     """Put together what the sources of one run say.
 
@@ -221,53 +251,32 @@ def run_config(found: Mapping[str, float | str | bool], source: str) -> RunConfi
         found: as `canonical` returns it.
         source: names of the sources.
     """
-
-    def number(name: str) -> float | None:
-        value = found.get(name)
-        return value if isinstance(value, float | int) else None
-
-    def count(name: str) -> int | None:
-        value = number(name)
-        return int(value) if value is not None and value == int(value) else None
-
-    def word(name: str) -> str | None:
-        value = found.get(name)
-        return value if isinstance(value, str) else None
-
-    steps = count("max_steps")
-
-    def in_steps(value: float | None) -> int | None:
-        """Hugging Face reads a number below 1 as a share of all steps."""
-        if value is None or value >= 1 or value == 0:
-            return None if value is None else round(value)
-        return None if steps is None else math.ceil(value * steps)
-
-    warmup, ratio, rslora = number("warmup_steps"), number("warmup_ratio"), found.get("use_rslora")
-    method = word("method")
+    known = _Known(found)
+    warmup, ratio = known.number("warmup_steps"), known.number("warmup_ratio")
     return RunConfig(
-        learning_rate=number("learning_rate"),
-        max_grad_norm=number("max_grad_norm"),
-        warmup_steps=in_steps(warmup or ratio if ratio is not None else warmup),
-        max_steps=steps,
-        batch_size=count("batch_size"),
-        gradient_accumulation=count("gradient_accumulation"),
-        scheduler=word("scheduler"),
-        lora_rank=count("lora_rank"),
-        logging_steps=in_steps(number("logging_steps")),
-        temperature=number("temperature"),
+        learning_rate=known.number("learning_rate"),
+        max_grad_norm=known.number("max_grad_norm"),
+        warmup_steps=known.in_steps(warmup or ratio if ratio is not None else warmup),
+        max_steps=known.count("max_steps"),
+        batch_size=known.count("batch_size"),
+        gradient_accumulation=known.count("gradient_accumulation"),
+        scheduler=known.word("scheduler"),
+        lora_rank=known.count("lora_rank"),
+        logging_steps=known.in_steps(known.number("logging_steps")),
+        temperature=known.number("temperature"),
         source=source,
-        optimizer=word("optimizer"),
-        beta2=number("beta2"),
-        weight_decay=number("weight_decay"),
-        lora_alpha=number("lora_alpha"),
-        use_rslora=rslora if isinstance(rslora, bool) else None,
-        method=_METHODS.get(method) if method is not None else None,
-        stage=word("stage"),
-        epochs=number("epochs"),
-        train_samples=count("train_samples"),
-        devices=count("devices"),
-        global_batch_size=count("global_batch_size"),
-        model_parameters=number("model_parameters"),
-        several_rates=True if found.get("several_rates") else None,
-        schedule_temperature=number("schedule_temperature"),
+        optimizer=known.word("optimizer"),
+        beta2=known.number("beta2"),
+        weight_decay=known.number("weight_decay"),
+        lora_alpha=known.number("lora_alpha"),
+        use_rslora=known.flag("use_rslora"),
+        method=_METHODS.get(known.word("method") or ""),
+        stage=known.word("stage"),
+        epochs=known.number("epochs"),
+        train_samples=known.count("train_samples"),
+        devices=known.count("devices"),
+        global_batch_size=known.count("global_batch_size"),
+        model_parameters=known.number("model_parameters"),
+        several_rates=known.flag("several_rates"),
+        schedule_temperature=known.number("schedule_temperature"),
     )
