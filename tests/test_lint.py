@@ -10,12 +10,13 @@ import pytest
 import yaml
 
 from raftmon.advice.claims import load_claims
-from raftmon.advice.lint import Earlier, LintReport, lint_config
+from raftmon.advice.lint import Earlier, LintReport, earlier_run, lint_config
 from raftmon.advice.rulebook import load_rules
 from raftmon.advice.yaml_slips import yaml_slips
 from raftmon.cli import main
 from raftmon.demo.replay import RECORDING
 from raftmon.model import Problem, RunConfig
+from tests.views import make_cycle, make_run, make_series
 
 RULES = load_rules()
 CLAIMS = load_claims({rule.id for rule in RULES})
@@ -185,6 +186,27 @@ def test_a_cycle_of_raft_is_one_although_its_config_says_sft(tmp_path: Path) -> 
     assert report.against is not None
     assert report.against.changes.found == ()
     assert lint(tmp_path, "stage: sft\n", Earlier("r", RunConfig(), 1e-4, "dpo")).config.stage == "sft"
+
+
+def test_the_earlier_run_is_the_newest_with_points_and_trained_on_what_its_cycle_kept() -> None:
+    rates = make_series("learning_rate", [1e-5, float("inf"), float("nan"), 5e-5])
+    runs = [
+        make_run("cycle_1/logs", last_wall_time=10.0),
+        make_run("cycle_2/logs", last_wall_time=20.0, series={"learning_rate": rates}, config=RunConfig(epochs=1.0)),
+        make_run("cycle_3/logs", last_wall_time=30.0, state="empty"),
+    ]
+    earlier = earlier_run(runs, [make_cycle(1, 0.3, 5e-5, 1000), make_cycle(2, 0.5, 5e-5, 2008)])
+    assert earlier == Earlier("cycle_2/logs", RunConfig(epochs=1.0, train_samples=502), 5e-5, "raft")
+    assert earlier_run(runs[2:]) is None
+
+
+def test_the_steps_of_the_next_cycle_follow_from_what_the_last_one_kept(tmp_path: Path) -> None:
+    earlier = Earlier("cycle_2/logs", RunConfig(epochs=1.0, train_samples=502), 5e-5, "raft")
+    text = "learning_rate: 5.0e-5\nwarmup_steps: 10\nper_device_train_batch_size: 2\ngradient_accumulation_steps: 16\n"
+    report = lint(tmp_path, text, earlier)
+    assert report.taken == ("epochs", "train_samples", "stage")
+    assert found(report) == {"warmup-too-long": ""}
+    assert "10 of 16 steps" in report.remarks[0].text
 
 
 def test_a_refused_change_gives_no_number(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ With an earlier run beside it, also what the changes between the two mean for th
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ def earlier_run(runs: Sequence[RunView], cycles: Sequence[CycleView] = ()) -> Ea
         return None
     newest = max(begun, key=lambda run: (run.last_wall_time or 0.0, run.run))
     series = newest.series.get("learning_rate")
-    finite = [float(rate) for rate in series.values if rate > 0.0] if series is not None else []
+    finite = [float(rate) for rate in series.values if 0.0 < rate < math.inf] if series is not None else []
     config = newest.config
     kept = next((cycle.kept for cycle in cycles if cycle.run == newest.run and cycle.kept), None)
     if config.train_samples is None and kept is not None:
