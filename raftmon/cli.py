@@ -116,7 +116,7 @@ def lint(configs: tuple[Path, ...], logdir: Path | None, settings: Path | None, 
         raise DocumentErrors(tuple(problems))
     if not any(report.config.is_known for report in reports):
         remedy = "Give the file that holds the learning rate; CONTRIBUTING.md says how to add the keys of a trainer."
-        raise NothingToRead(_names(configs), "no key of any known trainer", remedy)
+        raise NothingToRead(_names(configs), "no value under a key of any known trainer", remedy)
 
 
 @cli.command()

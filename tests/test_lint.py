@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from raftmon.advice.claims import load_claims
+from raftmon.advice.interactions import interactions
 from raftmon.advice.lint import Earlier, LintReport, earlier_run, lint_config
 from raftmon.advice.rulebook import load_rules
 from raftmon.advice.yaml_slips import yaml_slips
 from raftmon.cli import main
 from raftmon.demo.replay import RECORDING
 from raftmon.model import Problem, RunConfig
+from raftmon.runs.config_keys import canonical, run_config
+from raftmon.runs.key_table import KEYS
+from raftmon.signals.config import ConfigSignals
 from tests.views import make_cycle, make_run, make_series
 
 RULES = load_rules()
 CLAIMS = load_claims({rule.id for rule in RULES})
+NUMBERS = st.one_of(
+    st.floats(allow_nan=True).map(str),
+    st.integers(-2, 10**6).map(str),
+    st.sampled_from(["auto", "", "lora", "full", "adamw", "true", "1e308", "5e-324", "meta-llama/Llama-3.1-8B"]),
+)
 TRL = """\
 learning_rate: 2.0e-4
 per_device_train_batch_size: 2
@@ -275,9 +287,19 @@ def test_nothing_to_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     path = tmp_path / "compose.yaml"
     path.write_text("services: {web: {image: nginx}}\n")
     code, _, err = run(capsys, path)
-    assert (code, "no key of any known trainer" in err) == (3, True)
+    assert (code, "no value under a key of any known trainer" in err) == (3, True)
     path.write_text(TRL)
     assert run(capsys, path, "--logdir", tmp_path)[0] == 3
+
+
+@given(st.dictionaries(st.sampled_from(sorted({key for keys in KEYS.values() for key in keys})), NUMBERS, max_size=12))
+def test_no_number_breaks_it(values: dict[str, str]) -> None:
+    config = run_config(canonical(values), "")
+    readings = ConfigSignals(config, "sft").readings()
+    assert all(value is None or not math.isnan(value) for value in readings.values())
+    for earlier in (RunConfig(batch_size=1, optimizer="adamw", lora_rank=1, lora_alpha=1.0), config):
+        for item in (*interactions(earlier, config).found, *interactions(config, earlier).found):
+            assert item.factor is None or item.factor > 0.0
 
 
 def test_names_and_values_cannot_steer_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,6 +72,8 @@ _OWN_RATE: Final = re.compile(
     r"_(?:learning_rate|lr)$|(?:^|[._])loraplus_lr_ratio$|(?:^|\.)lr_groups\."
 )
 """Keys of groups with a rate of their own."""
+_MOST: Final = 1e15
+"""No count of steps, samples or devices comes near it; products of counts stay finite."""
 _SIZE: Final = re.compile(r"(?:^|[-_ /])([0-9]+(?:\.[0-9]+)?)([bm])(?=$|[-_ /.])", re.IGNORECASE)
 _MIXTURE: Final = re.compile(r"[0-9]x[0-9]|[-_]a[0-9.]+b", re.IGNORECASE)
 
@@ -226,7 +228,7 @@ class _Known:
 
     def count(self, name: str) -> int | None:
         value = self.number(name)
-        return int(value) if value is not None and value == int(value) else None
+        return int(value) if value is not None and value < _MOST and value == int(value) else None
 
     def word(self, name: str) -> str | None:
         value = self._found.get(name)

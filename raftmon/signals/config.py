@@ -221,7 +221,7 @@ def _static(config: RunConfig, stage: str | None) -> dict[str, float | None]:
         "config.logging_steps": _float(logging),
         "config.logs": float(steps // logging) if steps is not None and logging else None,
         "config.of_reference": reference.excess(rate) if reference is not None and rate is not None else None,
-        "config.decay_horizon": 1.0 / (rate * decay) / steps if rate and decay and steps else None,
+        "config.decay_horizon": 1.0 / (rate * decay) / steps if rate and decay and steps and rate * decay else None,
         "config.alpha_missing": float(config.lora_alpha is None) if config.lora_rank is not None else None,
         "config.decays": decays,
     }
