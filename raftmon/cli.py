@@ -151,11 +151,15 @@ def list_rules(form: str) -> None:
 
 @rules.command()
 @click.argument("rule_id", metavar="ID")
-def show(rule_id: str) -> None:
-    """Explain one rule: condition, thresholds with their origin, evidence, false positives."""
-    from raftmon.headless.rules import print_rule
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="For people or programs.")
+def show(rule_id: str, form: str) -> None:
+    """Explain one rule: what it means, when it fires, what else it could be, how right it was.
 
-    print_rule(rule_id)
+    ID `verdict` explains how the verdict on the learning rate is weighed.
+    """
+    from raftmon.headless.rules import print_explanation
+
+    print_explanation(rule_id, form)
 
 
 @rules.command()

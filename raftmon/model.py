@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from raftmon.grounds import Evidence
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -77,6 +79,8 @@ class Finding:
     """What the rule is waiting for, in words for people (``grad_norm``, ``30 loss points``)."""
     inhibited_by: str | None = None
     """Id of a firing rule that explains this one (the cause silences the symptom), or None."""
+    evidence: Evidence | None = None
+    """What is known of the rule; None for a rule that did not come from a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,11 @@ class Verdict:
     why: str
     """The deciding evidence, or what is missing, in one short sentence."""
     reasons: tuple[str, ...] = ()
-    """Each weighed rule with its effect, strongest first."""
+    """Each weighed signal with its reading and effect, strongest first."""
+    would_change: tuple[str, ...] = ()
+    """Observations that would show that the verdict is wrong."""
+    measured: str = ""
+    """How right such verdicts were on runs with a known answer; empty: undecided, or not measured."""
 
 
 @dataclass(frozen=True, slots=True)

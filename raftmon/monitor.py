@@ -12,6 +12,7 @@ from raftmon.advice.campaigns import CampaignJudge
 from raftmon.advice.judging import RunJudge
 from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
 from raftmon.advice.settings import Settings
+from raftmon.advice.sweeps import Sweeps
 from raftmon.advice.weighing import read_weighing
 from raftmon.errors import DocumentErrors
 from raftmon.model import CampaignView, Problem, RunState, RunView, Snapshot
@@ -74,6 +75,7 @@ class Monitor:
         self._campaigns: dict[Path, CampaignJudge] = {}
         self._campaign_of: dict[Path, tuple[Path, int]] = {}
         self._grew_at: dict[Path, float] = {}
+        self._sweeps = Sweeps()
         self._pending: set[Path] = set()
         self._views: dict[Path, RunView] = {}
         self._told: dict[Path, tuple[object, ...]] = {}
@@ -219,9 +221,13 @@ class Monitor:
             if not self._runs[path].run.files:
                 self._let_go(path)
                 continue
+            judge = self._runs[path]
+            self._sweeps.note(path, judge.run.name, judge.standing(), judge.config)
+        for path in self._sweeps.affected(changed & self._runs.keys()):
             campaign, cycle = self._campaign_of.get(path, (None, None))
             name = self._campaigns[campaign].name if campaign is not None else None
-            self._views[path] = self._runs[path].view(self._state(path, now), name, cycle)
+            beside = self._sweeps.beside(path)
+            self._views[path] = self._runs[path].view(self._state(path, now), name, cycle, beside)
         views = sorted(self._views.values(), key=lambda view: (view.state != "live", _natural(view.run)))
         total = sum(file.size for judge in self._runs.values() for file in judge.run.files)
         read = sum(file.offset for judge in self._runs.values() for file in judge.run.files)
@@ -246,6 +252,7 @@ class Monitor:
     def _let_go(self, path: Path) -> None:
         """Forget a run whose files are gone."""
         del self._runs[path]
+        self._sweeps.forget(path)
         for kept in (self._views, self._told, self._campaign_of, self._grew_at):
             kept.pop(path, None)
         self._pending.discard(path)

@@ -105,14 +105,21 @@ def rate_at(recipe: Recipe, peak: float, step: int) -> float:
     return peak
 
 
+_OPTIMIZERS: Final[dict[str, Callable[..., torch.optim.Optimizer]]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+    "adagrad": torch.optim.Adagrad,
+}
+
+
 def optimizer_of(recipe: Recipe, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
     """The optimiser of a recipe; its learning rate is set at each step."""
     if recipe.optimizes_nothing:
         parameters = [parameter.detach().clone().requires_grad_() for parameter in parameters]
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=0.0, momentum=0.9)
-    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-    return kind(parameters, lr=0.0)
+    return _OPTIMIZERS[recipe.optimizer](parameters, lr=0.0)
 
 
 def train(recipe: Recipe, peak: float, seed: int) -> Outcome:

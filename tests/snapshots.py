@@ -30,6 +30,7 @@ from tests.views import (
     linear_schedule,
     loss_curve,
     make_cycle,
+    make_evidence,
     make_finding,
     make_run,
     make_series,
@@ -47,6 +48,7 @@ __all__ = [
     "live_cycle",
     "loss_curve",
     "make_cycle",
+    "make_evidence",
     "make_finding",
     "make_run",
     "make_series",
@@ -129,7 +131,7 @@ def _cycle_run(cycle: int, **changes: Any) -> RunView:
 
 def _live_findings() -> tuple[Finding, ...]:
     return (
-        make_finding(),
+        make_finding(evidence=make_evidence()),
         make_finding(
             "loss-oscillates",
             title="Training loss oscillates",
@@ -166,7 +168,9 @@ def live_cycle(count: int = 12) -> RunView:
             "too_high",
             0.82,
             "the loss climbed 4.6 sigma above its lowest point while the gradient norm doubled",
-            ("loss-draws-up: towards too high, weight 2.1", "grad-norm-rises: towards too high, weight 0.7"),
+            ("largest rise back 4.6 times the progress (+2.1 for too high)", "gradient norm 2 times its first (+0.7)"),
+            ("A second run at a third of the rate that ends no better.",),
+            "left-out families, whole runs: accuracy 0.70",
         ),
         findings=_live_findings(),
         advice=(
@@ -301,7 +305,21 @@ def hostile(version: int = 1) -> Snapshot:
         dialect="[b]?[/b]",
         series={"loss": make_series("loss", [1.0, 0.5], tag="[/]tag"), "[x]role": make_series("[x]role", [1.0, 2.0])},
         verdict=Verdict("undecided", 0.1, "[on red]why[/on red] \x1b[31m", ("[/nothing]",)),
-        findings=(make_finding("[rule]", title="[reverse]title[/]", text="[/] unbalanced [", missing=("[m]",)),),
+        findings=(
+            make_finding(
+                "[rule]",
+                title="[reverse]title[/]",
+                text="[/] unbalanced [",
+                missing=("[m]",),
+                evidence=make_evidence(
+                    description="[/] \x1b[2J",
+                    false_positives=("[b]else[/b]",),
+                    would_change=("[/change]",),
+                    sources=(("[claim]", "[ref"),),
+                    hold="[hold]",
+                ),
+            ),
+        ),
         advice=(Advice("[p]", 1.0, 2.0, "show", ("[because]",), "[text] [/]"),),
         config=RunConfig(scheduler="[cosine]", source="[source]"),
     )

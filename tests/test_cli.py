@@ -103,7 +103,9 @@ def test_the_rules_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert "loss-diverges" in run(capsys, "rules", "list")[1]
     shown = run(capsys, "rules", "show", "cycle-worse")[1]
     assert "campaign.drop_margin" in shown
-    assert "false" not in shown.lower().split()
+    assert "What would change its mind" in shown
+    assert '"kind":"rule"' in run(capsys, "rules", "show", "cycle-worse", "--format", "json")[1]
+    assert "What is weighed" in run(capsys, "rules", "show", "verdict")[1]
     assert run(capsys, "rules", "check")[1].endswith("no defects\n")
     assert run(capsys, "rules", "test")[1].endswith("0 failed\n")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -33,7 +33,7 @@ def against_log(
     taken: int | None = None,
     first: int = 1,
     every: int = 1,
-) -> dict[str, float | None]:
+) -> Mapping[str, float | None]:
     """Log a series of learning rates and return every reading."""
     signals = RunSignals(config)
     for index, rate in enumerate(rates):

@@ -243,6 +243,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert (code, err) == (0, "")
     assert "10 of 16 steps are warm-up" in out
     assert "grade C" in out
+    assert "would change this" in out
 
     code, out, _ = run(capsys, path, "--logdir", RECORDING, "--format", "json")
     document: dict[str, Any] = json.loads(out)

@@ -36,6 +36,7 @@ def test_rule_is_documented(rule: Rule) -> None:
     assert rule.description
     assert rule.text
     assert rule.false_positives
+    assert 1 <= len(rule.would_change) <= 3
 
 
 def test_the_catalogue_is_up_to_date() -> None:
@@ -50,3 +51,4 @@ def test_rules_contradicted_by_measurement_decide_nothing() -> None:
     for rule in RULES:
         if rule.evidence_level == "withdrawn":
             assert (rule.multiply, rule.severity) == (None, "informational")
+            assert rule.grade in ("D", "X")

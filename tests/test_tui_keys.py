@@ -112,22 +112,6 @@ async def test_help_lists_every_binding(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", [SMALL, MEDIUM])
-async def test_enter_explains_the_gravest_finding(size: tuple[int, int]) -> None:
-    async with running(snapshots.raft(), size) as session:
-        await session.press("enter")
-        assert isinstance(session.app.screen, FindingSheet)
-        text = session.text()
-        for words in ("WHY models/raft/cycle_4/logs  1 of 5", "Loss climbs away", "since step 9", "loss.drawup", "4.6"):
-            assert words in text
-        await session.press("right")
-        assert "since cycle 4" in session.text()
-        await session.press("left", "left")
-        assert "5 of 5" in session.text()
-        await session.press("escape")
-        assert session.closed_sheets
-
-
-@pytest.mark.parametrize("size", [SMALL, MEDIUM])
 async def test_the_problems(size: tuple[int, int]) -> None:
     async with running(snapshots.raft(), size) as session:
         await session.press("p")

@@ -9,7 +9,7 @@ import pytest
 
 from raftmon.advice.rule import Measured, Rule
 from raftmon.advice.rulebook import SHIPPED_RULES
-from raftmon.advice.verdict import decide
+from raftmon.advice.verdict import WOULD_CHANGE, WOULD_DECIDE_A_CYCLE, decide
 from raftmon.advice.weighing import KINDS, Feature, Limits, Weighing, read_weighing
 from raftmon.errors import DocumentErrors
 from raftmon.model import Finding, FindingState, RunConfig, Verdict
@@ -51,6 +51,18 @@ def verdict(
     rules = {rule.id: rule for rule in (HIGH, GROSS)}
     known = counts if counts is not None else {"loss": 200, "grad_norm": 200}
     return decide(WEIGHING, rules, findings, {"loss.half_time": half_time}, known, facts, scenario)
+
+
+def test_a_verdict_says_what_would_change_it() -> None:
+    measured = Measured(84, 1.0, 0.4, "trainings", 14, 36, (0.78, 1.0), (0.25, 0.55))
+    gross = {GROSS.id: dataclasses.replace(GROSS, measured=measured)}
+    diverged = decide(WEIGHING, gross, [finding(GROSS)], {}, {"loss": 200}, ENDED, "sft")
+
+    assert verdict(0.2).would_change == WOULD_CHANGE["too_high"]
+    assert verdict(0.5).would_change == WOULD_CHANGE["undecided"]
+    assert verdict(0.2, scenario="raft").would_change == WOULD_DECIDE_A_CYCLE
+    assert diverged.measured == "gross: precision 1.00 (0.78–1.00, fired on 14 of 84 trainings)"
+    assert set(WOULD_CHANGE) == {*KINDS, "undecided"}
 
 
 def test_a_clear_reading_decides_and_is_the_reason() -> None:

@@ -1,4 +1,7 @@
-"""Small real learning problems for `tests.record_runs`: model, data and losses; needs torch."""
+"""Small real learning problems for `tests.record_runs` and `tests.train_sweeps`: model, data, losses; needs torch.
+
+Those on rows of numbers that only the sweeps train are in `tests.toy_rows`.
+"""
 
 # mypy: allow-subclassing-any
 
@@ -38,16 +41,26 @@ class Task:
     """Draws a batch and gives its loss; a classifier's takes the faults ``scale``, ``shuffle`` and ``unfused``."""
     evaluate: Callable[[], float]
     """Mean loss on data that is never trained on."""
+    order: torch.Generator
+    """Draws the batches: with its state put back, `loss` is that of the same batch again."""
 
 
 def mlp(seed: int) -> Task:
     """A multi-layer perceptron that learns the classes which a random network gives to random points."""
+    inputs, targets = _random_network()
+    return _classifier(_perceptron(), inputs, targets, seed)
+
+
+def _random_network() -> tuple[Tensor, Tensor]:
+    """Random points (5000, 32) and the classes that a random network gives them."""
     data = torch.Generator().manual_seed(0)
     inputs = torch.randn(5000, 32, generator=data)
     hidden = torch.tanh(inputs @ torch.randn(32, 48, generator=data) / 4)
-    targets = (hidden @ torch.randn(48, CLASSES, generator=data)).argmax(1)
-    model = nn.Sequential(nn.Linear(32, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, CLASSES))
-    return _classifier(model, inputs, targets, seed)
+    return inputs, (hidden @ torch.randn(48, CLASSES, generator=data)).argmax(1)
+
+
+def _perceptron() -> nn.Module:
+    return nn.Sequential(nn.Linear(32, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, CLASSES))
 
 
 def conv(seed: int) -> Task:
@@ -84,7 +97,16 @@ def autoencoder(seed: int) -> Task:
         with torch.no_grad():
             return float(functional.mse_loss(model(inputs[4000:]), inputs[4000:]))
 
-    return Task(list(model.parameters()), loss, evaluate)
+    return Task(list(model.parameters()), loss, evaluate, order)
+
+
+def noisy_mlp(seed: int) -> Task:
+    """The perceptron of `mlp` where six labels of ten are drawn at random: no loss can come near 0."""
+    inputs, targets = _random_network()
+    data = torch.Generator().manual_seed(1)
+    spoilt = torch.rand(5000, generator=data) < 0.6
+    drawn = torch.randint(CLASSES, (5000,), generator=data)
+    return _classifier(_perceptron(), inputs, torch.where(spoilt, drawn, targets), seed)
 
 
 def _classifier(model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) -> Task:
@@ -104,7 +126,7 @@ def _classifier(model: nn.Module, inputs: Tensor, targets: Tensor, seed: int) ->
         with torch.no_grad():
             return float(functional.cross_entropy(model(inputs[4000:]), targets[4000:]))
 
-    return Task(list(model.parameters()), loss, evaluate)
+    return Task(list(model.parameters()), loss, evaluate, order)
 
 
 class CharTransformer(nn.Module):
@@ -138,17 +160,17 @@ class CharGru(nn.Module):
 class LowRank(nn.Module):
     """A frozen linear layer with a trained low-rank correction (LoRA)."""
 
-    def __init__(self, frozen: nn.Linear, *, zeros: bool) -> None:
+    def __init__(self, frozen: nn.Linear, *, zeros: bool, rank: int) -> None:
         super().__init__()
-        self.frozen = frozen
-        self.down = nn.Parameter(torch.randn(LORA_RANK, frozen.in_features) / frozen.in_features**0.5)
-        self.up = nn.Parameter(torch.zeros(frozen.out_features, LORA_RANK))
+        self.frozen, self.scale = frozen, LORA_ALPHA / rank
+        self.down = nn.Parameter(torch.randn(rank, frozen.in_features) / frozen.in_features**0.5)
+        self.up = nn.Parameter(torch.zeros(frozen.out_features, rank))
         if zeros:
             nn.init.zeros_(self.down)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map (..., in) to (..., out)."""
-        return self.frozen(inputs) + inputs @ self.down.T @ self.up.T * (LORA_ALPHA / LORA_RANK)
+        return self.frozen(inputs) + inputs @ self.down.T @ self.up.T * self.scale
 
 
 def char_transformer(seed: int, characters: int | None = None) -> Task:
@@ -161,7 +183,15 @@ def char_gru(seed: int) -> Task:
     return _language_model(CharGru(), _source(), seed)
 
 
-def char_lora(seed: int, *, zeros: bool = False) -> Task:
+def char_finetune(seed: int, characters: int | None = None) -> Task:
+    """All weights of a model of reference texts, on source code; `characters` cuts the text."""
+    model = CharTransformer()
+    model.load_state_dict(_pretrained())
+    torch.manual_seed(seed)
+    return _language_model(model, _source(), seed, characters)
+
+
+def char_lora(seed: int, *, zeros: bool = False, rank: int = LORA_RANK) -> Task:
     """LoRA on source code, for a model of reference texts; `zeros` starts both factors at 0, so nothing can move."""
     model = CharTransformer()
     model.load_state_dict(_pretrained())
@@ -170,9 +200,9 @@ def char_lora(seed: int, *, zeros: bool = False) -> Task:
         parameter.requires_grad_(False)
     for block in model.blocks:
         block.project_in, block.project_out = (
-            LowRank(layer, zeros=zeros) for layer in (block.project_in, block.project_out)
+            LowRank(layer, zeros=zeros, rank=rank) for layer in (block.project_in, block.project_out)
         )
-        block.feed[0], block.feed[2] = (LowRank(block.feed[place], zeros=zeros) for place in (0, 2))
+        block.feed[0], block.feed[2] = (LowRank(block.feed[place], zeros=zeros, rank=rank) for place in (0, 2))
     return _language_model(model, _source(), seed)
 
 
@@ -194,7 +224,8 @@ def _language_model(model: nn.Module, text: Tensor, seed: int, characters: int |
         with torch.no_grad():
             return float(nats(places))
 
-    return Task([parameter for parameter in model.parameters() if parameter.requires_grad], loss, evaluate)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return Task(trained, loss, evaluate, order)
 
 
 @functools.cache

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from raftmon.grounds import Criterion, Evidence, Measured
 from raftmon.model import (
     CycleView,
     Finding,
@@ -58,6 +59,30 @@ def make_finding(rule: str = "loss-draws-up", **changes: Any) -> Finding:
         "text": "The loss has climbed 4.6 sigma above its lowest point. Lower the learning rate in the next cycle.",
     }
     return Finding(rule=rule, **{**fields, **changes})
+
+
+def make_evidence(**changes: Any) -> Evidence:
+    """Return what is known of the rule of `make_finding`; any field can be changed."""
+    fields: dict[str, Any] = {
+        "description": "The smoothed loss has risen above its own minimum and stays there.",
+        "status": "test",
+        "level": "observed",
+        "grade": "B",
+        "sources": (("1-02", "study of 531 small trainings"), ("", "seen in public logs")),
+        "false_positives": ("Training data that get harder.", "Losses close to 0."),
+        "would_change": ("A second run at a third of the rate that ends no better.",),
+        "measured": Measured(240, 0.92, 0.6, "recorded trainings", 36, 55, (0.78, 0.97), (0.47, 0.72)),
+        "criteria": (
+            Criterion(0, "all"),
+            Criterion(1, None, "loss.drawup", "rise above the minimum", True, 3.0, 2.0, "sigma", "measured"),
+            Criterion(1, None, "loss.points", "points so far", True, 20.0, 20.0, ""),
+            Criterion(1, None, "loss.gone", "not logged", False, 0.5, 0.5, "ratio"),
+        ),
+        "hold": "5 points",
+        "multiply": 0.3,
+        "roll_back": True,
+    }
+    return Evidence(**{**fields, **changes})
 
 
 def waiting_finding() -> Finding:

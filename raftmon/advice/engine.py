@@ -43,9 +43,10 @@ class Progress:
         """
         # A missing reading makes it None, which resolves nothing.
         holds = rule.when.holds(readings, self.state == "firing")
-        moved = self._moved(rule, holds, point, step)
-        held = readings if holds else self.held
-        return moved if moved.held is held else dataclasses.replace(moved, held=held)
+        if not holds and self.held is None:
+            return self._moved(rule, holds, point, step)
+        held = {name: readings.get(name) for name in rule.mentioned} if holds else self.held
+        return dataclasses.replace(self._moved(rule, holds, point, step), held=held)
 
     def _moved(self, rule: Rule, holds: bool | None, point: int, step: int) -> Progress:
         if self.state == "firing":
@@ -141,6 +142,7 @@ def _finding(rule: Rule, where: Progress, readings: Mapping[str, float | None], 
         thresholds={name: rule.parameters[name].value for name in rule.compared},
         text=_filled_in(rule, where.held or readings) if speaks else "",
         missing=_missing(names, readings, counts) if where.state == "unknown" else (),
+        evidence=rule.evidence,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from raftmon.advice.engine import RuleEngine
 from raftmon.advice.learning_rate import advise_run
@@ -23,6 +23,10 @@ from raftmon.runs.roles import RoleTable, RoleTag
 from raftmon.runs.sidecars import read_run_config, sidecar_stamp
 from raftmon.signals.progress import RunFacts
 from raftmon.signals.registry import PRIMARY_ROLES, RunSignals
+from raftmon.signals.siblings import SiblingSignals, Standing, standing
+
+if TYPE_CHECKING:
+    from raftmon.model import Floats, Ints
 
 __all__ = ["RunJudge"]
 
@@ -99,12 +103,31 @@ class RunJudge:
         """What the trainer counts as a step."""
         return self._dialect.step_axis
 
-    def view(self, state: RunState, campaign: str | None, cycle: int | None) -> RunView:
-        """Return everything known about the run now."""
+    def standing(self) -> Standing | None:
+        """Return what the run shows to its siblings; None for a cycle of a campaign, whose model is another one."""
+        if self._scenario == "raft":
+            return None
+        loss, held_out = (self._columns(role) for role in ("loss", "eval_loss"))
+        return standing(
+            self._signals.readings(self._facts())["schedule.peak"] or self._config.learning_rate, loss, held_out
+        )
+
+    def view(
+        self, state: RunState, campaign: str | None, cycle: int | None, siblings: Sequence[Standing] = ()
+    ) -> RunView:
+        """Return everything known about the run now.
+
+        Args:
+            state: whether it grows.
+            campaign: name of the campaign that it belongs to.
+            cycle: its number in there.
+            siblings: what the runs beside it show.
+        """
         taken = self.run.last_step if self._dialect.step_axis == "optimizer_step" else None
         over, finished = state in ("finished", "idle"), state == "finished"
         facts = RunFacts(self._config, over, self._span(), self._points, taken, finished)
-        readings = self._signals.readings(facts)
+        compared = SiblingSignals.readings(self.standing(), siblings) if siblings else {}
+        readings = self._signals.readings(facts, compared)
         counts = {role: self.run.series[tag.tag].count for role, tag in self._assigned.items()}
         findings = self._engine.findings(readings, self._points, self._step, counts)
         by_id = {rule.id: rule for rule in self._engine.rules}
@@ -161,7 +184,7 @@ class RunJudge:
         self._engine = RuleEngine(rules)
         # LoRA is a method; what it is used for is what the dialect says.
         stage = self._dialect.scenario if self._scenario == "lora" else self._scenario
-        self._signals = RunSignals(self._config, stage)
+        self._signals = RunSignals(self._config, stage, averaged=self._dialect.averaged)
         self._primary = _primary_role(self._assigned)
         self._points = 0
         self._step = 0
@@ -205,6 +228,10 @@ class RunJudge:
             )
         ]
         yield from sorted(rows, key=lambda row: row[1])
+
+    def _columns(self, role: str) -> tuple[Ints, Floats] | None:
+        tag = self._assigned.get(role)
+        return (self.run.series[tag.tag].steps, self.run.series[tag.tag].values * tag.scale) if tag else None
 
     def _series_view(self, role: str, tag: RoleTag) -> SeriesView:
         series = self.run.series[tag.tag]

@@ -60,6 +60,8 @@ class Remark:
     """What is the matter and what to do about it."""
     evidence: tuple[Evidence, ...]
     """What it rests on; empty for what can be tried at once."""
+    would_change: tuple[str, ...] = ()
+    """What would show that it does not hold here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,8 @@ def _judged(
         rule = answering[finding.rule]
         if finding.state == "firing" and finding.inhibited_by is None:
             evidence = _evidence(rule, claims, reference)
-            remarks.append(Remark(path, rule.id, rule.title, rule.severity, finding.text, evidence))
+            about = (rule.id, rule.title, rule.severity, finding.text, evidence)
+            remarks.append(Remark(path, *about, would_change=rule.would_change))
         elif finding.state == "unknown" and (missing := _lacking(rule, config)):
             unanswered[rule.id] = missing
     return remarks, unanswered

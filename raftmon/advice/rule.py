@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from raftmon.grounds import Evidence, EvidenceLevel, Grade, Measured, Status
 from raftmon.model import PointsTo, Severity
 
-__all__ = ["All", "Any", "Comparison", "Condition", "Duration", "Rule", "RuleTest"]
+__all__ = ["All", "Any", "Comparison", "Condition", "Duration", "Measured", "Parameter", "Rule", "RuleTest"]
 
-Status: TypeAlias = Literal["experimental", "test", "stable"]
-EvidenceLevel: TypeAlias = Literal["established", "observed", "anecdotal", "withdrawn"]
 Subject: TypeAlias = Literal["run", "campaign"]
 DurationUnit: TypeAlias = Literal["points", "steps", "cycles"]
 
@@ -50,10 +51,13 @@ class All:
 
     def holds(self, readings: Mapping[str, float | None], firing: bool) -> bool | None:
         """Combine the parts in three-valued logic."""
-        values = [part.holds(readings, firing) for part in self.parts]
-        if False in values:
-            return False
-        return None if None in values else True
+        unknown = False
+        for part in self.parts:
+            value = part.holds(readings, firing)
+            if value is False:
+                return False
+            unknown = unknown or value is None
+        return None if unknown else True
 
     def comparisons(self) -> Iterator[Comparison]:
         """Yield every comparison below."""
@@ -69,10 +73,13 @@ class Any:
 
     def holds(self, readings: Mapping[str, float | None], firing: bool) -> bool | None:
         """Combine the parts in three-valued logic."""
-        values = [part.holds(readings, firing) for part in self.parts]
-        if True in values:
-            return True
-        return False if False in values else None
+        known = False
+        for part in self.parts:
+            value = part.holds(readings, firing)
+            if value is True:
+                return True
+            known = known or value is False
+        return False if known else None
 
     def comparisons(self) -> Iterator[Comparison]:
         """Yield every comparison below."""
@@ -105,17 +112,6 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """How right the rule was on runs with a known answer; written by the benchmark."""
-
-    runs: int = 0
-    precision: float | None = None
-    recall: float | None = None
-    on: str = ""
-    """What the runs were."""
-
-
-@dataclass(frozen=True, slots=True)
 class RuleTest:
     """One case of a rule's test file."""
 
@@ -132,7 +128,7 @@ class RuleTest:
     """(step or cycle; None: at the end) and the state that the rule must be in."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rule:
     """One rule file."""
 
@@ -170,6 +166,18 @@ class Rule:
     measured: Measured
     tests: tuple[RuleTest, ...] = field(default=())
     enabled: bool = True
+    grade: Grade = "D"
+    would_change: tuple[str, ...] = ()
+    """What would show that the rule is wrong about a run."""
+    evidence: Evidence | None = None
+    """All of this for those who read a finding; None for a rule that was not read from a file."""
+
+    @functools.cached_property
+    def mentioned(self) -> tuple[str, ...]:
+        """Names of the signals that it compares, and of those that its advice quotes."""
+        compared = [comparison.signal for comparison in self.when.comparisons()]
+        quoted = [name for _, name, _, _ in string.Formatter().parse(self.text) if name and "." in name]
+        return tuple(dict.fromkeys(compared + quoted))
 
     @property
     def compared(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TypeVar, cast, get_args
 
+from raftmon.advice.evidence import read_founded, read_would_change, summed_up
 from raftmon.advice.rule import (
     All,
     Any,
@@ -19,15 +20,13 @@ from raftmon.advice.rule import (
     Condition,
     Duration,
     DurationUnit,
-    EvidenceLevel,
-    Measured,
     Parameter,
     Rule,
-    Status,
 )
 from raftmon.advice.ruletests import read_tests
 from raftmon.documents import SHIPPED_RULES, Fields, read_fields, suggest
 from raftmon.errors import DocumentErrors
+from raftmon.grounds import Status
 from raftmon.model import SEVERITIES, PointsTo, Problem
 from raftmon.signals.registry import SIGNALS
 
@@ -86,7 +85,7 @@ def read_rule(path: Path, problems: list[Problem], overrides: Mapping[str, Mappi
         applies.finish()
     advice = fields.mapping("advice", required=True)
     text, multiply, roll_back, stop = _advice(advice, parameters)
-    level, sources, measured = _evidence(fields.mapping("evidence", required=True))
+    founded = read_founded(fields.mapping("evidence", required=True))
     rule = Rule(
         id=rule_id,
         title=fields.text("title"),
@@ -108,16 +107,19 @@ def read_rule(path: Path, problems: list[Problem], overrides: Mapping[str, Mappi
         roll_back=roll_back,
         stop=stop,
         false_positives=fields.texts("false_positives"),
-        evidence_level=level,
-        sources=sources,
-        measured=measured,
+        evidence_level=founded.level,
+        sources=founded.sources,
+        measured=founded.measured,
         enabled=bool(override.get("enabled", True)),
+        grade=founded.grade,
+        would_change=read_would_change(fields),
     )
     _check_rule(rule, fields)
     fields.finish()
     if len(problems) > before:
         return None
-    return dataclasses.replace(rule, tests=read_tests(path.with_suffix(".test.yaml"), rule, problems))
+    tests = read_tests(path.with_suffix(".test.yaml"), rule, problems)
+    return dataclasses.replace(rule, tests=tests, evidence=summed_up(rule))
 
 
 def _choice(fields: Fields, key: str, choices: tuple[_Word, ...]) -> _Word:
@@ -132,8 +134,10 @@ def _parameters(fields: Fields, override: Mapping[str, float | bool]) -> dict[st
         entry = table.mapping(name, required=True) if table is not None else None
         if entry is None:
             continue
-        value = entry.number("value", required=True) or 0.0
-        parameters[name] = Parameter(float(override.get(name, value)), entry.text("unit", ""), entry.text("origin"))
+        value, origin = entry.number("value", required=True) or 0.0, entry.text("origin")
+        used = float(override.get(name, value))
+        origin = origin if used == value else f"your settings, in place of {value:g} ({origin})"
+        parameters[name] = Parameter(used, entry.text("unit", ""), origin)
         entry.finish()
     return parameters
 
@@ -203,26 +207,6 @@ def _advice(fields: Fields | None, parameters: Mapping[str, Parameter]) -> tuple
     roll_back, stop = fields.flag("roll_back", False), fields.flag("stop", False)
     fields.finish()
     return text, multiply, roll_back, stop
-
-
-def _evidence(fields: Fields | None) -> tuple[EvidenceLevel, tuple[tuple[str, str], ...], Measured]:
-    if fields is None:
-        return "anecdotal", (), Measured()
-    level: EvidenceLevel = _choice(fields, "level", get_args(EvidenceLevel))
-    sources = []
-    for source in fields.mappings("sources"):
-        sources.append((source.text("claim", ""), source.text("ref")))
-        source.finish()
-    if not sources and level != "anecdotal":
-        fields.complain("`sources` is missing", "Only anecdotal evidence has no source.")
-    table = fields.mapping("measured")
-    measured = Measured()
-    if table is not None:
-        runs = int(table.number("runs") or 0)
-        measured = Measured(runs, table.number("precision"), table.number("recall"), table.text("on", ""))
-        table.finish()
-    fields.finish()
-    return level, tuple(sources), measured
 
 
 def _about_campaign(condition: Condition) -> bool:

@@ -9,20 +9,46 @@ its loss by next to nothing, so that the curve of one cycle says nothing about i
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from raftmon.advice.rule import Rule
 from raftmon.advice.weighing import KINDS, Weighing
+from raftmon.grounds import figures
 from raftmon.model import SEVERITIES, Finding, Severity, Verdict, VerdictKind
 from raftmon.signals.progress import RunFacts
 
-__all__ = ["decide"]
+__all__ = ["WOULD_CHANGE", "WOULD_DECIDE_A_CYCLE", "decide"]
 
 _WORDS: Final[Mapping[VerdictKind, str]] = {"too_low": "too low", "ok": "right", "too_high": "too high"}
 _GRAVE: Final[Mapping[str, Severity]] = {"health": "high", "schedule": "medium"}
 """Severity from which a finding about something else leaves nothing to say about the learning rate."""
 _POINTS_TO: Final[Mapping[str, VerdictKind]] = {"lr_too_low": "too_low", "lr_too_high": "too_high"}
+
+WOULD_CHANGE: Final[Mapping[VerdictKind, tuple[str, ...]]] = {
+    "too_high": (
+        "A second run at a third of the rate that ends no better.",
+        "The same rise of the loss, at the same step, in a run at a lower rate: then it is the data.",
+    ),
+    "too_low": (
+        "A second run at three times the rate that ends no lower.",
+        "A held-out loss that has stopped falling: then the run is at its floor.",
+    ),
+    "ok": (
+        "A second run at a third, or at three times the rate, that ends clearly lower: a language model at three times "
+        "its best rate falls as smoothly, and only ends worse.",
+    ),
+    "undecided": (
+        "More loss points, with the gradient norm beside them, where these are missing.",
+        "A second run of the same recipe at another rate.",
+    ),
+}
+"""By what was said: observations that would show that it is wrong, or that would decide."""
+WOULD_DECIDE_A_CYCLE: Final = (
+    "The verification rates of its campaign, cycle by cycle, best on prompts that are not trained on.",
+)
+"""The same for the cycle of a campaign, of which nothing is said."""
 
 
 def decide(
@@ -45,12 +71,31 @@ def decide(
         facts: what is known of the run beside its series.
         scenario: kind of training; ``raft`` for the cycle of a campaign.
     """
+    verdict = _decided(weighing, rules, findings, readings, counts, facts, scenario)
+    if verdict.learning_rate == "undecided":
+        would_decide = WOULD_DECIDE_A_CYCLE if scenario == "raft" else WOULD_CHANGE["undecided"]
+        return dataclasses.replace(verdict, would_change=would_decide)
+    would_change = WOULD_CHANGE[verdict.learning_rate]
+    return dataclasses.replace(verdict, would_change=would_change, measured=verdict.measured or weighing.measured)
+
+
+def _decided(
+    weighing: Weighing,
+    rules: Mapping[str, Rule],
+    findings: Sequence[Finding],
+    readings: Mapping[str, float | None],
+    counts: Mapping[str, int],
+    facts: RunFacts,
+    scenario: str,
+) -> Verdict:
     speaking = [f for f in findings if f.state == "firing" and f.inhibited_by is None]
     diverged = next((f for f in speaking if f.severity == "critical" and f.points_to == "lr_too_high"), None)
     if diverged is not None:
         limits = weighing.limits
-        confidence = min(limits.most_confident, rules[diverged.rule].measured.precision or limits.diverged)
-        return Verdict("too_high", confidence, _lower(diverged.title), (diverged.text,))
+        measured = rules[diverged.rule].measured
+        confidence = min(limits.most_confident, measured.precision or limits.diverged)
+        found = f"{diverged.rule}: {figures(measured)[0]}" if measured.runs else ""
+        return Verdict("too_high", confidence, _lower(diverged.title), (diverged.text,), measured=found)
     reason = _cannot_tell(weighing, speaking, counts, scenario)
     if reason:
         return Verdict("undecided", 1.0 / len(KINDS), reason)

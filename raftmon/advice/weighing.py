@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from raftmon.advice.rule import Parameter
 from raftmon.documents import Fields, read_fields
 from raftmon.errors import DocumentErrors
 from raftmon.model import Problem, VerdictKind
@@ -91,6 +92,12 @@ class Weighing:
     features: tuple[Feature, ...]
     intercept: Numbers
     limits: Limits
+    origin: str = ""
+    """How the coefficients were fitted."""
+    measured: str = ""
+    """How right the verdicts were on runs with a known answer that nothing was fitted on; empty: not measured."""
+    numbers: Mapping[str, Parameter] = field(default_factory=dict)
+    """The limits again by name, with unit and origin."""
 
     def probabilities(self, readings: Mapping[str, float | None]) -> dict[VerdictKind, float]:
         """Return the probability of each kind."""
@@ -128,12 +135,14 @@ def read_weighing(path: Path) -> Weighing:
     if fields is None:
         raise DocumentErrors(tuple(problems))
     fields.text("schema", choices=("raftmon/verdict@1",))
-    for key in ("origin", "measured"):
-        fields.text(key)
+    numbers = _limits(fields.mapping("limits", required=True))
     weighing = Weighing(
         features=tuple(_feature(entry) for entry in fields.mappings("features", required=True)),
         intercept=_numbers(fields, "intercept"),
-        limits=_limits(fields.mapping("limits", required=True)),
+        limits=Limits(**{name: number.value for name, number in numbers.items()}),
+        origin=fields.text("origin"),
+        measured=fields.text("measured"),
+        numbers=numbers,
     )
     fields.finish()
     if problems:
@@ -141,18 +150,17 @@ def read_weighing(path: Path) -> Weighing:
     return weighing
 
 
-def _limits(fields: Fields | None) -> Limits:
-    values = {}
-    for name in (known.name for known in dataclasses.fields(Limits)):
+def _limits(fields: Fields | None) -> dict[str, Parameter]:
+    numbers = {known.name: Parameter(0.0, "", "") for known in dataclasses.fields(Limits)}
+    for name in numbers:
         entry = fields.mapping(name, required=True) if fields is not None else None
-        values[name] = (entry.number("value", required=True) if entry is not None else None) or 0.0
         if entry is not None:
-            entry.text("unit")
-            entry.text("origin")
+            value = entry.number("value", required=True) or 0.0
+            numbers[name] = Parameter(value, entry.text("unit"), entry.text("origin"))
             entry.finish()
     if fields is not None:
         fields.finish()
-    return Limits(**values)
+    return numbers
 
 
 def _feature(fields: Fields) -> Feature:

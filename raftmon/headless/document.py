@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
+from raftmon.grounds import Evidence
 from raftmon.model import CampaignView, Finding, RunView, Snapshot
 
-__all__ = ["SCHEMA", "encode", "snapshot_document"]
+__all__ = ["SCHEMA", "encode", "rule_document", "snapshot_document"]
 
 SCHEMA = "raftmon/snapshot@1"
 
@@ -29,8 +30,28 @@ def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:
         "logdirs": list(snapshot.logdirs),
         "campaigns": [_campaign(campaign) for campaign in snapshot.campaigns],
         "runs": [_run(run) for run in snapshot.runs],
+        "rules": _rules(snapshot),
         "problems": [asdict(problem) for problem in snapshot.problems],
     }
+
+
+def rule_document(evidence: Evidence) -> dict[str, Any]:
+    """Return what is known of a rule as plain mappings and lists."""
+    return {
+        **asdict(evidence),
+        "sources": [{"claim": claim or None, "ref": reference} for claim, reference in evidence.sources],
+        "criteria": [
+            {"depth": c.depth, "joins": c.joins} if c.joins is not None else {**asdict(c), "joins": None}
+            for c in evidence.criteria
+        ],
+    }
+
+
+def _rules(snapshot: Snapshot) -> dict[str, Any]:
+    """Return what is known of the rules that findings name: once a rule, however many runs it was applied to."""
+    views: list[RunView | CampaignView] = [*snapshot.runs, *snapshot.campaigns]
+    named = {f.rule: f.evidence for view in views for f in view.findings if f.state != "inactive"}
+    return {rule: rule_document(evidence) for rule, evidence in sorted(named.items()) if evidence is not None}
 
 
 def _campaign(campaign: CampaignView) -> dict[str, Any]:
@@ -82,4 +103,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "text": finding.text,
         "missing": list(finding.missing),
         "inhibited_by": finding.inhibited_by,
+        "status": finding.evidence.status if finding.evidence is not None else None,
+        "grade": finding.evidence.grade if finding.evidence is not None else None,
+        "precision": finding.evidence.measured.precision if finding.evidence is not None else None,
     }

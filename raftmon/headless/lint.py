@@ -98,6 +98,9 @@ def _remark(remark: Remark, path: str) -> RenderableType:
     grid.add_row(Padding(Text(body), (0, 0, 0, 2)))
     if remark.evidence:
         grid.add_row(Padding(Text(f"evidence: {_sources(remark.evidence)}", style="dim"), (0, 0, 0, 2)))
+    if remark.would_change:
+        minds = "; ".join(entry.rstrip(".") for entry in remark.would_change)
+        grid.add_row(Padding(Text(f"would change this: {minds}.", style="dim"), (0, 0, 0, 2)))
     return grid
 
 
@@ -160,6 +163,7 @@ def _config_document(report: LintReport) -> dict[str, Any]:
                 "severity": remark.severity,
                 "text": remark.text,
                 "evidence": [dataclasses.asdict(source) for source in remark.evidence],
+                "would_change": list(remark.would_change),
             }
             for remark in report.remarks
         ],

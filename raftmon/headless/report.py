@@ -6,16 +6,19 @@ Names and tags come from other people's files, so that nothing here is ever read
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import IO, Final
 
 import numpy as np
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from raftmon.advice.learning_rate import format_rate, written_rate
+from raftmon.grounds import brief_figures
 from raftmon.headless.printable import printable
 from raftmon.model import SEVERITIES, CampaignView, CycleView, Finding, RunView, Snapshot
 
@@ -184,7 +187,28 @@ def _finding_lines(finding: Finding, unit: str) -> RenderableType:
     style = SEVERITY_STYLES[finding.severity]
     since = f"  since {unit} {finding.since_step}" if finding.since_step is not None else ""
     title = Text.assemble((finding.title, style), (since, "dim"), ("  " + finding.rule, "dim italic"))
-    return _hanging(_SHORT[finding.severity], Group(title, Text(finding.text)), style)
+    measured = finding.evidence.measured if finding.evidence is not None else None
+    asides = tuple(Text(f"  {aside}", "dim") for aside in brief_figures(measured)) if measured is not None else ()
+    lines = Group(_Fitting(title, asides), Text(finding.text))
+    return _hanging(_SHORT[finding.severity], lines, style)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitting:
+    """A text with the first of its asides that fits into the same line, or with none."""
+
+    text: Text
+    asides: tuple[Text, ...]
+    """From the longest to the shortest."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield next((w for w in self._whole() if w.cell_len <= options.max_width), self.text)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, next(self._whole(), self.text))
+
+    def _whole(self) -> Iterator[Text]:
+        return (self.text + aside for aside in self.asides)
 
 
 _SHORT: Final = dict(zip(SEVERITIES, ("info", "low", "medium", "high", "critical"), strict=True))

@@ -1,21 +1,26 @@
-"""Prints the rule set: the catalogue, and one rule with all that is known about it."""
+"""Prints the rule set as a catalogue, and explains one rule of it."""
 
 from __future__ import annotations
 
-from rich.console import Console, RenderableType
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
+from typing import Final
 
-from raftmon.advice.rule import All, Any, Comparison, Condition, Measured, Rule
+from rich.console import Console
+from rich.table import Table
+
 from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
 from raftmon.advice.weighing import KINDS, read_weighing
-from raftmon.errors import UsageError
+from raftmon.grounds import figures
 from raftmon.headless.claims import claims_markdown
+from raftmon.headless.document import encode
+from raftmon.headless.explain import find_rule, print_rule, rule_explained
+from raftmon.headless.explain_verdict import print_verdict, verdict_explained
 from raftmon.headless.report import make_console, print_parts
 from raftmon.signals.registry import SIGNALS
 
-__all__ = ["catalogue_markdown", "print_catalogue", "print_rule"]
+__all__ = ["VERDICT", "catalogue_markdown", "print_catalogue", "print_explanation"]
+
+VERDICT: Final = "verdict"
+"""Stands for the weighing where the id of a rule is asked for."""
 
 _POINTS_TO = {
     "lr_too_high": "LR too high",
@@ -40,6 +45,10 @@ A rule compares signals (below) with limits; `raftmon rules show ID` explains on
 - **Evidence**: `established` (arithmetic, or many independent sources), `observed` (measured once), `anecdotal`
   (somebody said so), `withdrawn` (contradicted by measurement or taken back by its author; shown for the sake of those
   who look for it, decides nothing).
+- **Grade** of the claim behind it: A replicated (several independent sources, or arithmetic), B one strong source,
+  C practice (commonly done, hardly tested), D hypothesis (plausible, not tested), X contradicted by measurement.
+- **Measured** on runs whose right answer is known: precision is the share of the runs it fired on that were as it says,
+  recall the share of the runs which were as it says that it fired on; in brackets 95 % intervals (Wilson).
 - **Claims** are numbered as in the study that checked the documents which the rule set started from: 0 on learning
   rates for RAFT, 1 and 2 on learning rates in general.
 """
@@ -67,8 +76,8 @@ def catalogue_markdown() -> str:
     rules = load_rules()
     lines = [
         _HEAD,
-        "| rule | points to | severity | status | evidence | measured | claims |",
-        "|---|---|---|---|---|---|---|",
+        "| rule | points to | severity | status | evidence | grade | measured | claims |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for rule in rules:
         claims = ", ".join(dict.fromkeys(claim for claim, _ in rule.sources if claim)) or "–"
@@ -78,7 +87,8 @@ def catalogue_markdown() -> str:
             rule.severity,
             rule.status,
             rule.evidence_level,
-            _figures(rule.measured) or "not yet",
+            rule.grade,
+            "; ".join(figures(rule.measured)) if rule.measured.runs else "not yet",
             claims,
         )
         lines.append(f"| {' | '.join(cells)} |")
@@ -96,61 +106,27 @@ def catalogue_markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def print_rule(rule_id: str, console: Console | None = None) -> None:
-    """Print everything about one rule.
+def print_explanation(rule_id: str, form: str = "text", console: Console | None = None) -> None:
+    """Print everything about one rule, or about the weighing of the verdict.
+
+    Args:
+        rule_id: id of a rule, or `VERDICT`.
+        form: ``text`` for people, ``json`` for one document.
+        console: where to; stdout if None.
 
     Raises:
         UsageError: if there is no such rule.
     """
-    known = {rule.id: rule for rule in load_rules()}
-    if rule_id not in known:
-        raise UsageError(f"rule `{rule_id}`", "there is no such rule", f"Rules: {', '.join(known)}.")
-    rule = known[rule_id]
-    head = Text.assemble((rule.title, "bold"), (f"  {rule.id}", "dim"))
-    facts = [_POINTS_TO[rule.points_to], f"severity {rule.severity}", f"status {rule.status}"]
-    about = Text("points to " + ", ".join(facts), style="dim")
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for label, content in _details(rule):
-        grid.add_row(label, content)
-    print_parts(console or make_console(), [head, about, Text(), Padding(Text(rule.description), 0), Text(), grid])
-
-
-def _details(rule: Rule) -> list[tuple[str, RenderableType]]:
-    details: list[tuple[str, RenderableType]] = [("when", Text("\n".join(_lines(rule.when))))]
-    details.append(("for", Text(f"{rule.hold}, then until it has not held for {rule.keep}")))
-    signals = dict.fromkeys(comparison.signal for comparison in rule.when.comparisons())
-    details.append(("signals", Text("\n".join(f"{name}: {SIGNALS[name].description}" for name in signals))))
-    parameters = [f"{n} = {p.value:g} {p.unit}".rstrip() + f" ({p.origin})" for n, p in rule.parameters.items()]
-    details.append(("numbers", Text("\n".join(parameters))))
-    details.append(("advice", Text(rule.text)))
-    if rule.multiply is not None:
-        details.append(("", Text(f"learning rate × {rule.multiply:g}")))
-    details.append(("else", Text("\n".join(rule.false_positives) or "no false positive known")))
-    details.append(("evidence", Text(f"{rule.evidence_level}; " + "; ".join(ref for _, ref in rule.sources))))
-    claims = ", ".join(claim for claim, _ in rule.sources if claim)
-    if claims:
-        details.append(("claims", Text(claims)))
-    details.append(("measured", Text(_figures(rule.measured) or "not measured by raftmon yet")))
-    return details
-
-
-def _lines(condition: Condition, indent: str = "") -> list[str]:
-    if isinstance(condition, Comparison):
-        word, clear = ("above", "clears below") if condition.above else ("below", "clears above")
-        hysteresis = f" ({clear} {condition.clear:g})" if condition.clear != condition.limit else ""
-        return [f"{indent}{condition.signal} {word} {condition.limit:g}{hysteresis}"]
-    kind = {All: "all of", Any: "any of"}[type(condition)]
-    return [f"{indent}{kind}", *(line for part in condition.parts for line in _lines(part, indent + "  "))]
-
-
-def _share(value: float | None) -> str:
-    return f"{value:.2f}" if value is not None else "–"
-
-
-def _figures(measured: Measured) -> str:
-    if not measured.runs:
-        return ""
-    figures = f"precision {_share(measured.precision)}, recall {_share(measured.recall)}"
-    return f"{figures} ({measured.runs} {measured.on or 'runs'})"
+    console = console or make_console()
+    if rule_id == VERDICT:
+        weighing = read_weighing(SHIPPED_RULES / "verdict.yaml")
+        if form == "json":
+            console.file.write(encode(verdict_explained(weighing)) + "\n")
+        else:
+            print_verdict(weighing, console)
+        return
+    rule, rules = find_rule(rule_id)
+    if form == "json":
+        console.file.write(encode(rule_explained(rule, rules)) + "\n")
+    else:
+        print_rule(rule, rules, console)

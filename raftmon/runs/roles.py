@@ -108,6 +108,8 @@ class Dialect:
     """What the step of an event counts: one of `STEP_AXES`."""
     max_grad_norm: float | None = None
     """The trainer's default clip limit; None: it clips nothing by default, or it is not known."""
+    averaged: bool = False
+    """Whether a logged loss is the mean over the steps since the one before; False: of one step, or not known."""
     signatures: tuple[Signature, ...] = ()
     """Alternatives."""
     meanings: tuple[Meaning, ...] = ()
@@ -290,6 +292,7 @@ def _read_dialects(path: Path, problems: list[Problem]) -> Iterator[Dialect]:
             scenario=entry.text("scenario", choices=SCENARIOS),
             step_axis=entry.text("step_axis", choices=STEP_AXES),
             max_grad_norm=entry.number("max_grad_norm"),
+            averaged=entry.flag("averaged", False),
             signatures=tuple(_read_signature(fields) for fields in signatures),
             meanings=tuple(
                 Meaning(own.text("tag"), own.text("role", choices=(*ROLES, _NO_ROLE)), own.number("scale"))

@@ -16,10 +16,10 @@ from typing import ClassVar, Final
 
 from raftmon.model import RunConfig
 from raftmon.signals.base import SignalInfo
-from raftmon.signals.progress import RunFacts
+from raftmon.signals.progress import RunFacts, ScheduleSignals
 from raftmon.signals.references import reference_for
 
-__all__ = ["ConfigSignals", "lacking", "planned_steps", "warmup_advised"]
+__all__ = ["ConfigSignals", "LogAgainstConfig", "lacking", "planned_steps", "warmup_advised"]
 
 USUAL_BETA2: Final = 0.999
 """Adam's in PyTorch and in every trainer that takes PyTorch's default."""
@@ -92,7 +92,7 @@ def lacking(signal: str, config: RunConfig) -> tuple[str, ...]:
 
 
 class ConfigSignals:
-    """Facts of one configuration, and the log against it.
+    """Facts of one configuration.
 
     Args:
         config: what is known.
@@ -121,6 +121,26 @@ class ConfigSignals:
         SignalInfo("config.decay_horizon", "ratio", "config", 0, "1/(learning rate × weight decay) over planned steps"),
         SignalInfo("config.alpha_missing", "flag", "config", 0, "1 for LoRA without a known alpha, else 0"),
         SignalInfo("config.decays", "flag", "config", 0, "1 when the schedule is meant to fall (nearly) to 0, else 0"),
+    )
+
+    def __init__(self, config: RunConfig, stage: str | None = None) -> None:
+        self._static = _static(config, stage)
+
+    def readings(self) -> Mapping[str, float | None]:
+        """Return the signals that need ``config``; the same at every step, so worked out once."""
+        return self._static
+
+
+class LogAgainstConfig:
+    """The learning rates that were logged against the one that was meant.
+
+    Args:
+        config: what is known.
+        schedule: follows the learning rate of the run.
+    """
+
+    role: ClassVar[str] = "run"
+    signals: ClassVar[tuple[SignalInfo, ...]] = (
         SignalInfo(
             "schedule.final_of_peak", "ratio", "run", 0, "last learning rate over the largest, of a run that is over"
         ),
@@ -136,30 +156,23 @@ class ConfigSignals:
         ),
     )
 
-    def __init__(self, config: RunConfig, stage: str | None = None) -> None:
+    def __init__(self, config: RunConfig, schedule: ScheduleSignals) -> None:
         self._config = config
-        self._static = _static(config, stage)
+        self._schedule = schedule
+        self.facts = RunFacts(config, ended=False, steps=None)
+        """Of the run as it is now; kept up to date by whoever asks."""
 
-    def readings(self) -> Mapping[str, float | None]:
-        """Return the signals that need ``config``; the same at every step, so worked out once."""
-        return self._static
+    def update(self, step: int, value: float) -> None:
+        """Take in nothing: the schedule's signals hold all that is needed."""
 
-    def against_log(
-        self, facts: RunFacts, schedule: Mapping[str, float | None], first_step: int | None
-    ) -> dict[str, float | None]:
-        """Return the signals that compare the log with the configuration.
-
-        Args:
-            facts: of the run.
-            schedule: readings of the schedule's signals.
-            first_step: step of the first learning rate logged.
-        """
+    def readings(self) -> dict[str, float | None]:
+        """Return every signal of the family."""
+        facts, schedule = self.facts, self._schedule.readings()
         over = facts.ended and not self._was_cut_short(facts)
-        of_peak = schedule.get("schedule.of_peak")
         return {
-            "schedule.final_of_peak": of_peak if over else None,
+            "schedule.final_of_peak": schedule.get("schedule.of_peak") if over else None,
             "schedule.mass_applied": self._mass(facts, schedule) if over else None,
-            "schedule.peak_of_configured": self._peak_of_configured(facts, schedule, first_step),
+            "schedule.peak_of_configured": self._peak_of_configured(facts, schedule, self._schedule.first_step),
         }
 
     def _was_cut_short(self, facts: RunFacts) -> bool:

@@ -11,6 +11,7 @@ from collections import deque
 from typing import ClassVar, Final
 
 from raftmon.signals.base import SignalInfo
+from raftmon.signals.profile import Profile
 from raftmon.signals.statistics import RollingMedian, wilson_interval
 
 __all__ = ["GradientSignals"]
@@ -53,6 +54,8 @@ class GradientSignals:
         SignalInfo("gradient.spike", "sigma", "grad_norm", WARM_UP, "log of the newest norm against its running mean"),
         SignalInfo("gradient.trend", "ratio", "grad_norm", 40, "median of the newest norms over that of the first"),
         SignalInfo("gradient.dispersion", "ratio", "grad_norm", 20, "spread of the logarithm of the newest norms"),
+        SignalInfo("gradient.moves", "ratio", "grad_norm", 8, "mean move of the norm's logarithm between points"),
+        SignalInfo("gradient.moves_growth", "ratio", "grad_norm", 16, "that in the newest third over the first"),
     )
 
     def __init__(self, max_grad_norm: float | None) -> None:
@@ -67,6 +70,7 @@ class GradientSignals:
         self._mean = math.nan
         self._variance = 0.0
         self._spike: float | None = None
+        self._course = Profile()
 
     def update(self, step: int, value: float) -> None:  # noqa: ARG002 - points count, whatever their steps are
         """Take in one point."""
@@ -81,8 +85,10 @@ class GradientSignals:
         if self._limit:
             self._clipped.append(value > self._limit)
         if value > 0.0:
-            self._logs.update(math.log(value))
-            self._note_spike(math.log(value))
+            log_norm = math.log(value)
+            self._course.update(log_norm)
+            self._logs.update(log_norm)
+            self._note_spike(log_norm)
 
     def readings(self) -> dict[str, float | None]:
         """Return every signal of the family."""
@@ -97,6 +103,15 @@ class GradientSignals:
             "gradient.spike": self._spike,
             "gradient.trend": self._trend(median),
             "gradient.dispersion": self._logs.sigma if len(self._logs) >= 20 else None,
+            **self._moves(),
+        }
+
+    def _moves(self) -> dict[str, float | None]:
+        first, middle, newest = self._course.moves(3) if self._course.count >= 8 else (math.nan,) * 3
+        grows = self._course.count >= 16 and first > 0.0
+        return {
+            "gradient.moves": (first + middle + newest) / 3.0 if self._course.count >= 8 else None,
+            "gradient.moves_growth": newest / first if grows else None,
         }
 
     def _trend(self, median: float | None) -> float | None:

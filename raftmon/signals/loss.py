@@ -13,6 +13,7 @@ from collections import deque
 from typing import ClassVar, Final
 
 from raftmon.signals.base import SignalInfo
+from raftmon.signals.shape import CurveShape
 from raftmon.signals.statistics import Ewma, NoiseScale, RollingMedian, Thinned
 
 __all__ = ["LossSignals"]
@@ -81,6 +82,7 @@ class LossSignals:
         self._first = Ewma(1.0 / 3.0)
         self._least = math.inf
         self._drawup_peak = 0.0
+        self.shape = CurveShape()
 
     def update(self, step: int, value: float) -> None:  # noqa: ARG002 - points count, whatever their steps are
         """Take in one point."""
@@ -91,6 +93,7 @@ class LossSignals:
             self._last = value
             return
         self._points += 1
+        self.shape.update(value)
         self._note_spike(value)
         if math.isfinite(self._last):
             self._steps_taken.append(value - self._last)

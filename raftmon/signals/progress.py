@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 
 from raftmon.model import RunConfig
 from raftmon.signals.base import SignalInfo
+from raftmon.signals.profile import Profile
 from raftmon.signals.statistics import Ewma, NoiseScale
 
 __all__ = ["EntropySignals", "EvaluationSignals", "RewardSignals", "RunFacts", "ScheduleSignals"]
@@ -38,6 +39,7 @@ class ScheduleSignals:
         self._dead_since: int | None = None
         self._peak_step = 0
         self._dead_points = 0
+        self.profile = Profile()
 
     @property
     def first_step(self) -> int | None:
@@ -48,6 +50,7 @@ class ScheduleSignals:
         """Take in one point."""
         if not math.isfinite(value):
             return
+        self.profile.update(value)
         if self._count == 0:
             self._first_step, self._peak = step, value
         self._count += 1
@@ -88,13 +91,20 @@ class EvaluationSignals:
         SignalInfo("eval.points", "points", "eval_loss", 0, "evaluations so far"),
         SignalInfo("eval.rise", "ratio", "eval_loss", 3, "newest evaluation loss above the least, over the fall to it"),
         SignalInfo("eval.since_best", "points", "eval_loss", 2, "evaluations since the least loss"),
+        SignalInfo("eval.drawup", "ratio", "eval_loss", 3, "largest rise above the least loss, over the fall to it"),
+        SignalInfo("eval.falling", "ratio", "eval_loss", 4, "share of the evaluations that lie below the one before"),
         SignalInfo("eval.nonfinite", "points", "eval_loss", 1, "NaN or infinite evaluations in a row"),
     )
 
     def __init__(self) -> None:
-        self._count = self._since_best = self._broken = 0
+        self._count = self._since_best = self._broken = self._falls = 0
         self._first = self._least = self._last = math.nan
+        self._drawup = 0.0
         self._noise = NoiseScale()
+
+    def _scale(self) -> float:
+        """Return the fall to the least loss; where there is none, a hundredth of the level stands for it."""
+        return max(self._first - self._least, 0.01 * abs(self._first), 1e-12)
 
     def update(self, step: int, value: float) -> None:  # noqa: ARG002 - points count, whatever their steps are
         """Take in one point."""
@@ -104,6 +114,9 @@ class EvaluationSignals:
         self._broken = 0
         self._count += 1
         self._noise.update(value)
+        self._falls += value < self._last
+        if self._count >= 3:
+            self._drawup = max(self._drawup, (value - self._least) / self._scale())
         if self._count == 1:
             self._first = self._least = value
         elif value < self._least:
@@ -116,12 +129,13 @@ class EvaluationSignals:
         """Return every signal of the family."""
         rise = None
         if self._count >= 3:
-            # Evaluations are few: where their noise is not known yet, a tenth of the level stands for it.
             scale = max(abs(self._least), self._first - self._least, 4.0 * (self._noise.sigma or 0.0), 1e-12)
             rise = (self._last - self._least) / scale
         return {
             "eval.points": float(self._count) if self._count or self._broken else None,
             "eval.rise": rise,
+            "eval.drawup": self._drawup if self._count >= 3 else None,
+            "eval.falling": self._falls / (self._count - 1) if self._count >= 4 else None,
             "eval.since_best": float(self._since_best) if self._count >= 2 else None,
             "eval.nonfinite": float(self._broken) if self._count or self._broken else None,
         }

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
 from raftmon.model import RunConfig
 from raftmon.signals.base import Family, SignalInfo
 from raftmon.signals.campaign import CampaignSignals
-from raftmon.signals.config import ConfigSignals
+from raftmon.signals.config import ConfigSignals, LogAgainstConfig
 from raftmon.signals.gradient import GradientSignals
 from raftmon.signals.loss import LossSignals
+from raftmon.signals.probe import GainRatioSignals, UpdateRatioSignals
 from raftmon.signals.progress import EntropySignals, EvaluationSignals, RewardSignals, RunFacts, ScheduleSignals
+from raftmon.signals.shape import ShapeSignals
+from raftmon.signals.siblings import SiblingSignals
 
-__all__ = ["PRIMARY_ROLES", "SIGNALS", "RunSignals"]
+__all__ = ["PRIMARY_ROLES", "SIGNALS", "Readings", "RunSignals"]
 
 SIGNALS: Final[Mapping[str, SignalInfo]] = MappingProxyType(
     {
@@ -26,8 +29,13 @@ SIGNALS: Final[Mapping[str, SignalInfo]] = MappingProxyType(
             EvaluationSignals,
             RewardSignals,
             EntropySignals,
+            ShapeSignals,
+            GainRatioSignals,
+            UpdateRatioSignals,
             RunFacts,
+            SiblingSignals,
             ConfigSignals,
+            LogAgainstConfig,
             CampaignSignals,
         )
         for info in family.signals
@@ -39,40 +47,81 @@ PRIMARY_ROLES: Final = ("loss", "reward", "policy_loss", "eval_loss", "accuracy"
 """The first of these that a run has is its clock: its points are what rules count."""
 
 
+class Readings(Mapping[str, "float | None"]):
+    """The value of every signal of a run at one moment, family by family as they are asked for.
+
+    Most rules look at one signal and see that nothing is the matter.
+    """
+
+    __slots__ = ("_family_of", "_known")
+
+    def __init__(
+        self, facts: RunFacts, family_of: Mapping[str, Family], known: Mapping[str, float | None] = {}
+    ) -> None:
+        self._known: dict[str, float | None] = {**facts.readings(), **known}
+        self._family_of = family_of
+
+    def __getitem__(self, signal: str) -> float | None:
+        if signal not in self._known:
+            self._known.update(self._family_of[signal].readings())
+        return self._known[signal]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._known, **self._family_of})
+
+    def __len__(self) -> int:
+        return len({**self._known, **self._family_of})
+
+
 class RunSignals:
     """The statistics of one run, fed with its points in the order of arrival.
 
     Args:
         config: what is known of the run's configuration.
         scenario: kind of training, as far as it is known.
+        averaged: whether a logged loss is the mean over the steps since the one before, not that of one step.
     """
 
-    def __init__(self, config: RunConfig, scenario: str = "any") -> None:
-        self._config_signals = ConfigSignals(config, scenario)
-        self._schedule = ScheduleSignals()
-        self._families: dict[str, Family] = {
-            family.role: family
-            for family in (
-                LossSignals(),
-                GradientSignals(config.max_grad_norm),
-                self._schedule,
-                EvaluationSignals(),
-                RewardSignals(),
-                EntropySignals(),
-            )
-        }
+    def __init__(self, config: RunConfig, scenario: str = "any", *, averaged: bool = False) -> None:
+        loss, schedule = LossSignals(), ScheduleSignals()
+        self._config = ConfigSignals(config, scenario).readings()
+        self._against_config = LogAgainstConfig(config, schedule)
+        self._shape = ShapeSignals(loss.shape, schedule.profile)
+        self._gain_ratio = GainRatioSignals()
+        self._averaged = averaged
+        families: list[Family] = [
+            loss,
+            GradientSignals(config.max_grad_norm),
+            schedule,
+            EvaluationSignals(),
+            RewardSignals(),
+            EntropySignals(),
+            self._shape,
+            self._gain_ratio,
+            UpdateRatioSignals(),
+            self._against_config,
+        ]
+        self._families = {family.role: family for family in families}
+        self._family_of = {info.name: family for family in families for info in family.signals}
 
     def update(self, role: str, step: int, value: float) -> None:
         """Take in one point of a role; roles without a family are passed over."""
         family = self._families.get(role)
         if family is not None:
             family.update(step, value)
+        if role == "learning_rate":
+            self._gain_ratio.rate = value
 
-    def readings(self, facts: RunFacts) -> dict[str, float | None]:
-        """Return the value of every run signal; None is "not enough data"."""
-        readings = facts.readings()
-        for family in self._families.values():
-            readings.update(family.readings())
-        readings.update(self._config_signals.readings())
-        readings.update(self._config_signals.against_log(facts, readings, self._schedule.first_step))
-        return readings
+    def readings(self, facts: RunFacts, siblings: Mapping[str, float | None] = {}) -> Readings:
+        """Return the value of every run signal as it is now; None is "not enough data".
+
+        Read it before the next point comes: a family is worked out when one of its signals is asked for.
+
+        Args:
+            facts: what is known of the run beside its series.
+            siblings: readings of `SiblingSignals`, where they were worked out.
+        """
+        if self._averaged and facts.steps and facts.points > 1:
+            self._shape.points_per_value = facts.steps / (facts.points - 1)
+        self._against_config.facts = facts
+        return Readings(facts, self._family_of, {**self._config, **siblings})

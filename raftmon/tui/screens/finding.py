@@ -1,4 +1,4 @@
-"""Why a finding says what it says: readings against thresholds, since when, and what is missing."""
+"""Why a finding or the verdict says what it says: readings against limits, since when, how that is founded."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from textual.content import Content
 
 from raftmon.model import CampaignView, Finding, FindingState, PointsTo, RunView
 from raftmon.tui.screens.sheet import Sheet
-from raftmon.tui.text import MUTED, NOTHING, SEVERITIES, assemble, fit, number, run_name, sentence
-from raftmon.tui.widgets.advice_panel import by_severity, verdict_line
+from raftmon.tui.text import MUTED, SEVERITIES, assemble, run_name
+from raftmon.tui.widgets.advice_panel import by_severity
+from raftmon.tui.widgets.evidence_lines import founded_lines, proposal_lines, reading_lines, verdict_lines
 from raftmon.tui.widgets.lines import wrap
 
 __all__ = ["FindingSheet", "explained", "finding_lines"]
@@ -64,67 +65,71 @@ def finding_lines(finding: Finding, cycles: bool, width: int) -> list[Content]:
         lines += wrap(assemble(("explained by ", MUTED), finding.inhibited_by), width)
     if finding.text:
         lines += [Content(), *wrap(assemble(finding.text), width)]
+        lines += proposal_lines(finding.evidence, width) if finding.evidence is not None else []
     if finding.missing:
         lines += [Content(), *wrap(assemble(("waits for ", "$text-warning"), ", ".join(finding.missing)), width)]
-    lines += [Content(), *_readings(finding)]
-    return [*lines, Content(), assemble(("rule ", MUTED), finding.rule)]
-
-
-def _readings(finding: Finding) -> list[Content]:
-    readings = [(reading.signal, number(reading.value), reading.unit) for reading in finding.readings]
-    limits = [(name, number(value), "") for name, value in finding.thresholds.items()]
-    label = max([len(name) for name, _, _ in readings + limits] or [0])
-    lines: list[Content] = []
-    for title, rows in (("readings", readings), ("compared with", limits)):
-        lines += [assemble((title, "bold"))] if rows else []
-        for name, value, unit in rows:
-            strength = "bold" if rows is readings and value != NOTHING else ""
-            lines.append(assemble(f"  {fit(name, label)}  ", (value.rjust(10), strength), (f" {unit}", MUTED)))
-    return lines
+    lines += [Content(), *reading_lines(finding, width)]
+    if finding.evidence is not None:
+        lines += founded_lines(finding.evidence, width)
+    return [*lines, Content(), assemble(("raftmon rules show ", MUTED), finding.rule)]
 
 
 class FindingSheet(Sheet):
-    """One finding after the other, beginning with the gravest that fires."""
+    """The verdict, then one finding after the other; begins with the gravest that fires, or else with the verdict.
+
+    Args:
+        run: what is explained.
+        campaign: its campaign, whose findings come among the run's.
+        verdict: begin with the verdict in any case.
+    """
 
     TITLE_TEXT = "WHY"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,l", "turn(1)", "Next", show=False, id="finding-next", tooltip="The next finding"),
         Binding("left,h", "turn(-1)", "Previous", show=False, id="finding-back", tooltip="The finding before"),
+        Binding(
+            "w", "verdict", "Verdict", show=False, id="finding-verdict", tooltip="What the verdict was weighed from"
+        ),
     ]
 
-    def __init__(self, run: RunView | None, campaign: CampaignView | None) -> None:
+    def __init__(self, run: RunView | None, campaign: CampaignView | None, *, verdict: bool = False) -> None:
         super().__init__()
         self._run = run
         self._campaign = campaign
         self._findings = explained(run, campaign)
-        self._index = 0
+        speaks = any(finding.state in ("firing", "pending") for finding, _ in self._findings)
+        self._page = 1 if self._findings and (run is None or (speaks and not verdict)) else 0
 
     def lines(self, width: int) -> list[Content]:
-        """Return the verdict's reasons and the present finding."""
-        lines: list[Content] = []
-        if self._findings:
-            lines = finding_lines(*self._findings[self._index], width)
-        else:
-            lines = [assemble(("no rule has looked at this run", MUTED))]
-        if self._run is None:
-            return lines
-        verdict = self._run.verdict
-        lines += [Content(), verdict_line(verdict), *wrap(assemble(sentence(verdict.why)), width)]
-        for reason in verdict.reasons:
-            lines += wrap(assemble(("· ", MUTED), reason), width, 0, 2)
+        """Return the present finding, or on page 0 the verdict."""
+        if self._page:
+            return finding_lines(*self._findings[self._page - 1], width)
+        lines = verdict_lines(self._run.verdict, width) if self._run is not None else []
+        if not self._findings:
+            lines += [Content(), assemble(("no rule has looked at this run", MUTED))]
         return lines
 
     def detail(self) -> str:
         """Return which finding of how many, and of what."""
         name = run_name(self._run) if self._run is not None else self._campaign.title if self._campaign else ""
-        return f"{name}  {self._index + 1} of {len(self._findings)}" if self._findings else name
+        where = f"{self._page} of {len(self._findings)}" if self._page else "verdict" if self._run is not None else ""
+        return f"{name}  {where}".rstrip()
 
     def hint(self) -> str:
         """Return the keys."""
-        return "esc close · ↑↓ scroll" + (" · ←→ other findings" if len(self._findings) > 1 else "")
+        if not self._findings:
+            return "esc close · ↑↓ scroll"
+        return "esc close · ↑↓ scroll · ←→ findings" + (" · w verdict" if self._run is not None else "")
 
     def action_turn(self, direction: int) -> None:
-        """Explain another finding."""
+        """Explain another finding; the verdict comes before the first."""
+        first = 0 if self._run is not None else 1
         if self._findings:
-            self._index = (self._index + direction) % len(self._findings)
+            self._page = first + (self._page - first + direction) % (len(self._findings) + 1 - first)
+            self.renew()
+
+    def action_verdict(self) -> None:
+        """Explain the verdict."""
+        if self._run is not None:
+            self._page = 0
             self.renew()

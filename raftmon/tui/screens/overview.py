@@ -46,6 +46,9 @@ class Overview(Screen[None]):
         Binding("slash", "filter", "Filter", id="filter", tooltip="Filter runs: word, !word, /pattern/"),
         Binding("y", "toggle_log", "Log", id="log", tooltip="Logarithmic or linear y axes"),
         Binding("enter", "explain", "Why", id="explain", tooltip="Explain the findings, the gravest first"),
+        Binding(
+            "w", "explain_verdict", "Verdict", show=False, id="verdict", tooltip="What the verdict was weighed from"
+        ),
         Binding("v", "next_chart", "Chart", id="chart", tooltip="Enlarge the next chart"),
         Binding("p", "problems", "Problems", id="problems", tooltip="Files, rules and configs with problems"),
         Binding(
@@ -176,6 +179,10 @@ class Overview(Screen[None]):
     def action_explain(self) -> None:
         """Explain what fires."""
         self.app.push_screen(FindingSheet(self.run, self.campaign))
+
+    def action_explain_verdict(self) -> None:
+        """Explain the verdict of the selected run."""
+        self.app.push_screen(FindingSheet(self.run, self.campaign, verdict=True))
 
     def action_problems(self) -> None:
         """List the problems."""

@@ -15,6 +15,9 @@ from raftmon.tui.widgets.lines import Heading, LinesView
 
 __all__ = ["Sheet"]
 
+SMALL = 28
+"""Lines of the terminal below which a sheet leaves no margin."""
+
 
 class Sheet(ModalScreen[None]):
     """Lines in a box; escape, `q` or the key that opened it closes it."""
@@ -36,6 +39,10 @@ class Sheet(ModalScreen[None]):
         self.query_one(Heading).show(self.detail())
         self.query_one("#hint").can_focus = False
         self.query_one("#text").focus()
+
+    def on_resize(self) -> None:
+        """Take the whole of a small terminal: what is behind the sheet could not be read anyway."""
+        self.set_class(self.size.height < SMALL, "-small")
 
     @abstractmethod
     def lines(self, width: int) -> list[Content]:

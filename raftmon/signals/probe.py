@@ -1,0 +1,81 @@
+"""Signals of what a training logs about its own steps, where it was asked to.
+
+``raftmon/rho`` is the gain ratio: by how much a step really lowered the loss of its own batch, over what the gradient
+had promised for the update made (summed over a few probed steps). It is 1 for a step so small that the loss is a
+straight line along it, and sinks with the learning rate: 1 - rho is nearly proportional to it. A schedule that decays
+takes rho back to 1 at its end, so that only probes at half of the peak learning rate or more count.
+
+``raftmon/update_ratio`` is the norm of the update over that of the weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+from raftmon.signals.base import SignalInfo
+from raftmon.signals.statistics import Thinned
+
+__all__ = ["GainRatioSignals", "UpdateRatioSignals"]
+
+NEAR_PEAK: Final = 0.5
+"""Of the peak: probes at a smaller learning rate say nothing about it."""
+LEAST: Final = 3
+"""Probes before the first reading."""
+KEPT: Final = 64
+
+
+class GainRatioSignals:
+    """The gain ratio while the learning rate was near its peak."""
+
+    role: ClassVar[str] = "rho"
+    signals: ClassVar[tuple[SignalInfo, ...]] = (
+        SignalInfo("probe.rho", "ratio", "rho", LEAST, "median gain ratio near the peak learning rate"),
+        SignalInfo("probe.rho_low", "ratio", "rho", LEAST, "a fifth of those gain ratios lies below"),
+    )
+
+    def __init__(self) -> None:
+        self._ratios, self._rates = Thinned(KEPT), Thinned(KEPT)
+        self.rate = math.nan
+        """The learning rate in force; set by whoever feeds the points."""
+
+    def update(self, step: int, value: float) -> None:  # noqa: ARG002 - points count, whatever their steps are
+        """Take in one point."""
+        # A step that blew the loss up gained less than nothing.
+        self._ratios.update(max(-1.0, min(1.5, value)) if math.isfinite(value) else -1.0)
+        self._rates.update(self.rate)
+
+    def readings(self) -> dict[str, float | None]:
+        """Return every signal of the family."""
+        rates = [rate for _, rate in self._rates.entries]
+        peak = max((rate for rate in rates if math.isfinite(rate)), default=math.nan)
+        near = sorted(
+            ratio for (_, ratio), rate in zip(self._ratios.entries, rates, strict=True) if not rate < NEAR_PEAK * peak
+        )
+        return {"probe.rho": _quantile(near, 0.5), "probe.rho_low": _quantile(near, 0.2)}
+
+
+class UpdateRatioSignals:
+    """The size of the updates."""
+
+    role: ClassVar[str] = "update_ratio"
+    signals: ClassVar[tuple[SignalInfo, ...]] = (
+        SignalInfo("probe.update_ratio", "ratio", "update_ratio", LEAST, "median of update over weights"),
+    )
+
+    def __init__(self) -> None:
+        self._ratios = Thinned(KEPT)
+
+    def update(self, step: int, value: float) -> None:  # noqa: ARG002 - points count, whatever their steps are
+        """Take in one point."""
+        if math.isfinite(value) and value > 0.0:
+            self._ratios.update(value)
+
+    def readings(self) -> dict[str, float | None]:
+        """Return every signal of the family."""
+        return {"probe.update_ratio": _quantile(sorted(ratio for _, ratio in self._ratios.entries), 0.5)}
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float | None:
+    return ordered[int(share * (len(ordered) - 1))] if len(ordered) >= LEAST else None

@@ -1,0 +1,82 @@
+"""The shape of a whole series in a bounded number of bins, whatever its length and however often it was logged.
+
+A trainer that logs every k steps writes the mean of k losses. The mean over a fiftieth of a run is then the same
+number at every k, while the noise of single points is not: so the shape of a curve is read off bins that are shares of
+the run, never off points.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+__all__ = ["Profile"]
+
+MOST_BINS: Final = 96
+"""Full bins that are kept; when they are so many, neighbours merge."""
+
+
+class Profile:
+    """Sums over equal numbers of points, in the order of arrival; a point is taken in in constant time."""
+
+    __slots__ = ("_moves", "_open", "_open_count", "_open_moves", "_size", "_sums", "count", "last")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last = math.nan
+        self._size = 1
+        self._sums: list[float] = []
+        self._moves: list[float] = []
+        self._open = self._open_moves = 0.0
+        self._open_count = 0
+
+    def update(self, value: float) -> None:
+        """Take in a finite value."""
+        if self.count:
+            self._open_moves += abs(value - self.last)
+        self.last = value
+        self.count += 1
+        self._open += value
+        self._open_count += 1
+        if self._open_count == self._size:
+            self._close()
+
+    def _close(self) -> None:
+        self._sums.append(self._open)
+        self._moves.append(self._open_moves)
+        self._open = self._open_moves = 0.0
+        self._open_count = 0
+        if len(self._sums) == MOST_BINS:
+            self._sums = [a + b for a, b in zip(self._sums[::2], self._sums[1::2], strict=True)]
+            self._moves = [a + b for a, b in zip(self._moves[::2], self._moves[1::2], strict=True)]
+            self._size *= 2
+
+    def means(self, count: int) -> list[float]:
+        """Return the means over `count` equal shares of the series, or over single points where it has fewer.
+
+        A share that ends within a bin takes its part of the bin's sum.
+        """
+        return self._shares(self._sums, self._open, count)
+
+    def moves(self, count: int) -> list[float]:
+        """Return the mean distance between neighbouring points, over the same shares as `means`."""
+        return self._shares(self._moves, self._open_moves, count)
+
+    def _shares(self, sums: list[float], rest: float, count: int) -> list[float]:
+        count = min(count, self.count)
+        width = self.count / max(1, count)
+        shares, total, place, full = [], 0.0, 0, len(sums)
+        before, done = 0.0, 0.0
+        for number in range(1, count + 1):
+            end = number * width
+            while place < full and (place + 1) * self._size <= end + 1e-9:
+                total += sums[place]
+                place += 1
+            covered = place * self._size
+            part = 0.0
+            if end > covered + 1e-9:
+                size, value = (self._size, sums[place]) if place < full else (self._open_count, rest)
+                part = value * (end - covered) / size if size else 0.0
+            shares.append((total + part - before) / (end - done))
+            before, done = total + part, end
+        return shares
