@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import click
 
 from raftmon import __version__
-from raftmon.errors import NothingToRead, RaftmonError
-from raftmon.model import SEVERITIES
+from raftmon.errors import DocumentErrors, NothingToRead, RaftmonError
+from raftmon.model import SEVERITIES, Problem
 from raftmon.plain import plain_lines
 
 if TYPE_CHECKING:
+    from raftmon.advice.lint import Earlier
     from raftmon.model import Snapshot
     from raftmon.monitor import Monitor
 
@@ -85,6 +86,37 @@ def advise(
     worst = worst_firing(snapshot)
     if fail_on is not None and worst is not None and SEVERITIES.index(worst) >= SEVERITIES.index(fail_on):
         sys.exit(1)
+
+
+@cli.command()
+@click.argument("configs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="CONFIG...")
+@click.option("--logdir", type=click.Path(path_type=Path), help="Compare with the newest run below this directory.")
+@_settings
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="For people or programs.")
+def lint(configs: tuple[Path, ...], logdir: Path | None, settings: Path | None, form: str) -> None:
+    """Say what a trainer's CONFIG (YAML or JSON) means for the learning rate, before anything has run."""
+    from raftmon.advice.claims import load_claims
+    from raftmon.advice.lint import lint_config
+    from raftmon.advice.rulebook import load_rules
+    from raftmon.advice.settings import read_settings
+    from raftmon.headless.document import encode
+    from raftmon.headless.lint import lint_document, print_lint
+
+    problems: list[Problem] = []
+    rules = load_rules(overrides=read_settings(settings).rules)
+    claims = load_claims({rule.id for rule in load_rules()})
+    earlier = _earlier(logdir, settings) if logdir is not None else None
+    found = [lint_config(path, rules, claims, problems, earlier) for path in configs]
+    reports = [report for report in found if report is not None]
+    if form == "json":
+        click.echo(encode(lint_document(reports, problems)))
+    else:
+        print_lint(reports)
+    if problems:
+        raise DocumentErrors(tuple(problems))
+    if not any(report.config.is_known for report in reports):
+        remedy = "Give the file that holds the learning rate; CONTRIBUTING.md says how to add the keys of a trainer."
+        raise NothingToRead(_names(configs), "no value under a key of any known trainer", remedy)
 
 
 @cli.command()
@@ -271,6 +303,18 @@ def _follow(monitor: Monitor, form: str, fail_on: str | None, glob: str | None) 
     finally:
         monitor.close()
     return before if before is not None else monitor.poll()
+
+
+def _earlier(logdir: Path, settings: Path | None) -> Earlier:
+    """Return the newest run below a directory."""
+    from raftmon.advice.lint import earlier_run
+
+    snapshot = _read_all(_monitor([logdir], settings, watching=False))
+    _require_something(snapshot, [logdir], None)
+    earlier = earlier_run(snapshot.runs, [cycle for campaign in snapshot.campaigns for cycle in campaign.cycles])
+    if earlier is None:
+        raise NothingToRead(str(logdir), "no run with points", "Leave --logdir out until the first run has begun.")
+    return earlier
 
 
 def _names(logdirs: Sequence[Path]) -> str:

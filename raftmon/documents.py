@@ -20,10 +20,25 @@ import yaml
 
 from raftmon.model import Problem
 
-__all__ = ["MAX_DOCUMENT_BYTES", "Fields", "compose", "flatten", "read_fields", "read_node", "suggest"]
+__all__ = [
+    "MAX_DOCUMENT_BYTES",
+    "SHIPPED_RULES",
+    "Fields",
+    "compose",
+    "flatten",
+    "read_fields",
+    "read_node",
+    "read_text",
+    "suggest",
+]
 
 MAX_DOCUMENT_BYTES: Final = 4_000_000
 """Larger files are refused: no rule, settings file or hyper-parameter dump comes near it."""
+_PACKAGE: Final = Path(__file__).resolve().parent
+SHIPPED_RULES: Final = next(
+    (path for path in (_PACKAGE / "_rules", _PACKAGE.parent / "rules") if path.is_dir()), _PACKAGE / "_rules"
+)
+"""The rules, tags and tables that came with raftmon: inside the wheel, or at the top of a checkout."""
 _FEW: Final = 12
 """Legal words that are named beside a near miss."""
 _MAX_DEPTH: Final = 32
@@ -209,22 +224,30 @@ def compose(text: str, path: str, problems: list[Problem]) -> yaml.Node | None:
     return node
 
 
+def read_text(path: Path, problems: list[Problem]) -> str | None:
+    """Read a text file of a bearable size, or note why it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            # Never all of it: a device has no size and no end.
+            data = file.read(MAX_DOCUMENT_BYTES + 1)
+        if len(data) > MAX_DOCUMENT_BYTES:
+            problems.append(Problem(str(path), "larger than 4 MB, not read", "Give a smaller file."))
+            return None
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        problems.append(Problem(str(path), f"cannot be read: {reason}", "Check the path and its permissions."))
+        return None
+
+
 def read_node(path: Path, problems: list[Problem]) -> yaml.Node | None:
     """Read a YAML file into nodes with marks.
 
     Returns:
         The top node; None for an empty file, or with one more problem noted.
     """
-    try:
-        if path.stat().st_size > MAX_DOCUMENT_BYTES:
-            problems.append(Problem(str(path), "larger than 4 MB, not read", "Give a smaller file."))
-            return None
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        problems.append(Problem(str(path), f"cannot be read: {reason}", "Check the path and its permissions."))
-        return None
-    return compose(text, str(path), problems)
+    text = read_text(path, problems)
+    return compose(text, str(path), problems) if text is not None else None
 
 
 def read_fields(path: Path, problems: list[Problem], *, may_be_empty: bool = False) -> Fields | None:

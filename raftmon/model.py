@@ -161,6 +161,50 @@ class RunConfig:
     """Sampling temperature of the generation phase."""
     source: str = ""
     """Where the values were read: ``args/text_summary``, ``hparams.yaml``..."""
+    optimizer: str | None = None
+    """In one word and lower case: ``adamw``, ``adam``, ``sgd``, ``adafactor``, ``lion``..."""
+    beta2: float | None = None
+    """Decay of Adam's second moment, between 0 and 1."""
+    weight_decay: float | None = None
+    """Decoupled weight decay (lambda); 0: none."""
+    lora_alpha: float | None = None
+    use_rslora: bool | None = None
+    """Whether LoRA scales by alpha/sqrt(rank) instead of alpha/rank; None: not said, trainers then take alpha/rank."""
+    method: Literal["lora", "full"] | None = None
+    """What is trained: adapters or all weights."""
+    stage: str | None = None
+    """``pretrain``, ``sft``, ``raft``, ``dpo``, ``rl``, where the config itself says so."""
+    epochs: float | None = None
+    """Passes over the training samples."""
+    train_samples: int | None = None
+    """Samples of one epoch."""
+    devices: int | None = None
+    """Devices that share the batch."""
+    global_batch_size: int | None = None
+    """Samples per optimiser step over all devices, where the config gives that itself."""
+    model_parameters: float | None = None
+    """Weights of the model: a count, or what its name says (``Llama-3.1-8B``)."""
+    several_rates: bool | None = None
+    """True where groups of weights have learning rates of their own; None: not said."""
+    schedule_temperature: float | None = None
+    """Multiplier of the schedule that some recipes call "temperature"; has nothing to do with sampling."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything at all is known."""
+        return any(getattr(self, name) is not None for name in self.__slots__ if name != "source")
+
+    @property
+    def effective_batch(self) -> int | None:
+        """Samples per optimiser step (per device where their number is not known); None without a batch size.
+
+        Accumulation that is not given is 1: that is every trainer's default.
+        """
+        if self.global_batch_size is not None:
+            return self.global_batch_size
+        if self.batch_size is None:
+            return None
+        return self.batch_size * (self.gradient_accumulation or 1) * (self.devices or 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,8 @@ import pytest
 
 from raftmon.events.tail import EventFile
 from raftmon.model import Problem, RunConfig
-from raftmon.runs.sidecars import read_run_config
+from raftmon.runs.config_keys import normalised_optimizer, parameters_of
+from raftmon.runs.sidecars import read_run_config, read_trainer_config
 
 TRAINING_ARGUMENTS = {
     "output_dir": "models/raft/cycle_3",
@@ -113,13 +114,14 @@ def test_hparams_yaml_of_lightning_is_composed_and_never_constructed(tmp_path: P
         gradient_accumulation=16,
         logging_steps=50,
         source="hparams.yaml",
+        several_rates=True,
     )
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("optimizer: {name: adam, lr: 1e-4}", RunConfig(learning_rate=1e-4)),
+        ("optimizer: {name: adam, lr: 1e-4}", RunConfig(learning_rate=1e-4, optimizer="adam")),
         ("lr: [2e-4, 1e-5]", RunConfig(learning_rate=2e-4)),
         ("lr: 0.001\ngradient_clip_val: 5\ngradient_clip_algorithm: value", RunConfig(learning_rate=1e-3)),
         (
@@ -132,7 +134,12 @@ def test_hparams_yaml_of_lightning_is_composed_and_never_constructed(tmp_path: P
             "trainer: {max_steps: 900, gradient_clip_val: 1.0, accumulate_grad_batches: 2}\n"
             "lr_scheduler: {class_path: torch.optim.lr_scheduler.OneCycleLR}",
             RunConfig(
-                learning_rate=1e-5, max_steps=900, max_grad_norm=1.0, gradient_accumulation=2, scheduler="OneCycleLR"
+                learning_rate=1e-5,
+                max_steps=900,
+                max_grad_norm=1.0,
+                gradient_accumulation=2,
+                scheduler="OneCycleLR",
+                optimizer="adamw",
             ),
         ),
         ("{}", RunConfig()),
@@ -236,7 +243,8 @@ def test_checkpoints_tell_the_planned_steps_and_the_lora_rank(tmp_path: Path, lo
 
     config = read(run_dir, args(warmup_steps=0, warmup_ratio=0.01))
 
-    assert (config.max_steps, config.warmup_steps, config.lora_rank) == (1600, 16, 16)
+    assert (config.max_steps, config.warmup_steps, config.lora_rank, config.lora_alpha) == (1600, 16, 16, 32)
+    assert (config.method, config.use_rslora) == ("lora", None)
     assert config.source == "args/text_summary, checkpoint-500/trainer_state.json, cycle_3_final/adapter_config.json"
 
 
@@ -286,3 +294,117 @@ def test_real_runs(corpus: Path) -> None:
     assert (soccer.learning_rate, soccer.scheduler, soccer.max_steps) == (5e-5, "constant", None)
     megatron = config_of("NVIDIA+Megatron-LM/tensorboard/gpt3-357m/events*")
     assert (megatron.learning_rate, megatron.warmup_steps, megatron.max_steps) == (3e-4, None, 764979)
+
+
+DIALECTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "halo-forge": (
+        "num_cycles: 6\nlr_decay_per_cycle: 0.85\ngeneration: {temperature: 0.7}\nlora: {r: 16, alpha: 32}\n"
+        "training: {learning_rate: 5e-5, batch_size: 2, gradient_accumulation_steps: 16, warmup_steps: 10,\n"
+        "  max_grad_norm: 0.3, epochs: 1}\nmodel: {name: Qwen/Qwen2.5-Coder-3B}\n",
+        {"learning_rate": 5e-5, "effective_batch": 32, "warmup_steps": 10, "max_grad_norm": None, "lora_rank": 16,
+         "lora_alpha": 32.0, "stage": "raft", "method": "lora", "temperature": 0.7, "model_parameters": 3e9},
+    ),
+    "malagent": (
+        "raft: {model: {base: Qwen/Qwen2.5-0.5B}, training: {learning_rate: 5.0e-5, batch_size: 4,"
+        " gradient_accumulation: 8}, generation: {temperature: 0.8}}",
+        {"learning_rate": 5e-5, "effective_batch": 32, "stage": "raft", "temperature": 0.8},
+    ),
+    "axolotl": (
+        "base_model: meta-llama/Llama-3.1-8B\nadapter: qlora\nlora_r: 32\nlora_alpha: 16\npeft_use_rslora: true\n"
+        "optimizer: adamw_bnb_8bit\nlr_scheduler: cosine\nmicro_batch_size: 2\ngradient_accumulation_steps: 4\n"
+        "num_epochs: 3\nrl: dpo\nweight_decay: 0.0\n",
+        {"method": "lora", "use_rslora": True, "optimizer": "adamw", "epochs": 3.0, "stage": "dpo",
+         "model_parameters": 8e9, "weight_decay": 0.0},
+    ),
+    "llama-factory": (
+        "stage: sft\nfinetuning_type: full\nlora_rank: 8\nlearning_rate: 1.0e-5\nnum_train_epochs: 2.0\n"
+        "adam_beta2: 0.95\n",
+        {"stage": "sft", "method": "full", "lora_rank": None, "beta2": 0.95, "epochs": 2.0},
+    ),
+    "torchtune": (
+        "model: {_component_: torchtune.models.llama3.lora_llama3_8b, lora_rank: 8, lora_alpha: 16}\n"
+        "optimizer: {_component_: torch.optim.AdamW, lr: 3e-4, weight_decay: 0.01, fused: True}\n"
+        "lr_scheduler: {_component_: torchtune.training.lr_schedulers.get_cosine_schedule_with_warmup,"
+        " num_warmup_steps: 100}\n",
+        {"learning_rate": 3e-4, "optimizer": "adamw", "weight_decay": 0.01, "warmup_steps": 100, "lora_alpha": 16.0},
+    ),
+    "lightning": (
+        "trainer: {max_epochs: 4, devices: auto}\noptimizer: {class_path: torch.optim.SGD,"
+        " init_args: {lr: 0.1, weight_decay: 1e-4}}\n",
+        {"optimizer": "sgd", "epochs": 4.0, "devices": None, "weight_decay": 1e-4},
+    ),
+    "verl": (
+        "actor_rollout_ref: {actor: {optim: {lr: 1e-6, betas: [0.9, 0.999], lr_warmup_steps: -1,"
+        " lr_warmup_steps_ratio: 0.1}, ppo_mini_batch_size: 256, grad_clip: 1.0}, model: {lora_rank: 0,"
+        " path: Qwen/Qwen3-30B-A3B}, rollout: {temperature: 1.0}}\ntrainer: {total_training_steps: 400}\n",
+        {"learning_rate": 1e-6, "beta2": 0.999, "warmup_steps": 40, "effective_batch": 256, "max_grad_norm": 1.0,
+         "method": "full", "model_parameters": None, "temperature": 1.0, "stage": "rl"},
+    ),
+    "schedule": (
+        "learning_rate: 1.0e-4\nschedule: {temperature: 0.8}\n",
+        {"temperature": None, "schedule_temperature": 0.8, "several_rates": None},
+    ),
+    "groups": (
+        "model: {encoder_learning_rate: 5.0e-6, learning_rate: 3.0e-5}\nmin_lr: 1.0e-6\n",
+        {"learning_rate": 3e-5, "several_rates": True},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_config_files_of_trainers(tmp_path: Path, dialect: str) -> None:
+    text, expected = DIALECTS[dialect]
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    problems: list[Problem] = []
+    read = read_trainer_config(path, problems)
+    assert read is not None
+    assert {name: getattr(read[0], name) for name in expected} == expected
+    assert problems == []
+
+
+def test_a_config_file_in_json(tmp_path: Path) -> None:
+    path = tmp_path / "ds.json"
+    path.write_text(
+        '{\n\t"train_batch_size": 64,\n\t"gradient_clipping": 1.0,\n'
+        '\t"optimizer": {"type": "OneBitAdam", "params": {"lr": 3e-5, "betas": [0.9, 0.95]}}}'
+    )
+    read = read_trainer_config(path, [])
+    assert read is not None
+    config, node = read
+    assert (config.learning_rate, config.global_batch_size, config.beta2, node) == (3e-5, 64, 0.95, None)
+    assert config.optimizer == "onebitadam"
+
+
+@pytest.mark.parametrize(
+    ("written", "word"),
+    [
+        ("adamw_torch_fused", "adamw"),
+        ("OptimizerNames.PAGED_ADAMW_8BIT", "adamw"),
+        ("bitsandbytes.optim.PagedAdamW8bit", "adamw"),
+        ("torch.optim.SGD", "sgd"),
+        ("galore_adamw", "galore_adamw"),
+        ("Adafactor", "adafactor"),
+        ("auto", None),
+        ("", None),
+    ],
+)
+def test_an_optimizer_in_one_word(written: str, word: str | None) -> None:
+    assert normalised_optimizer(written) == word
+
+
+@pytest.mark.parametrize(
+    ("written", "count"),
+    [
+        ("Qwen/Qwen2.5-Coder-0.5B-Instruct", 0.5e9),
+        ("meta-llama/Llama-3.1-8B", 8e9),
+        ("mistralai/Mixtral-8x7B-v0.1", None),
+        ("Qwen/Qwen3-235B-A22B", None),
+        ("EleutherAI/pythia-160m", 160e6),
+        ("models/my-model", None),
+        ("124439808", 124439808.0),
+        ("7", None),
+    ],
+)
+def test_the_size_of_a_model(written: str, count: float | None) -> None:
+    assert parameters_of(written) == count

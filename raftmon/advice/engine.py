@@ -89,10 +89,14 @@ class RuleEngine:
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = tuple(rules)
         self._progress = [Progress() for _ in self.rules]
+        # What a configuration says it says once: such a rule is settled by its first look.
+        self._settles = [_is_settled_at_once(rule) for rule in self.rules]
+        self._looked = False
 
     def tick(self, readings: Mapping[str, float | None], point: int, step: int) -> None:
         """Advance every rule by the readings at one step and keep the result."""
         self._progress = self._advanced(readings, point, step)
+        self._looked = True
 
     def findings(
         self, readings: Mapping[str, float | None], point: int, step: int, counts: Mapping[str, int]
@@ -114,8 +118,14 @@ class RuleEngine:
 
     def _advanced(self, readings: Mapping[str, float | None], point: int, step: int) -> list[Progress]:
         return [
-            where.advanced(rule, readings, point, step) for rule, where in zip(self.rules, self._progress, strict=True)
+            where if settles and self._looked else where.advanced(rule, readings, point, step)
+            for rule, where, settles in zip(self.rules, self._progress, self._settles, strict=True)
         ]
+
+
+def _is_settled_at_once(rule: Rule) -> bool:
+    comparisons = rule.when.comparisons()
+    return rule.hold.count == 0 and all(SIGNALS[comparison.signal].needs == "config" for comparison in comparisons)
 
 
 def _finding(rule: Rule, where: Progress, readings: Mapping[str, float | None], counts: Mapping[str, int]) -> Finding:
@@ -145,7 +155,7 @@ def _missing(names: Iterable[str], readings: Mapping[str, float | None], counts:
         seen = counts.get(info.needs, 0)
         if info.also and seen >= info.minimum:
             missing.append(info.also)
-        elif info.needs in ("run", "campaign"):
+        elif info.needs in ("run", "config", "campaign"):
             missing.append(info.description)
         elif seen == 0:
             missing.append(info.needs.replace("_", " "))

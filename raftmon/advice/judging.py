@@ -124,7 +124,8 @@ class RunJudge:
             siblings: what the runs beside it show.
         """
         taken = self.run.last_step if self._dialect.step_axis == "optimizer_step" else None
-        facts = RunFacts(self._config, state in ("finished", "idle"), self._span(), self._points, taken)
+        over, finished = state in ("finished", "idle"), state == "finished"
+        facts = RunFacts(self._config, over, self._span(), self._points, taken, finished)
         compared = SiblingSignals.readings(self.standing(), siblings) if siblings else {}
         readings = self._signals.readings(facts, compared)
         counts = {role: self.run.series[tag.tag].count for role, tag in self._assigned.items()}
@@ -181,7 +182,9 @@ class RunJudge:
             and (self._scenario == "any" or "any" in rule.scenarios or self._scenario in rule.scenarios)
         ]
         self._engine = RuleEngine(rules)
-        self._signals = RunSignals(self._config, averaged=self._dialect.averaged)
+        # LoRA is a method; what it is used for is what the dialect says.
+        stage = self._dialect.scenario if self._scenario == "lora" else self._scenario
+        self._signals = RunSignals(self._config, stage, averaged=self._dialect.averaged)
         self._primary = _primary_role(self._assigned)
         self._points = 0
         self._step = 0

@@ -121,7 +121,8 @@ class RuleTest:
     """Role to values, one per step from 1 on; None: nothing logged at that step."""
     cycles: tuple[Mapping[str, float], ...]
     """Facts per cycle, for campaign rules."""
-    config: Mapping[str, float]
+    config: Mapping[str, float | str | bool]
+    """What is known of the configuration, in the words of `RunConfig`."""
     ended: bool
     expect: tuple[tuple[int | None, str], ...]
     """(step or cycle; None: at the end) and the state that the rule must be in."""

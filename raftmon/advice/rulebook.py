@@ -24,7 +24,7 @@ from raftmon.advice.rule import (
     Rule,
 )
 from raftmon.advice.ruletests import read_tests
-from raftmon.documents import Fields, read_fields, suggest
+from raftmon.documents import SHIPPED_RULES, Fields, read_fields, suggest
 from raftmon.errors import DocumentErrors
 from raftmon.grounds import Status
 from raftmon.model import SEVERITIES, PointsTo, Problem
@@ -32,12 +32,7 @@ from raftmon.signals.registry import SIGNALS
 
 __all__ = ["SHIPPED_RULES", "load_rules"]
 
-_PACKAGE: Final = Path(__file__).resolve().parent.parent
-SHIPPED_RULES: Final = next(
-    (path for path in (_PACKAGE / "_rules", _PACKAGE.parent / "rules") if path.is_dir()), _PACKAGE / "_rules"
-)
-"""The rule set that came with raftmon: inside the wheel, or at the top of a checkout."""
-NOT_RULES: Final = frozenset({"tags.yaml", "dialects.yaml", "references.yaml", "verdict.yaml"})
+NOT_RULES: Final = frozenset({"tags.yaml", "dialects.yaml", "references.yaml", "verdict.yaml", "claims.yaml"})
 SCENARIOS: Final = ("raft", "sft", "lora", "dpo", "rl", "pretrain", "any")
 _Word = TypeVar("_Word", bound=str)
 

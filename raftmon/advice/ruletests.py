@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final, get_args
 from raftmon.advice.engine import RuleEngine
 from raftmon.advice.rule import Rule, RuleTest
 from raftmon.documents import Fields, read_fields
-from raftmon.model import FindingState, Problem, RunConfig
+from raftmon.model import FindingState, Problem
+from raftmon.runs.config_keys import run_config
 from raftmon.signals.campaign import CampaignSignals, CycleFacts
 from raftmon.signals.progress import RunFacts
 from raftmon.signals.registry import RunSignals
@@ -31,7 +32,24 @@ _PIECE: Final = re.compile(
     r"(?P<start>_|nan|-?inf|[-+]?[0-9.]+(?:e[-+]?[0-9]+)?)"
     r"(?P<slope>[-+][0-9.]+(?:e[-+]?[0-9]+)?)?(?:x(?P<count>[0-9]+))?(?:~(?P<noise>[0-9.]+(?:e[-+]?[0-9]+)?))?"
 )
-_CONFIG: Final = ("learning_rate", "max_grad_norm", "warmup_steps", "max_steps")
+_CONFIG: Final = (
+    "learning_rate",
+    "max_grad_norm",
+    "warmup_steps",
+    "max_steps",
+    "batch_size",
+    "gradient_accumulation",
+    "lora_rank",
+    "lora_alpha",
+    "logging_steps",
+    "temperature",
+    "beta2",
+    "weight_decay",
+    "epochs",
+    "train_samples",
+    "model_parameters",
+)
+_WORDS: Final = ("scheduler", "optimizer", "method", "stage")
 _CYCLE: Final = ("rate", "verified", "unique_fraction", "entropy", "mean_length", "training_rate")
 
 
@@ -67,12 +85,7 @@ def run_test(test: RuleTest, rule: Rule) -> list[str]:
 
 
 def _run_states(test: RuleTest, rule: Rule) -> Iterator[tuple[int, str]]:
-    config = RunConfig(
-        learning_rate=test.config.get("learning_rate"),
-        max_grad_norm=test.config.get("max_grad_norm"),
-        warmup_steps=int(test.config["warmup_steps"]) if "warmup_steps" in test.config else None,
-        max_steps=int(test.config["max_steps"]) if "max_steps" in test.config else None,
-    )
+    config = run_config(test.config, test.where)
     signals, engine = RunSignals(config), RuleEngine([rule])
     length = max((len(values) for values in test.series.values()), default=0)
     points: dict[str, int] = {}
@@ -82,7 +95,8 @@ def _run_states(test: RuleTest, rule: Rule) -> Iterator[tuple[int, str]]:
             if value is not None:
                 signals.update(role, index + 1, value)
                 points[role] = points.get(role, 0) + 1
-        facts = RunFacts(config, test.ended and index == length - 1, index, max(points.values(), default=0))
+        over = test.ended and index == length - 1
+        facts = RunFacts(config, over, index, max(points.values(), default=0), finished=over)
         readings = signals.readings(facts)
         engine.tick(readings, index + 1, index + 1)
         yield index + 1, engine.findings(readings, index + 1, index + 1, {})[0].state
@@ -114,7 +128,7 @@ def _case(fields: Fields) -> RuleTest:
     name = fields.text("name")
     series_fields, config_fields = fields.mapping("series"), fields.mapping("config")
     series = {role: _expand(series_fields, role) for role in list(series_fields.keys())} if series_fields else {}
-    config = _numbers(config_fields, _CONFIG)
+    config = _config(config_fields) if config_fields is not None else {}
     cycles = tuple(_numbers(cycle, _CYCLE) for cycle in fields.mappings("cycles"))
     expect = []
     for entry in fields.mappings("expect", required=True):
@@ -124,6 +138,12 @@ def _case(fields: Fields) -> RuleTest:
     ended = fields.flag("ended", False)
     fields.finish()
     return RuleTest(fields.place(), name, series, cycles, config, ended, tuple(expect))
+
+
+def _config(fields: Fields) -> Mapping[str, float | str | bool]:
+    """Read what the case knows of the configuration, in the words of `RunConfig`."""
+    found: dict[str, float | str | bool] = {name: text for name in _WORDS if (text := fields.text(name, ""))}
+    return {**found, **_numbers(fields, _CONFIG)}
 
 
 def _numbers(fields: Fields | None, names: tuple[str, ...]) -> Mapping[str, float]:

@@ -22,7 +22,7 @@ from raftmon.grounds import brief_figures
 from raftmon.headless.printable import printable
 from raftmon.model import SEVERITIES, CampaignView, CycleView, Finding, RunView, Snapshot
 
-__all__ = ["make_console", "print_parts", "print_report"]
+__all__ = ["SEVERITY_STYLES", "make_console", "print_parts", "print_report"]
 
 _VERDICTS: Final = {
     "too_high": ("▲ LR too high", "bold red"),
@@ -30,7 +30,7 @@ _VERDICTS: Final = {
     "ok": ("● LR right", "bold green"),
     "undecided": ("○ undecided", "yellow"),
 }
-_SEVERITY_STYLES: Final = {
+SEVERITY_STYLES: Final = {
     "critical": "bold red",
     "high": "red",
     "medium": "yellow",
@@ -184,7 +184,7 @@ def _cycle_cells(cycle: CycleView, held_out: bool, is_best: bool) -> list[Text]:
 
 
 def _finding_lines(finding: Finding, unit: str) -> RenderableType:
-    style = _SEVERITY_STYLES[finding.severity]
+    style = SEVERITY_STYLES[finding.severity]
     since = f"  since {unit} {finding.since_step}" if finding.since_step is not None else ""
     title = Text.assemble((finding.title, style), (since, "dim"), ("  " + finding.rule, "dim italic"))
     measured = finding.evidence.measured if finding.evidence is not None else None

@@ -10,6 +10,7 @@ from rich.table import Table
 from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
 from raftmon.advice.weighing import KINDS, read_weighing
 from raftmon.grounds import figures
+from raftmon.headless.claims import claims_markdown
 from raftmon.headless.document import encode
 from raftmon.headless.explain import find_rule, print_rule, rule_explained
 from raftmon.headless.explain_verdict import print_verdict, verdict_explained
@@ -91,6 +92,7 @@ def catalogue_markdown() -> str:
             claims,
         )
         lines.append(f"| {' | '.join(cells)} |")
+    lines += claims_markdown({rule.id for rule in rules})
     weighing = read_weighing(SHIPPED_RULES / "verdict.yaml")
     lines += ["", "## The verdict", "", _VERDICT]
     for model in weighing.models:

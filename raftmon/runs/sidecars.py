@@ -7,8 +7,10 @@ Sources, the first one that knows a value wins:
    per argument;
 2. the hparams plugin;
 3. ``hparams.yaml`` and ``config.yaml`` of Lightning, ``args.yaml`` of Ultralytics;
-4. the newest ``checkpoint-N/trainer_state.json`` (planned steps) and ``adapter_config.json`` (LoRA rank) of Hugging
-   Face.
+4. the newest ``checkpoint-N/trainer_state.json`` (planned steps) and ``adapter_config.json`` (LoRA rank and scaling) of
+   Hugging Face.
+
+What a trainer calls a value is known to `raftmon.runs.config_keys`.
 
 Nothing is ever constructed from a file: YAML is composed to nodes, text is parsed as data.
 """
@@ -16,103 +18,23 @@ Nothing is ever constructed from a file: YAML is composed to nodes, text is pars
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
-from raftmon.documents import MAX_DOCUMENT_BYTES, compose, flatten, read_node
+import yaml
+
+from raftmon.documents import MAX_DOCUMENT_BYTES, compose, flatten, read_node, read_text
 from raftmon.model import Problem, RunConfig
+from raftmon.runs.config_keys import Flat, canonical, run_config
 
-__all__ = ["read_run_config", "sidecar_stamp"]
+__all__ = ["read_run_config", "read_trainer_config", "sidecar_stamp"]
 
-Flat: TypeAlias = dict[str, str]
-"""Dotted key to text."""
-
-_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    "learning_rate": (
-        "learning_rate",
-        "lr",
-        "optim.lr",
-        "optimizer.lr",
-        "optimizer.init_args.lr",
-        "optimizer.params.lr",
-        "optimizer.kwargs.lr",
-        "optimizer_params.lr",
-        "optimizer_kwargs.lr",
-        "optim_wrapper.optimizer.lr",
-        "model.init_args.learning_rate",
-        "model.init_args.lr",
-        "model.learning_rate",
-        "model.lr",
-        "model.optim.lr",
-        "training.learning_rate",
-        "train.learning_rate",
-        "train.lr",
-        "hyperparameters.learning_rate",
-        "base_lr",
-        "lr0",
-    ),
-    "max_grad_norm": (
-        "max_grad_norm",
-        "trainer.gradient_clip_val",
-        "gradient_clip_val",
-        "clip_grad_norm",
-        "clip_grad",
-        "gradient_clipping",
-        "training.max_grad_norm",
-        "optim.clip_grad",
-    ),
-    "warmup_steps": (
-        "warmup_steps",
-        "num_warmup_steps",
-        "lr_warmup_steps",
-        "lr_warmup_iters",
-        "optim.sched.warmup_steps",
-        "model.optim.sched.warmup_steps",
-        "lr_scheduler.num_warmup_steps",
-        "training.warmup_steps",
-    ),
-    "warmup_ratio": ("warmup_ratio", "lr_warmup_fraction", "lr_warmup_ratio", "training.warmup_ratio"),
-    "max_steps": ("max_steps", "trainer.max_steps", "train_iters", "total_steps", "training.max_steps"),
-    "batch_size": (
-        "per_device_train_batch_size",
-        "micro_batch_size",
-        "batch_size",
-        "data.init_args.batch_size",
-        "data.batch_size",
-        "hyperparameters.batch_size",
-        "training.batch_size",
-        "batch",
-    ),
-    "gradient_accumulation": (
-        "gradient_accumulation_steps",
-        "accumulate_grad_batches",
-        "trainer.accumulate_grad_batches",
-        "training.gradient_accumulation_steps",
-    ),
-    "scheduler": (
-        "lr_scheduler_type",
-        "lr_decay_style",
-        "lr_scheduler",
-        "scheduler",
-        "optim.sched.name",
-        "model.optim.sched.name",
-        "lr_scheduler.class_path",
-        "hyperparameters.learning_rate_schedule",
-    ),
-    "lora_rank": ("lora_r", "lora_rank", "lora.r", "lora.rank", "model.lora_rank", "peft_config.r"),
-    "logging_steps": ("logging_steps", "log_every_n_steps", "trainer.log_every_n_steps", "tensorboard_log_interval"),
-    "temperature": ("temperature", "rollout_temperature", "generation.temperature"),
-}
-"""Field of `RunConfig` to the keys under which trainers keep it, the likeliest first."""
-_POSITIVE: Final = ("learning_rate", "max_steps", "batch_size", "gradient_accumulation", "lora_rank", "logging_steps")
-_ROOTS: Final = ("cfg", "config", "hparams", "args", "params")
-"""Keys which some trainers put around everything else."""
 _CONFIG_TEXTS: Final = ("args", "training_args", "arguments", "hyperparameters", "hparams", "config", "parameters")
 """Tags, ``/text_summary`` left out and in lower case, whose text holds a configuration; the surest first."""
 _SIDECARS: Final = ("hparams.yaml", "config.yaml", "args.yaml")
+_ADAPTER_KEYS: Final = ("lora_alpha", "use_rslora", "base_model_name_or_path")
 _LOG_DIRECTORIES: Final = ("runs", "logs", "tensorboard")
 _SUFFIX: Final = "/text_summary"
 _MOST_BYTES: Final = 8_000_000
@@ -135,19 +57,59 @@ def read_run_config(
     Returns:
         What is known; a field that no source gives is None.
     """
-    found: dict[str, float | str] = {}
+    found: dict[str, float | str | bool] = {}
     sources = []
     for source, flat in _sources(run_dir, texts, hparams, problems):
         warmup_known = "warmup_steps" in found or "warmup_ratio" in found
         new = {
             name: value
-            for name, value in _canonical(flat).items()
+            for name, value in canonical(flat).items()
             if name not in found and not (warmup_known and name.startswith("warmup_"))
         }
         if new:
             found.update(new)
             sources.append(source)
-    return _run_config(found, ", ".join(sources))
+    return run_config(found, ", ".join(sources))
+
+
+def read_trainer_config(path: Path, problems: list[Problem]) -> tuple[RunConfig, yaml.MappingNode | None] | None:
+    """Read a trainer's own config file, YAML or JSON, in whatever dialect.
+
+    Args:
+        path: the file.
+        problems: where a file that cannot be read, or whose top is no mapping, is noted; nothing is raised.
+
+    Returns:
+        What it says, and the YAML with its places (None for JSON); None with at least one more problem noted.
+    """
+    if path.suffix.lower() == ".json":
+        flat = _trainer_json(path, problems)
+        return (run_config(canonical(flat), path.name), None) if flat is not None else None
+    node = read_node(path, problems)
+    if isinstance(node, yaml.MappingNode):
+        return run_config(canonical(flatten(node)), path.name), node
+    if not problems:
+        what = "empty" if node is None else "the document is no mapping"
+        problems.append(Problem(f"{path}:1:1", what, "Give the trainer's config: `key: value` lines."))
+    return None
+
+
+def _trainer_json(path: Path, problems: list[Problem]) -> Flat | None:
+    text = read_text(path, problems)
+    if text is None:
+        return None
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        where, what = str(path), "not valid JSON: nested too deep"
+        if isinstance(error, json.JSONDecodeError):
+            where, what = f"{path}:{error.lineno}:{error.colno}", f"not valid JSON: {error.msg}"
+        problems.append(Problem(where, what, "Mend the file at this place."))
+        return None
+    if not isinstance(document, dict):
+        problems.append(Problem(f"{path}:1:1", "the document is no JSON object", 'Begin with `{"key": value`.'))
+        return None
+    return dict(_leaves(document))
 
 
 def sidecar_stamp(run_dir: Path) -> tuple[int, ...]:
@@ -222,7 +184,7 @@ def _leaves(value: object, path: str = "", depth: int = 0) -> Iterator[tuple[str
 
 
 def _checkpoint_sources(run_dir: Path, problems: list[Problem]) -> Iterator[tuple[str, Flat]]:
-    """Yield what Hugging Face saved beside a run's logs: steps planned, and the LoRA rank."""
+    """Yield what Hugging Face saved beside a run's logs: steps planned, and the LoRA rank and scaling."""
     above = run_dir.parent
     output = above if run_dir.name in _LOG_DIRECTORIES else above.parent if above.name in _LOG_DIRECTORIES else run_dir
     try:
@@ -241,7 +203,8 @@ def _checkpoint_sources(run_dir: Path, problems: list[Problem]) -> Iterator[tupl
     for directory in (*newest, output, output.parent / f"{output.name}_final"):
         adapter = _read_json(directory / "adapter_config.json", problems)
         if "r" in adapter:
-            yield f"{directory.name}/adapter_config.json", {"lora_r": adapter["r"]}
+            known = {key: adapter[key] for key in _ADAPTER_KEYS if key in adapter}
+            yield f"{directory.name}/adapter_config.json", {"lora_r": adapter["r"], **known}
             return
 
 
@@ -263,95 +226,3 @@ def _is_readable(path: Path) -> bool:
         return path.is_file() and 0 < path.stat().st_size <= _MOST_BYTES
     except OSError:
         return False
-
-
-def _canonical(flat: Flat) -> dict[str, float | str]:
-    """Return what one source says in the words of `RunConfig`; values that cannot be meant are left out."""
-    roots = {key.split(".", 1)[0] for key in flat}
-    if len(roots) == 1 and next(iter(roots)) in _ROOTS:
-        flat = {key.split(".", 1)[1]: text for key, text in flat.items() if "." in key}
-    found: dict[str, float | str] = {}
-    for name, keys in _KEYS.items():
-        for key in keys:
-            text = flat.get(key, flat.get(f"{key}.0"))
-            value = _value(name, text) if text is not None else None
-            if value is not None:
-                found[name] = value
-                break
-    for name in _void(flat):
-        found.pop(name, None)
-    samples = _number(flat.get("lr_warmup_samples", ""))
-    if samples:
-        # Megatron-LM: counted in samples, and the count in steps is then 0 whatever the warm-up.
-        found.pop("warmup_steps", None)
-        batch = _number(flat.get("global_batch_size", ""))
-        if batch and flat.get("rampup_batch_size", "None") == "None":
-            found["warmup_steps"] = math.ceil(samples / batch)
-    return found
-
-
-def _void(flat: Flat) -> Iterator[str]:
-    """Yield the fields whose key does not mean what it says, because of another key."""
-    if flat.get("optimizer") == "auto" and "lr0" in flat:
-        yield "learning_rate"  # Ultralytics chooses one itself
-    if "value" in (flat.get("gradient_clip_algorithm"), flat.get("trainer.gradient_clip_algorithm")):
-        yield "max_grad_norm"  # Lightning clips each entry, not the norm
-    if "trainer_type" in flat:
-        yield "max_steps"  # ML-Agents counts steps of the environment
-    if _number(flat.get("lr_decay_iters", "")):
-        yield "warmup_ratio"  # Megatron-LM: a share of those, not of all steps
-    if flat.get("logging_strategy", "steps").rsplit(".", 1)[-1].lower() != "steps":
-        yield "logging_steps"
-
-
-def _value(name: str, text: str) -> float | str | None:
-    if name == "scheduler":
-        # `SchedulerType.COSINE`, `torch.optim.lr_scheduler.OneCycleLR`, `cosine`
-        word = text.rsplit(".", 1)[-1].strip()
-        return (word.lower() if word.isupper() else word) if word and word != "None" else None
-    number = _number(text)
-    if number is None or number < 0 or (number == 0 and name in _POSITIVE):
-        return None
-    return number
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _run_config(found: Mapping[str, float | str], source: str) -> RunConfig:
-    def number(name: str) -> float | None:
-        value = found.get(name)
-        return value if isinstance(value, float | int) else None
-
-    def count(name: str) -> int | None:
-        value = number(name)
-        return int(value) if value is not None and value == int(value) else None
-
-    steps = count("max_steps")
-
-    def in_steps(value: float | None) -> int | None:
-        """Hugging Face reads a number below 1 as a share of all steps."""
-        if value is None or value >= 1 or value == 0:
-            return None if value is None else round(value)
-        return None if steps is None else math.ceil(value * steps)
-
-    warmup, ratio = number("warmup_steps"), number("warmup_ratio")
-    scheduler = found.get("scheduler")
-    return RunConfig(
-        learning_rate=number("learning_rate"),
-        max_grad_norm=number("max_grad_norm"),
-        warmup_steps=in_steps(warmup or ratio if ratio is not None else warmup),
-        max_steps=steps,
-        batch_size=count("batch_size"),
-        gradient_accumulation=count("gradient_accumulation"),
-        scheduler=scheduler if isinstance(scheduler, str) else None,
-        lora_rank=count("lora_rank"),
-        logging_steps=in_steps(number("logging_steps")),
-        temperature=number("temperature"),
-        source=source,
-    )

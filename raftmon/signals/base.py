@@ -18,7 +18,8 @@ class SignalInfo:
     unit: str
     """``ratio``, ``sigma``, ``points``, ``cycles``...; empty for a plain number."""
     needs: str
-    """Role whose points it is computed from; ``run`` or ``campaign`` for facts about those."""
+    """Role whose points it is computed from; ``run`` or ``campaign`` for facts about those, ``config`` for what the
+    configuration alone answers."""
     minimum: int
     """Points of that role before the first reading."""
     description: str

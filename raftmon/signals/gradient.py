@@ -37,6 +37,14 @@ class GradientSignals:
         SignalInfo("gradient.zero_streak", "points", "grad_norm", 1, "newest points in a row that are exactly 0"),
         SignalInfo("gradient.median", "", "grad_norm", 8, f"median of the newest {WINDOW} norms"),
         SignalInfo(
+            "gradient.median_of_limit",
+            "ratio",
+            "grad_norm",
+            8,
+            "the same median over the clip limit",
+            "the clip limit (max_grad_norm)",
+        ),
+        SignalInfo(
             "gradient.clip_share",
             "ratio",
             "grad_norm",
@@ -103,6 +111,7 @@ class GradientSignals:
             "gradient.nonfinite": float(sum(self._broken)) if self._broken else None,
             "gradient.zero_streak": float(self._zeros) if self._broken else None,
             "gradient.median": median,
+            "gradient.median_of_limit": median / self._limit if median is not None and self._limit else None,
             "gradient.clip_share": wilson_interval(sum(self._clipped), seen)[0] if seen >= 8 else None,
             "gradient.spike": self._spike,
             "gradient.trend": self._trend(median),

@@ -41,6 +41,11 @@ class ScheduleSignals:
         self._dead_points = 0
         self.profile = Profile()
 
+    @property
+    def first_step(self) -> int | None:
+        """Step of the first learning rate logged; None without one."""
+        return self._first_step if self._count else None
+
     def update(self, step: int, value: float) -> None:
         """Take in one point."""
         if not math.isfinite(value):
@@ -237,6 +242,8 @@ class RunFacts:
     """Points of the series that is the run's clock."""
     optimizer_steps: int | None = None
     """Optimiser steps taken so far; None where the step axis counts something else."""
+    finished: bool = False
+    """Whether the run said itself that it is done; a run that has only ceased to grow may have been stopped."""
 
     signals: ClassVar[tuple[SignalInfo, ...]] = (
         SignalInfo("run.ended", "flag", "run", 0, "1 when the run is over or does not grow any more, else 0"),

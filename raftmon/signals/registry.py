@@ -9,6 +9,7 @@ from typing import Final
 from raftmon.model import RunConfig
 from raftmon.signals.base import Family, SignalInfo
 from raftmon.signals.campaign import CampaignSignals
+from raftmon.signals.config import ConfigSignals, LogAgainstConfig
 from raftmon.signals.gradient import GradientSignals
 from raftmon.signals.loss import LossSignals
 from raftmon.signals.probe import GainRatioSignals, UpdateRatioSignals
@@ -33,6 +34,8 @@ SIGNALS: Final[Mapping[str, SignalInfo]] = MappingProxyType(
             UpdateRatioSignals,
             RunFacts,
             SiblingSignals,
+            ConfigSignals,
+            LogAgainstConfig,
             CampaignSignals,
         )
         for info in family.signals
@@ -53,9 +56,9 @@ class Readings(Mapping[str, "float | None"]):
     __slots__ = ("_family_of", "_known")
 
     def __init__(
-        self, facts: RunFacts, family_of: Mapping[str, Family], siblings: Mapping[str, float | None] = {}
+        self, facts: RunFacts, family_of: Mapping[str, Family], known: Mapping[str, float | None] = {}
     ) -> None:
-        self._known: dict[str, float | None] = {**facts.readings(), **siblings}
+        self._known: dict[str, float | None] = {**facts.readings(), **known}
         self._family_of = family_of
 
     def __getitem__(self, signal: str) -> float | None:
@@ -75,11 +78,14 @@ class RunSignals:
 
     Args:
         config: what is known of the run's configuration.
+        scenario: kind of training, as far as it is known.
         averaged: whether a logged loss is the mean over the steps since the one before, not that of one step.
     """
 
-    def __init__(self, config: RunConfig, *, averaged: bool = False) -> None:
+    def __init__(self, config: RunConfig, scenario: str = "any", *, averaged: bool = False) -> None:
         loss, schedule, evaluation = LossSignals(), ScheduleSignals(), EvaluationSignals()
+        self._config = ConfigSignals(config, scenario).readings()
+        self._against_config = LogAgainstConfig(config, schedule)
         self._shape = ShapeSignals(loss.shape, schedule.profile, evaluation)
         self._gain_ratio = GainRatioSignals()
         self._averaged = averaged
@@ -93,6 +99,7 @@ class RunSignals:
             self._shape,
             self._gain_ratio,
             UpdateRatioSignals(),
+            self._against_config,
         ]
         self._families = {family.role: family for family in families}
         self._family_of = {info.name: family for family in families for info in family.signals}
@@ -116,4 +123,5 @@ class RunSignals:
         """
         if self._averaged and facts.steps and facts.points > 1:
             self._shape.points_per_value = facts.steps / (facts.points - 1)
-        return Readings(facts, self._family_of, siblings)
+        self._against_config.facts = facts
+        return Readings(facts, self._family_of, {**self._config, **siblings})

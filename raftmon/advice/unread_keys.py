@@ -1,0 +1,66 @@
+"""Keys that a trainer's config may hold and its trainer does not read: they look in force and are not.
+
+Known for halo-forge's RAFT command, read in its source (commit c8f6548, 2026-01-29).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from raftmon.advice.yaml_slips import Slip, entries
+from raftmon.runs.config_keys import is_halo_forge
+
+__all__ = ["unread_keys"]
+
+_HALO_FORGE: Final[Mapping[str, str]] = {
+    "training.max_grad_norm": "the gradient is clipped at 1.0, the default of Hugging Face",
+    "training.weight_decay": "no weight decay is in force",
+    "training.lr_scheduler_type": "the schedule within a cycle is linear",
+    "training.learning_rate_schedule": "the rate of a cycle is learning_rate × lr_decay_per_cycle^(cycle−1)",
+    "training.lr_decay_per_cycle": "lr_decay_per_cycle is read at the top level only (default 0.85)",
+    "training.min_lr": "min_lr is read at the top level only (default 1e-6)",
+    "raft.temperature": "the temperature is read from generation.temperature (default 0.7)",
+}
+_DECAY: Final = "lr_decay_per_cycle"
+_WARMUP: Final = "training.warmup_steps"
+
+
+def unread_keys(top: yaml.MappingNode, path: Path) -> list[Slip]:
+    """Return the keys of a halo-forge config that do not mean what they say, in the order of the file.
+
+    Args:
+        top: the document.
+        path: the file, for places.
+    """
+    found = [(name, node) for name, key, node in entries(top) if key is None]
+    places = dict(sorted(found, key=lambda entry: (entry[1].start_mark.line, entry[1].start_mark.column)))
+    if not is_halo_forge(places):
+        return []
+    return sorted(_halo_forge(places, path), key=lambda slip: tuple(map(int, slip.where.rsplit(":", 2)[1:])))
+
+
+def _halo_forge(places: Mapping[str, yaml.Node], path: Path) -> Iterator[Slip]:
+    said: set[str] = set()
+    for name, node in places.items():
+        known = next((key for key in _HALO_FORGE if name == key or name.startswith(f"{key}.")), None)
+        if known is not None and known not in said:
+            said.add(known)
+            text = f"halo-forge does not read `{known}` for RAFT: {_HALO_FORGE[known]}."
+            yield _slip("A key that its trainer does not read", text, node, path)
+    warmup = places.get(_WARMUP)
+    if warmup is not None and str(warmup.value) == "0":
+        text = f"halo-forge reads `{_WARMUP}: 0` as not given and warms up for 10 steps. Write 1."
+        yield _slip("A warm-up of 0 means 10 here", text, warmup, path)
+    rate = places.get("training.learning_rate") or places.get("training.base_learning_rate")
+    if rate is not None and not {_DECAY, "training.lr_decay_factor"} & places.keys():
+        text = f"The rate falls by 0.85 each cycle unless `{_DECAY}: 1.0` stands at the top level."
+        yield _slip("The rate decays although no decay is written", text, rate, path)
+
+
+def _slip(title: str, text: str, node: yaml.Node, path: Path) -> Slip:
+    where = f"{path}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+    return Slip(where, "key-not-read", title, "low", text)

@@ -1,0 +1,244 @@
+"""Signals of the configuration, and of the log against it.
+
+What needs ``config`` is answered by a trainer's config alone, before anything has run; ``raftmon lint`` asks only for
+those. The others compare the learning rates that were logged with the one that was meant.
+
+Warm-up: Ma and Yarats (2021) show that 2/(1 - beta2) steps do for Adam what longer warm-ups do; with the usual 10 % of
+the steps, the smaller of the two is the length advised. Weight decay: 1/(lr x decay) steps is how long the weights
+remember (Wang and Aitchison, 2025).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
+from raftmon.model import RunConfig
+from raftmon.signals.base import SignalInfo
+from raftmon.signals.progress import RunFacts, ScheduleSignals
+from raftmon.signals.references import reference_for
+
+__all__ = ["ConfigSignals", "LogAgainstConfig", "lacking", "planned_steps", "warmup_advised"]
+
+USUAL_BETA2: Final = 0.999
+"""Adam's in PyTorch and in every trainer that takes PyTorch's default."""
+WARMUP_SHARE: Final = 0.1
+SHORTEST_WARMUP: Final = 2.0
+"""Steps: a tenth of a very short run is less than a schedule can express."""
+_ADAM_LIKE: Final = ("adam", "adamw", "lamb")
+_MEAN_WITHOUT_WARMUP: Final[Mapping[str, float]] = {
+    "constant": 1.0,
+    "constant_with_warmup": 1.0,
+    "linear": 0.5,
+    "cosine": 0.5,
+}
+"""Mean over peak of a long run without warm-up."""
+_INGREDIENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "config.learning_rate": ("learning rate",),
+    "config.steps": ("planned steps",),
+    "config.effective_batch": ("batch size",),
+    "config.warmup_steps": ("warm-up",),
+    "config.warmup_share": ("warm-up", "planned steps"),
+    "config.warmup_advised": ("planned steps",),
+    "config.warmup_excess": ("warm-up", "planned steps"),
+    "config.logging_steps": ("logging interval",),
+    "config.logs": ("planned steps", "logging interval"),
+    "config.of_reference": ("learning rate", "stage", "method (LoRA or all weights)"),
+    "config.decay_horizon": ("learning rate", "weight decay", "planned steps"),
+    "config.alpha_missing": ("LoRA rank",),
+    "config.decays": ("schedule",),
+}
+"""What each signal is made of, in words for people."""
+_DECAYING: Final = ("linear", "cosine", "polynomial", "inverse_sqrt", "cosine_with_min_lr", "cosineannealing")
+_NOT_TO_ZERO: Final = ("constant", "constant_with_warmup", "wsd", "warmup_stable_decay", "reduce_lr_on_plateau")
+
+
+def planned_steps(config: RunConfig) -> int | None:
+    """Return the optimiser steps that a run will take: as configured, else ceil(samples / batch) x epochs."""
+    if config.max_steps is not None:
+        return config.max_steps
+    if config.train_samples is None or config.epochs is None or config.effective_batch is None:
+        return None
+    return math.ceil(math.ceil(config.train_samples / config.effective_batch) * config.epochs)
+
+
+def warmup_advised(config: RunConfig) -> float | None:
+    """Return the longest warm-up that has a reason, in steps: min(10 % of the run, 2/(1 - beta2)), but at least 2."""
+    steps = planned_steps(config)
+    if steps is None:
+        return None
+    share = max(SHORTEST_WARMUP, WARMUP_SHARE * steps)
+    if config.optimizer is not None and config.optimizer not in _ADAM_LIKE:
+        return share
+    return min(share, 2.0 / (1.0 - (config.beta2 if config.beta2 is not None else USUAL_BETA2)))
+
+
+def lacking(signal: str, config: RunConfig) -> tuple[str, ...]:
+    """Return what a config does not say that a ``config.*`` signal is made of, in words for people."""
+    known: Mapping[str, object] = {
+        "learning rate": config.learning_rate,
+        "planned steps": planned_steps(config),
+        "batch size": config.effective_batch,
+        "warm-up": config.warmup_steps,
+        "logging interval": config.logging_steps,
+        "stage": config.stage,
+        "method (LoRA or all weights)": config.method,
+        "weight decay": config.weight_decay,
+        "LoRA rank": config.lora_rank,
+        "schedule": config.scheduler,
+    }
+    return tuple(words for words in _INGREDIENTS.get(signal, ()) if known[words] is None)
+
+
+class ConfigSignals:
+    """Facts of one configuration.
+
+    Args:
+        config: what is known.
+        stage: kind of training, where something else than the config says it.
+    """
+
+    signals: ClassVar[tuple[SignalInfo, ...]] = (
+        SignalInfo("config.learning_rate", "", "config", 0, "configured learning rate"),
+        SignalInfo("config.steps", "steps", "config", 0, "planned steps: as configured, or from samples and epochs"),
+        SignalInfo("config.effective_batch", "samples", "config", 0, "batch × accumulation (× devices)"),
+        SignalInfo("config.warmup_steps", "steps", "config", 0, "configured warm-up"),
+        SignalInfo("config.warmup_share", "ratio", "config", 0, "configured warm-up over the planned steps"),
+        SignalInfo(
+            "config.warmup_advised", "steps", "config", 0, "the smaller of 10 % of the planned steps and 2/(1 − beta2)"
+        ),
+        SignalInfo("config.warmup_excess", "ratio", "config", 0, "configured warm-up over the one advised"),
+        SignalInfo("config.logging_steps", "steps", "config", 0, "steps between two logs"),
+        SignalInfo("config.logs", "points", "config", 0, "points that the planned steps will log"),
+        SignalInfo(
+            "config.of_reference",
+            "ratio",
+            "config",
+            0,
+            "learning rate against the range for its method and stage: over 1 above it, under 1 below, 1 inside",
+        ),
+        SignalInfo("config.decay_horizon", "ratio", "config", 0, "1/(learning rate × weight decay) over planned steps"),
+        SignalInfo("config.alpha_missing", "flag", "config", 0, "1 for LoRA without a known alpha, else 0"),
+        SignalInfo("config.decays", "flag", "config", 0, "1 when the schedule is meant to fall (nearly) to 0, else 0"),
+    )
+
+    def __init__(self, config: RunConfig, stage: str | None = None) -> None:
+        self._static = _static(config, stage)
+
+    def readings(self) -> Mapping[str, float | None]:
+        """Return the signals that need ``config``; the same at every step, so worked out once."""
+        return self._static
+
+
+class LogAgainstConfig:
+    """The learning rates that were logged against the one that was meant.
+
+    Args:
+        config: what is known.
+        schedule: follows the learning rate of the run.
+    """
+
+    role: ClassVar[str] = "run"
+    signals: ClassVar[tuple[SignalInfo, ...]] = (
+        SignalInfo(
+            "schedule.final_of_peak", "ratio", "run", 0, "last learning rate over the largest, of a run that is over"
+        ),
+        SignalInfo(
+            "schedule.mass_applied",
+            "ratio",
+            "run",
+            0,
+            "mean learning rate logged, over that of the configured schedule without warm-up; of a run that is over",
+        ),
+        SignalInfo(
+            "schedule.peak_of_configured", "ratio", "run", 0, "largest learning rate logged over the configured one"
+        ),
+    )
+
+    def __init__(self, config: RunConfig, schedule: ScheduleSignals) -> None:
+        self._config = config
+        self._schedule = schedule
+        self.facts = RunFacts(config, ended=False, steps=None)
+        """Of the run as it is now; kept up to date by whoever asks."""
+
+    def update(self, step: int, value: float) -> None:
+        """Take in nothing: the schedule's signals hold all that is needed."""
+
+    def readings(self) -> dict[str, float | None]:
+        """Return every signal of the family."""
+        facts, schedule = self.facts, self._schedule.readings()
+        over = facts.ended and not self._was_cut_short(facts)
+        return {
+            "schedule.final_of_peak": schedule.get("schedule.of_peak") if over else None,
+            "schedule.mass_applied": self._mass(facts, schedule) if over else None,
+            "schedule.peak_of_configured": self._peak_of_configured(facts, schedule, self._schedule.first_step),
+        }
+
+    def _was_cut_short(self, facts: RunFacts) -> bool:
+        planned, done = planned_steps(self._config), facts.optimizer_steps
+        if planned is None or done is None:
+            return not facts.finished
+        return done < 0.95 * planned
+
+    def _mass(self, facts: RunFacts, schedule: Mapping[str, float | None]) -> float | None:
+        rate, peak, mean = (
+            self._config.learning_rate,
+            schedule.get("schedule.peak"),
+            schedule.get("schedule.mean_of_peak"),
+        )
+        usual = _MEAN_WITHOUT_WARMUP.get((self._config.scheduler or "").lower())
+        if rate is None or peak is None or usual is None or facts.steps is None:
+            return None
+        steps = facts.steps + 1
+        # A schedule of few steps begins at the full rate: the mean of 1, 1/2 is 3/4, not 1/2.
+        expected = usual if usual == 1.0 else usual * (steps + 1) / steps
+        if peak == 0.0:
+            return 0.0
+        return mean * peak / rate / expected if mean is not None else None
+
+    def _peak_of_configured(
+        self, facts: RunFacts, schedule: Mapping[str, float | None], first_step: int | None
+    ) -> float | None:
+        rate, peak, of_peak = (
+            self._config.learning_rate,
+            schedule.get("schedule.peak"),
+            schedule.get("schedule.of_peak"),
+        )
+        if rate is None or peak is None or facts.steps is None or first_step is None or self._config.several_rates:
+            return None
+        if peak > rate:
+            return peak / rate
+        warmup, rising = self._config.warmup_steps, schedule.get("schedule.rising_share")
+        settled = (of_peak is not None and of_peak < 1.0) or (rising is not None and rising < 0.8)
+        reached = settled if warmup is None else settled or facts.steps > warmup
+        # A log that begins late, or a coarse one, has missed the peak of a schedule that falls.
+        seen_from_the_start = first_step <= (warmup or 0) + 0.05 * (facts.steps + first_step)
+        return peak / rate if reached and seen_from_the_start else None
+
+
+def _static(config: RunConfig, stage: str | None) -> dict[str, float | None]:
+    steps, advised, warmup = planned_steps(config), warmup_advised(config), config.warmup_steps
+    rate, decay, logging = config.learning_rate, config.weight_decay, config.logging_steps
+    reference = reference_for(config, stage)
+    scheduler = (config.scheduler or "").lower()
+    decays = 1.0 if scheduler in _DECAYING else 0.0 if scheduler in _NOT_TO_ZERO else None
+    return {
+        "config.learning_rate": rate,
+        "config.steps": _float(steps),
+        "config.effective_batch": _float(config.effective_batch),
+        "config.warmup_steps": _float(warmup),
+        "config.warmup_share": warmup / steps if warmup is not None and steps else None,
+        "config.warmup_advised": advised,
+        "config.warmup_excess": warmup / advised if warmup is not None and advised else None,
+        "config.logging_steps": _float(logging),
+        "config.logs": float(steps // logging) if steps is not None and logging else None,
+        "config.of_reference": reference.excess(rate) if reference is not None and rate is not None else None,
+        "config.decay_horizon": 1.0 / (rate * decay) / steps if rate and decay and steps and rate * decay else None,
+        "config.alpha_missing": float(config.lora_alpha is None) if config.lora_rank is not None else None,
+        "config.decays": decays,
+    }
+
+
+def _float(value: int | None) -> float | None:
+    return float(value) if value is not None else None
