@@ -1,18 +1,21 @@
 """Campaign signals: published counts, and the error rate that they promise."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from raftmon.signals.campaign import CampaignSignals, CycleFacts, needed_z
+from raftmon.signals.rates import Rate
 
 NULL_CAMPAIGNS = 3000
 
 
-def readings_of(rates: list[float], verified: int | None = 2992, **facts: list[float]) -> dict[str, float | None]:
+def readings_of(rates: list[float], verified: int | None = 2992, **facts: list[Any]) -> dict[str, float | None]:
     signals = CampaignSignals()
     for index, rate in enumerate(rates):
         more = {name: values[index] for name, values in facts.items()}
-        signals.update(CycleFacts(index + 1, rate, verified, **more))  # type: ignore[arg-type]
+        signals.update(CycleFacts(index + 1, rate, verified, **more))
     return signals.readings()
 
 
@@ -81,5 +84,5 @@ def test_diversity_is_compared_with_the_first_cycle_that_knows_it() -> None:
 
 
 def test_the_gap_needs_a_held_out_rate() -> None:
-    assert readings_of([0.4], training_rate=[0.7])["campaign.gap"] == pytest.approx(0.3)
+    assert readings_of([0.4], training=[Rate(0.7, 2992)])["campaign.gap"] == pytest.approx(0.3)
     assert readings_of([0.4])["campaign.gap"] is None

@@ -19,6 +19,7 @@ from raftmon.advice.rule import Rule, RuleTest
 from raftmon.documents import Fields, read_fields
 from raftmon.model import FindingState, Problem, RunConfig
 from raftmon.signals.campaign import CampaignSignals, CycleFacts
+from raftmon.signals.rates import Rate
 from raftmon.signals.progress import RunFacts
 from raftmon.signals.registry import RunSignals
 
@@ -32,7 +33,18 @@ _PIECE: Final = re.compile(
     r"(?P<slope>[-+][0-9.]+(?:e[-+]?[0-9]+)?)?(?:x(?P<count>[0-9]+))?(?:~(?P<noise>[0-9.]+(?:e[-+]?[0-9]+)?))?"
 )
 _CONFIG: Final = ("learning_rate", "max_grad_norm", "warmup_steps", "max_steps")
-_CYCLE: Final = ("rate", "verified", "unique_fraction", "entropy", "mean_length", "training_rate")
+_PROBES: Final = ("rho", "kl", "harm", "loss_drop")
+_CYCLE: Final = (
+    "rate",
+    "verified",
+    "unique_fraction",
+    "distinct",
+    "entropy",
+    "mean_length",
+    "training_rate",
+    "training_verified",
+    *_PROBES,
+)
 
 
 def read_tests(path: Path, rule: Rule, problems: list[Problem]) -> tuple[RuleTest, ...]:
@@ -93,21 +105,33 @@ def _run_states(test: RuleTest, rule: Rule) -> Iterator[tuple[int, str]]:
 def _campaign_states(test: RuleTest, rule: Rule) -> Iterator[tuple[int, str]]:
     signals, engine = CampaignSignals(), RuleEngine([rule])
     for number, cycle in enumerate(test.cycles, start=1):
-        verified = cycle.get("verified")
-        signals.update(
-            CycleFacts(
-                cycle=number,
-                rate=cycle.get("rate"),
-                verified=int(verified) if verified is not None else None,
-                unique_fraction=cycle.get("unique_fraction"),
-                entropy=cycle.get("entropy"),
-                mean_length=cycle.get("mean_length"),
-                training_rate=cycle.get("training_rate"),
-            )
-        )
+        signals.update(_cycle_facts(number, cycle))
         readings = signals.readings()
         engine.tick(readings, number, number)
         yield number, engine.findings(readings, number, number, {})[0].state
+
+
+def _cycle_facts(number: int, cycle: Mapping[str, float]) -> CycleFacts:
+    """Return one cycle of a test; its training prompts were asked as often as its held-out ones unless it says so."""
+    verified, training = cycle.get("verified"), cycle.get("training_rate")
+    asked = cycle.get("training_verified", verified)
+    counted = int(verified) if verified is not None else None
+    return CycleFacts(
+        cycle=number,
+        rate=cycle.get("rate"),
+        verified=counted,
+        held_out=training is not None,
+        unique_fraction=cycle.get("unique_fraction"),
+        distinct=cycle.get("distinct"),
+        entropy=cycle.get("entropy"),
+        mean_length=cycle.get("mean_length"),
+        training=Rate(training, int(asked) if asked is not None else None) if training is not None else None,
+        acceptance=training if training is not None else cycle.get("rate"),
+        rho=cycle.get("rho"),
+        kl=cycle.get("kl"),
+        harm=cycle.get("harm"),
+        loss_drop=cycle.get("loss_drop"),
+    )
 
 
 def _case(fields: Fields) -> RuleTest:
