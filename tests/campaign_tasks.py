@@ -164,7 +164,5 @@ TASKS: Final[Mapping[str, Callable[[], Task]]] = {
         _misspelt,
         0.5,
     ),
-    "brackets": lambda: Task(
-        "brackets", _bracket_prompts(), 20, _is_bracketing, _bracketing, _unbalanced, 0.85
-    ),
+    "brackets": lambda: Task("brackets", _bracket_prompts(), 20, _is_bracketing, _bracketing, _unbalanced, 0.85),
 }

@@ -87,12 +87,21 @@ class RecordedCampaign:
 
     @property
     def collapse(self) -> int | None:
-        """Index of the cycle from which on the true rate stays below `COLLAPSED` of its peak; None: no collapse."""
+        """Index of the cycle from which on the true rate stays below `COLLAPSED` of its peak; None: no collapse.
+
+        The last cycle alone does not show that it stays there, see `is_open`.
+        """
         limit = COLLAPSED * self.cycles[self.peak].true_rate
         below = len(self.cycles)
         while below and self.cycles[below - 1].true_rate < limit:
             below -= 1
-        return below if below < len(self.cycles) else None
+        return below if below < len(self.cycles) - 1 else None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody can say if it collapses: only the last cycle lies below."""
+        last = self.cycles[-1].true_rate < COLLAPSED * self.cycles[self.peak].true_rate
+        return last and self.collapse is None
 
     def facts(self, *, rho: bool = True, probes: bool = True, held_out: bool = True) -> Iterator[CycleFacts]:
         """Yield the cycles as a monitor would have seen them.
@@ -129,7 +138,7 @@ class RecordedCampaign:
 
     def readings(self, **seen: bool) -> list[Mapping[str, float | None]]:
         """Return the signals after each cycle; `seen` as for `facts`."""
-        signals, readings = CampaignSignals(), []
+        signals, readings = CampaignSignals(), list[Mapping[str, float | None]]()
         for facts in self.facts(**seen):
             signals.update(facts)
             readings.append(signals.readings())
@@ -149,7 +158,9 @@ def _campaign(record: dict[str, Any]) -> RecordedCampaign:
 
 
 def _cycle(record: dict[str, Any]) -> RecordedCycle:
-    frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+    frozen: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
+    }
     frozen["outputs"] = tuple((times, count) for times, count in record["outputs"])
     return RecordedCycle(learning_rate=frozen.pop("lr"), **frozen)
 

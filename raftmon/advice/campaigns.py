@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from raftmon.advice.campaign_policy import next_cycle
 from raftmon.advice.engine import RuleEngine
-from raftmon.advice.learning_rate import next_cycle, written_rate
+from raftmon.advice.learning_rate import written_rate
 from raftmon.advice.rule import Rule
 from raftmon.advice.settings import Settings
 from raftmon.model import CampaignView, CycleView, Problem, RunView
@@ -87,7 +88,7 @@ class CampaignJudge:
         rated = [cycle for cycle in cycles if cycle.verification_rate is not None]
         best = max(rated, key=lambda cycle: cycle.verification_rate or 0.0).cycle if rated else None
         by_id = {rule.id: rule for rule in self._rules}
-        advice = next_cycle(cycles, best, findings, by_id, self._settings)
+        advice = next_cycle(cycles, best, findings, by_id, self._settings, readings)
         return CampaignView(self.name, str(self.path), cycles, best, advice, findings)
 
     def _cycle(self, number: int, run: RunView | None, held_out: bool) -> CycleView:
@@ -134,6 +135,7 @@ class CampaignJudge:
             rho=_median(run, "rho"),
             kl=_last(run, "cycle_kl"),
             harm=_last(run, "cycle_harm"),
+            broken=_broken(run),
             loss_drop=_loss_drop(run),
         )
 
@@ -183,6 +185,12 @@ def _median(run: RunView | None, role: str) -> float | None:
 def _last(run: RunView | None, role: str) -> float | None:
     values = _finite(run, role)
     return float(values[-1]) if len(values) else None
+
+
+def _broken(run: RunView | None) -> int | None:
+    """Count the NaN and infinite points of a cycle's loss and gradient norm; None where neither is logged."""
+    series = [run.series[role] for role in ("loss", "grad_norm") if role in run.series] if run is not None else []
+    return sum(int((~np.isfinite(one.values)).sum()) for one in series) if series else None
 
 
 def _loss_drop(run: RunView | None) -> float | None:

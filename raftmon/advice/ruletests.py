@@ -19,8 +19,8 @@ from raftmon.advice.rule import Rule, RuleTest
 from raftmon.documents import Fields, read_fields
 from raftmon.model import FindingState, Problem, RunConfig
 from raftmon.signals.campaign import CampaignSignals, CycleFacts
-from raftmon.signals.rates import Rate
 from raftmon.signals.progress import RunFacts
+from raftmon.signals.rates import Rate
 from raftmon.signals.registry import RunSignals
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _PIECE: Final = re.compile(
     r"(?P<slope>[-+][0-9.]+(?:e[-+]?[0-9]+)?)?(?:x(?P<count>[0-9]+))?(?:~(?P<noise>[0-9.]+(?:e[-+]?[0-9]+)?))?"
 )
 _CONFIG: Final = ("learning_rate", "max_grad_norm", "warmup_steps", "max_steps")
-_PROBES: Final = ("rho", "kl", "harm", "loss_drop")
+_PROBES: Final = ("rho", "kl", "harm", "loss_drop", "broken")
 _CYCLE: Final = (
     "rate",
     "verified",
@@ -130,6 +130,7 @@ def _cycle_facts(number: int, cycle: Mapping[str, float]) -> CycleFacts:
         rho=cycle.get("rho"),
         kl=cycle.get("kl"),
         harm=cycle.get("harm"),
+        broken=int(cycle["broken"]) if "broken" in cycle else None,
         loss_drop=cycle.get("loss_drop"),
     )
 

@@ -120,8 +120,10 @@ class PromptTally(DistinctCount):
 
     @property
     def clustering(self) -> float | None:
-        """Intraclass correlation of the verdicts (0..1): 0 where all prompts are equally hard, 1 where each is always
-        or never solved; over at most as many prompts as the capacity. None: see `intraclass_correlation`.
+        """Intraclass correlation of the verdicts (0..1), over at most as many prompts as the capacity.
+
+        It is 0 where all prompts are equally hard, 1 where each is always or never solved; None: see
+        `intraclass_correlation`.
         """
         return intraclass_correlation(
             collections.Counter((samples, self._passed[key]) for key, samples in self._kept.items())

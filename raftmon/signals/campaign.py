@@ -65,6 +65,8 @@ class CycleFacts:
     """Nats per token by which the cycle moved the model away from its own samples."""
     harm: float | None = None
     """Nats per token by which verified held-out samples became less likely."""
+    broken: int | None = None
+    """Points of loss and gradient norm in the cycle that are NaN or infinite."""
     loss_drop: float | None = None
     """Fall of the training loss within the cycle, nats per token."""
 
@@ -85,7 +87,9 @@ class CampaignSignals:
         SignalInfo("campaign.drop", "share", "campaign", 2, "best rate so far less the newest rate"),
         SignalInfo("campaign.drop_of_best", "ratio", "campaign", 2, "the same over the best rate"),
         SignalInfo("campaign.drop_margin", "sigma", "campaign", 2, "z of the drop less the z that it needs; > 0: real"),
-        SignalInfo("campaign.below_best", "share", "campaign", 2, "level of the best less the newest rate's upper limit"),
+        SignalInfo(
+            "campaign.below_best", "share", "campaign", 2, "level of the best less the newest rate's upper limit"
+        ),
         SignalInfo(
             "campaign.detectable_drop", "share", "campaign", 2, "least drop seen with power 0.8 at these counts"
         ),
@@ -107,12 +111,14 @@ class CampaignSignals:
             "campaign.variation_left", "ratio", "campaign", 2, "variation of that length against the first cycle"
         ),
         SignalInfo("campaign.gap", "share", "campaign", 1, "rate on trained prompts less rate on held-out prompts"),
+        SignalInfo("campaign.gap_of_rate", "ratio", "campaign", 1, "the same over the rate on trained prompts"),
         SignalInfo("campaign.gap_low", "share", "campaign", 1, "lower 95 % limit of the gap"),
         SignalInfo("campaign.gap_growth", "share", "campaign", 2, "gap less the gap of the first cycle"),
         SignalInfo("campaign.gap_growth_low", "share", "campaign", 2, "lower 95 % limit of the growth of the gap"),
         SignalInfo("campaign.rho", "ratio", "campaign", 1, "gain of a step over the gain that the gradient predicts"),
         SignalInfo("campaign.kl", "nats", "campaign", 1, "KL per token that the newest cycle moved the model by"),
         SignalInfo("campaign.harm", "nats", "campaign", 1, "rise per token of the loss on verified held-out samples"),
+        SignalInfo("campaign.broken", "points", "campaign", 1, "NaN or infinite points in the newest cycle"),
         SignalInfo("campaign.loss_drop", "nats", "campaign", 1, "fall of the training loss within the newest cycle"),
         SignalInfo(
             "campaign.loss_unexplained",
@@ -215,6 +221,7 @@ class CampaignSignals:
         error = error_of_difference(training, held_out, fresh=True)
         found: dict[str, float | None] = {
             "campaign.gap": gap,
+            "campaign.gap_of_rate": gap / training.value if training.value > 0.0 else None,
             "campaign.gap_low": gap - 1.96 * error if error is not None else None,
         }
         if len(gaps) >= 2:
@@ -234,6 +241,7 @@ def _newest(facts: CycleFacts) -> dict[str, float | None]:
         "campaign.rho": facts.rho,
         "campaign.kl": facts.kl,
         "campaign.harm": facts.harm,
+        "campaign.broken": float(facts.broken) if facts.broken is not None else None,
         "campaign.loss_drop": facts.loss_drop,
         "campaign.loss_unexplained": _unexplained(facts),
     }
