@@ -144,16 +144,16 @@ def settings() -> Iterator[Setting]:
         yield Setting(task, rate, temperature, schedule, seed)
 
 
-def pretrain(task: Task) -> Policy:
+def pretrain(task: Task, steps: int = PRETRAINING_STEPS) -> Policy:
     """Teach a policy the task, mistakes included."""
     rng = random.Random(task.name)
     torch.manual_seed(zlib.crc32(task.name.encode()))
     policy = Policy()
     optimizer = torch.optim.AdamW(policy.parameters(), lr=PRETRAINING_LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, PRETRAINING_LEARNING_RATE, total_steps=PRETRAINING_STEPS, pct_start=0.1
+        optimizer, PRETRAINING_LEARNING_RATE, total_steps=steps, pct_start=0.1
     )
-    for _ in range(PRETRAINING_STEPS):
+    for _ in range(steps):
         loss, _ = policy.loss([task.example(rng) for _ in range(PRETRAINING_BATCH)])
         _step(policy, optimizer, loss)
         schedule.step()

@@ -46,6 +46,8 @@ class _Plan:
     """Learning rate of the next cycle; None: nothing to start from."""
     current: float | None
     """That of the newest cycle."""
+    start: float | None
+    """What factors apply to: the fault happened at the rate in force, but a strategy may mean less already."""
     authority: Authority
     because: list[str]
     stop: bool = False
@@ -53,12 +55,15 @@ class _Plan:
     """What is said beside the numbers."""
 
     def lower(self, factor: float, why: str) -> None:
-        """Lower the rate by a factor of the one in force: the fault happened at that one."""
-        if self.rate is None:
+        """Lower the rate to a factor of the one in force, where no other reason has lowered it further."""
+        if self.rate is None or self.start is None:
             return
-        start = min(self.rate, self.current) if self.current is not None else self.rate
-        self.rate = min(self.rate, start * factor)
-        self.because.append(f"{why} = {format_rate(self.rate)}")
+        asked = self.start * factor
+        if asked < self.rate:
+            self.rate = asked
+            self.because.append(f"{why} = {format_rate(asked)}")
+        else:
+            self.because.append(f"{why}: no lower than {format_rate(self.rate)}")
 
 
 def next_cycle(
@@ -118,7 +123,8 @@ def _planned(number: int, known: Sequence[float], settings: Settings) -> _Plan:
     rate, step = strategy_rate(settings.strategy, number, known[0] if known else None)
     if settings.strategy.kind == "constant" and settings.strategy.base is None and current is not None:
         rate, step = current, f"strategy:constant {format_rate(current)}"
-    return _Plan(rate, current, "propose" if rate is not None else "show", [step])
+    start = min(rate, current) if rate is not None and current is not None else rate
+    return _Plan(rate, current, start, "propose" if rate is not None else "show", [step])
 
 
 def _heed(plan: _Plan, finding: Finding, rule: Rule, newest: int) -> None:
