@@ -59,6 +59,20 @@ def test_harm_a_second_time_in_a_row_stops() -> None:
     assert "cycle-worse since cycle 3: harm twice in a row, stop" in found.because
 
 
+def test_a_harm_that_became_worse_is_a_second_one() -> None:
+    explained = finding(RULES["cycle-worse"], since_step=3, inhibited_by="cycle-much-worse")
+
+    assert advise("cycle-much-worse", explained).stop
+
+
+def test_a_cycle_that_is_not_judged_yet_is_no_second_harm() -> None:
+    begun = CycleView(5, None, 1e-4, None, None, None, None, "after", True, None, "")
+    found = next_cycle([*cycles(), begun], 2, [finding(RULES["cycle-worse"], since_step=4)], RULES, WIDE)
+
+    assert found is not None
+    assert not found.stop
+
+
 def test_spent_diversity_halves_and_a_near_collapse_stops() -> None:
     spent, near = advise("diversity-spent"), advise("collapse-near")
 

@@ -93,7 +93,8 @@ def next_cycle(
     acting = [finding for finding in firing if AUTHORITY[rules[finding.rule].status] != "show"]
     acting.sort(key=lambda finding: ORDER.index(finding.points_to) if finding.points_to in ORDER else len(ORDER))
     for finding in acting:
-        _heed(plan, finding, rules[finding.rule], cycles[-1].cycle)
+        _heed(plan, finding, rules[finding.rule])
+    _stop_after_harm(plan, findings, rules, cycles)
     _heed_probes(plan, firing, readings or {})
     if plan.rate is not None:
         plan.rate = rounded(guarded(plan.rate, plan.current, settings.guardrails, plan.because))
@@ -104,7 +105,8 @@ def next_cycle(
             f"back to the checkpoint of cycle {roll_back_to}" if roll_back_to else "back to the base model"
         )
     ship = checkpoint_of(cycles, best_cycle) if best_cycle is not None else None
-    text = _text(plan, number, roll_back_to, ship, (acting or firing)[:1])
+    told = [finding for finding in acting or firing if finding.severity != "informational"]
+    text = _text(plan, number, roll_back_to, ship, told[:1])
     return NextCycle(number, plan.rate, plan.authority, tuple(plan.because), roll_back_to, plan.stop, text)
 
 
@@ -127,16 +129,30 @@ def _planned(number: int, known: Sequence[float], settings: Settings) -> _Plan:
     return _Plan(rate, current, start, "propose" if rate is not None else "show", [step])
 
 
-def _heed(plan: _Plan, finding: Finding, rule: Rule, newest: int) -> None:
+def _heed(plan: _Plan, finding: Finding, rule: Rule) -> None:
     """Do what a rule of steps 1 to 3 asks for."""
     if rule.multiply is not None:
-        plan.lower(rule.multiply, f"{rule.id} × {rule.multiply:g}")
+        plan.lower(rule.multiply, f"{finding.rule} × {rule.multiply:g}")
     plan.authority = weaker(plan.authority, AUTHORITY[rule.status])
     plan.stop = plan.stop or rule.stop
-    began = finding.since_step
-    if rule.points_to == "lr_too_high" and rule.roll_back and began is not None and began < newest:
-        plan.stop = True
-        plan.because.append(f"{rule.id} since cycle {began}: harm twice in a row, stop")
+
+
+def _stop_after_harm(
+    plan: _Plan, findings: Sequence[Finding], rules: Mapping[str, Rule], cycles: Sequence[CycleView]
+) -> None:
+    """Stop where a harm was there in the judged cycle before the newest one already, explained by a graver one or not.
+
+    A cycle that is not judged yet is no second harm.
+    """
+    newest = max((cycle.cycle for cycle in cycles if cycle.verification_rate is not None), default=0)
+    for finding in findings:
+        rule = rules[finding.rule]
+        is_harm = rule.points_to == "lr_too_high" and rule.roll_back and AUTHORITY[rule.status] != "show"
+        began = finding.since_step
+        if is_harm and finding.state == "firing" and began is not None and began < newest:
+            plan.stop = True
+            plan.because.append(f"{rule.id} since cycle {began}: harm twice in a row, stop")
+            return
 
 
 def _heed_probes(plan: _Plan, firing: Sequence[Finding], readings: Mapping[str, float | None]) -> None:

@@ -160,7 +160,7 @@ class _Readable(float):
 
     def __format__(self, specification: str) -> str:
         if specification.startswith("?"):
-            return specification[1:].split("|")[0 if self == 1.0 else 1]
+            return specification[1:].split("|")[0 if self == 1.0 else 1] if math.isfinite(self) else "?"
         if specification.endswith("p") and math.isfinite(self):
             return format(100.0 * float(self), specification[:-1] + "f")
         return format(float(self), specification or ".3g") if math.isfinite(self) else "?"

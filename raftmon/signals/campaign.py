@@ -148,6 +148,8 @@ class CampaignSignals:
         readings: dict[str, float | None] = dict.fromkeys((info.name for info in self.signals), None)
         readings["campaign.cycles"] = float(len(self._rated))
         readings.update(self._drop)
+        rated = [cycle for cycle in self._cycles if cycle.rate is not None]
+        readings["campaign.held_out"] = float(rated[-1].held_out) if rated else None
         flat = self._flat()
         if len(self._rated) >= 2:
             readings["campaign.flat_cycles"] = float(len(flat))
@@ -237,7 +239,6 @@ class CampaignSignals:
 def _newest(facts: CycleFacts) -> dict[str, float | None]:
     """Return what is told of the newest cycle alone."""
     return {
-        "campaign.held_out": float(facts.held_out) if facts.rate is not None else None,
         "campaign.rho": facts.rho,
         "campaign.kl": facts.kl,
         "campaign.harm": facts.harm,
