@@ -5,8 +5,9 @@ import pytest
 from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
 from raftmon.advice.weighing import KINDS, read_weighing
 from raftmon.signals.statistics import wilson_interval
-from tests.benchmarks import campaigns, cycle_drop, verdicts
+from tests.benchmarks import campaigns, cycle_drop, single_cycles, verdicts
 from tests.benchmarks.looks import CONDITIONS, Recording, recordings
+from tests.recorded_campaigns import recorded_campaigns
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,12 @@ def test_the_figures_of_the_rules_on_collapses_are_those_of_the_recorded_campaig
     assert rule.measured.recall is not None
     assert found.precision > rule.measured.precision - 0.02
     assert found.recall > rule.measured.recall - 0.02
+
+
+def test_a_single_cycle_that_nobody_knows_to_be_one_gets_no_verdict() -> None:
+    said = single_cycles.verdicts_on_cycles(recorded_campaigns()[::7], load_rules())
+
+    assert single_cycles.count_undecided(said) >= 0.9 * said.total()
 
 
 def test_spent_diversity_is_told_in_time_on_tasks_that_the_limits_were_not_chosen_on(recorded: campaigns.Seen) -> None:

@@ -49,17 +49,19 @@ def write_cycle(directory: Path, cycle: RecordedCycle) -> None:
             writer.write(event.SerializeToString())
 
 
-def verdict_on(directory: Path, rules: Sequence[Rule], weighing: Weighing, roles: RoleTable) -> str:
-    """Judge an event file as a run outside any campaign."""
+def verdict_on(directory: Path, rules: Sequence[Rule], weighing: Weighing, roles: RoleTable, in_campaign: bool) -> str:
+    """Judge an event file as a run, as the cycle of a campaign or not."""
     run = Run("cycle", directory)
     for file in directory.iterdir():
         run.add_file(file)
     judging = RunJudge(run, rules, weighing, roles)
-    judging.follow(run.poll(1 << 30), in_campaign=False)
+    judging.follow(run.poll(1 << 30), in_campaign=in_campaign)
     return judging.view("finished", None, None).verdict.learning_rate
 
 
-def verdicts_on_cycles(campaigns: Sequence[RecordedCampaign], rules: Sequence[Rule]) -> Counter[tuple[float, str]]:
+def verdicts_on_cycles(
+    campaigns: Sequence[RecordedCampaign], rules: Sequence[Rule], *, in_campaign: bool = False
+) -> Counter[tuple[float, str]]:
     """Judge single cycles as if they were runs; counts by learning rate and verdict."""
     weighing, roles = read_weighing(SHIPPED_RULES / "verdict.yaml"), RoleTable.load(SHIPPED_RULES, [])
     said: Counter[tuple[float, str]] = Counter()
@@ -68,24 +70,32 @@ def verdicts_on_cycles(campaigns: Sequence[RecordedCampaign], rules: Sequence[Ru
             for place in CYCLES:
                 cycle, directory = campaign.cycles[place - 1], Path(scratch) / f"{number}-{place}"
                 write_cycle(directory, cycle)
-                said[campaign.learning_rate, verdict_on(directory, rules, weighing, roles)] += 1
+                said[campaign.learning_rate, verdict_on(directory, rules, weighing, roles, in_campaign)] += 1
     return said
 
 
 def report_single_cycles(campaigns: Sequence[RecordedCampaign], rules: Mapping[str, Rule]) -> Iterator[tuple[str, str]]:
     """Print what is said of single cycles; yields rules with their lines of figures."""
     said = verdicts_on_cycles(campaigns, list(rules.values()))
-    total = said.total()
-    undecided = sum(count for (_, verdict), count in said.items() if verdict == "undecided")
+    before = verdicts_on_cycles(campaigns, [rule for name, rule in rules.items() if name != "too-few-steps"])
+    total, undecided = said.total(), count_undecided(said)
     low, high = wilson_interval(undecided, total)
-    print("\nSingle cycles as event files, not known to be cycles\n")
+    print(f"\nSingle cycles as event files, not known to be cycles; without too-few-steps {count_undecided(before)} of")
+    print(f"{total} are undecided\n")
     print("| learning rate | cycles | undecided | too low | right | too high |\n|---|---|---|---|---|---|")
     for rate in sorted({rate for rate, _ in said}):
         counts = [said[rate, verdict] for verdict in ("undecided", "too_low", "ok", "too_high")]
         print(f"| {rate:g} | {sum(counts)} | {' | '.join(map(str, counts))} |")
-    print(f"\nundecided {undecided / total:.1%} of {total} ({low:.1%} to {high:.1%}); in a campaign always")
+    print(f"\nundecided {undecided / total:.1%} of {total} ({low:.1%} to {high:.1%})")
+    known = count_undecided(verdicts_on_cycles(campaigns, list(rules.values()), in_campaign=True))
+    print(f"as cycles of a campaign: {known / total:.1%}")
     report_loss(campaigns)
     yield "cycle-not-finite", not_finite(rules["cycle-not-finite"])
+
+
+def count_undecided(said: Counter[tuple[float, str]]) -> int:
+    """Return how many cycles got no verdict."""
+    return sum(count for (_, verdict), count in said.items() if verdict == "undecided")
 
 
 def report_loss(campaigns: Sequence[RecordedCampaign]) -> None:
