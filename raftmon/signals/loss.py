@@ -47,9 +47,7 @@ class LossSignals:
             "loss.drawup", "ratio", "loss", 10, "rise of the smoothed loss above its minimum, over its progress"
         ),
         SignalInfo("loss.drawup_sigma", "sigma", "loss", 10, "the same rise in standard errors of the smoothed loss"),
-        SignalInfo(
-            "loss.drawup_sure", "sigma", "loss", 10, "the same, with the noise that the minimum had when it came"
-        ),
+        SignalInfo("loss.drawup_sure", "sigma", "loss", 10, "the same, with the noise that the minimum had itself"),
         SignalInfo("loss.drawup_level", "ratio", "loss", 10, "the same rise over the size of the first loss"),
         SignalInfo("loss.drawup_peak", "ratio", "loss", 10, "largest draw-up so far"),
         SignalInfo("loss.noise_growth", "ratio", "loss", 64, "noise now over the noise after the first quarter"),
@@ -174,7 +172,7 @@ class LossSignals:
         return min(rise / error, 999.0) if error > 0.0 else (999.0 if rise > 0.0 else 0.0)
 
     def _drawup_sure(self) -> float:
-        """A minimum among the first points has the noise of few points: a low one is no progress that was given back."""
+        # A minimum among the first points has the noise of few points: a low one is no progress that was given back.
         error = math.hypot(self._error(), (self._noise.sigma or 0.0) * self._least_factor)
         rise = self._smooth.value - self._least
         return min(rise / error, 999.0) if error > 0.0 else (999.0 if rise > 0.0 else 0.0)
