@@ -2,13 +2,18 @@
 
 import itertools
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raftmon.advice.campaigns import CampaignJudge
+from raftmon.advice.rulebook import load_rules
+from raftmon.advice.settings import Settings, Strategy
 from raftmon.runs.diversity import DistinctCount, OutputSample, PromptTally, distinct_ngrams
 from raftmon.signals.rarefaction import distinct_among, unique_left
+from tests.campaign import Campaign, lines
 
 
 def test_how_often_each_text_came() -> None:
@@ -78,3 +83,24 @@ def test_the_sample_of_outputs_is_always_of_one_size() -> None:
 
     assert one.distinct == other.distinct is not None
     assert one.distinct == pytest.approx((64 * 2 + 1) / (64 * 3))
+
+
+def test_the_files_of_a_verifier_tell_spent_diversity_and_what_to_do(tmp_path: Path) -> None:
+    campaign = Campaign(tmp_path / "raft")
+    for cycle, (distinct, held_out) in enumerate([(300, 120), (290, 125), (80, 100)], start=1):
+        answers = [f"w{number % distinct} x{number % distinct % 40}" for number in range(320)]
+        judged = [(f"p{n % 26}", answers[n] if n < 320 else "no", n < 320) for n in range(832)]
+        campaign.write(f"cycle_{cycle}_verified.jsonl", lines(judged))
+        asked = [(f"h{n % 14}", "yes" if n < held_out else "no", n < held_out) for n in range(448)]
+        campaign.write(f"cycle_{cycle}_heldout.jsonl", lines(asked))
+    judge = CampaignJudge("raft", tmp_path / "raft", load_rules(), Settings(strategy=Strategy(base=1e-4)))
+
+    assert judge.follow([])
+    view = judge.view({})
+
+    fired = {finding.rule: finding for finding in view.firing}
+    assert set(fired) == {"collapse-near"}
+    assert "of the different outputs" in fired["collapse-near"].text
+    assert view.next is not None
+    assert view.next.stop
+    assert view.next.text.startswith("Stop here and ship the checkpoint of cycle 2.")
