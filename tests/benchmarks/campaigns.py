@@ -26,6 +26,7 @@ from raftmon.advice.engine import RuleEngine
 from raftmon.advice.rule import Rule
 from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
 from raftmon.signals.statistics import wilson_interval
+from tests.benchmarks.probes import report_probes
 from tests.benchmarks.single_cycles import report_single_cycles
 from tests.recorded_campaigns import RecordedCampaign, recorded_campaigns
 
@@ -234,6 +235,7 @@ def main() -> None:
     report_choices(seen)
     lines = dict(report_rules(seen, rules))
     lines |= dict(report_single_cycles(recorded_campaigns(), rules))
+    report_probes(recorded_campaigns())
     for name, line in lines.items():
         path = SHIPPED_RULES / f"{name}.yaml"
         if arguments.write:
