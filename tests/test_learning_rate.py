@@ -8,7 +8,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftmon.advice.learning_rate import advise_run, format_rate, next_cycle, strategy_rate, written_rate
+from raftmon.advice.campaign_policy import next_cycle
+from raftmon.advice.learning_rate import advise_run, format_rate, strategy_rate, written_rate
 from raftmon.advice.rule import Rule
 from raftmon.advice.settings import Guardrails, Settings, Strategy
 from raftmon.model import CycleView, NextCycle, RunConfig, Verdict
@@ -29,7 +30,11 @@ def cycle(
 def advice(rules: list[Rule], settings: Settings | None = None, count: int = 3, best: int = 2) -> NextCycle:
     cycles = [cycle(number) for number in range(1, count + 1)]
     found = next_cycle(
-        cycles, best, [finding(rule) for rule in rules], {r.id: r for r in rules}, settings or Settings()
+        cycles,
+        best,
+        [finding(rule, since_step=count) for rule in rules],
+        {r.id: r for r in rules},
+        settings or Settings(),
     )
     assert found is not None
     return found
@@ -102,7 +107,7 @@ def test_a_drop_goes_back_first_and_then_lowers() -> None:
 
 def test_the_checkpoint_of_a_rate_measured_after_training_is_its_own() -> None:
     cycles = [cycle(1, measures="after"), cycle(2, measures="after")]
-    found = next_cycle(cycles, 1, [finding(WORSE)], {"worse": WORSE}, Settings())
+    found = next_cycle(cycles, 1, [finding(WORSE, since_step=2)], {"worse": WORSE}, Settings())
 
     assert found is not None
     assert found.roll_back_to == 1

@@ -34,6 +34,21 @@ def test_verdicts_are_tallied(campaign: Campaign) -> None:
     assert cycles[1].prompt_count == 16
 
 
+def test_what_the_accepted_outputs_look_like(campaign: Campaign) -> None:
+    accepted = ["a b", "a b", "a cc", *[f"w{number} b" for number in range(61)]]
+    judged = [(f"p{index % 8}", text, True) for index, text in enumerate(accepted)]
+    campaign.write("cycle_1_verified.jsonl", lines([*judged, ("p9", "no", False), ("p9", "no", False)]))
+
+    cycle = campaign.poll().cycles[1]
+
+    assert cycle.outputs == ((1, 62), (2, 1))
+    # 64 begin, 63 end with "b": the pairs are 62 beginnings, 63 middles and two ends.
+    assert cycle.distinct == (62 + 63 + 2) / (64 * 3)
+    assert cycle.length_variation is not None
+    assert 0.0 < cycle.length_variation < 0.2
+    assert cycle.clustering == pytest.approx(1.0)
+
+
 def test_held_out_verdicts_are_kept_apart_and_measure_the_model_that_left_the_cycle(campaign: Campaign) -> None:
     campaign.write("cycle_1_verified.jsonl", lines(rows(30, 10)))
     campaign.write("cycle_1_heldout.jsonl", lines(rows(6, 14)))

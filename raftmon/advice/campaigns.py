@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from raftmon.advice.campaign_policy import next_cycle
 from raftmon.advice.engine import RuleEngine
-from raftmon.advice.learning_rate import next_cycle, written_rate
+from raftmon.advice.learning_rate import written_rate
 from raftmon.advice.rule import Rule
 from raftmon.advice.settings import Settings
 from raftmon.model import CampaignView, CycleView, Problem, RunView
 from raftmon.runs.cycles import CampaignEvidence, CampaignFiles, CycleEvidence
 from raftmon.signals.campaign import CampaignSignals, CycleFacts
+from raftmon.signals.rates import Rate
 from raftmon.signals.statistics import wilson_interval
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 __all__ = ["CampaignJudge"]
+
+LOSS_POINTS: Final = 8
+"""Least loss points of a cycle from which its fall is told."""
 
 
 class CampaignJudge:
@@ -79,7 +88,7 @@ class CampaignJudge:
         rated = [cycle for cycle in cycles if cycle.verification_rate is not None]
         best = max(rated, key=lambda cycle: cycle.verification_rate or 0.0).cycle if rated else None
         by_id = {rule.id: rule for rule in self._rules}
-        advice = next_cycle(cycles, best, findings, by_id, self._settings)
+        advice = next_cycle(cycles, best, findings, by_id, self._settings, readings)
         return CampaignView(self.name, str(self.path), cycles, best, advice, findings)
 
     def _cycle(self, number: int, run: RunView | None, held_out: bool) -> CycleView:
@@ -105,19 +114,36 @@ class CampaignJudge:
 
     def _facts(self, cycle: CycleView, run: RunView | None) -> CycleFacts:
         evidence = self._evidence.held_out if cycle.held_out else self._evidence.cycles
-        judged = evidence.get(cycle.cycle)
-        training = self._evidence.cycles.get(cycle.cycle)
+        judged = evidence.get(cycle.cycle) or CycleEvidence(cycle.cycle)
+        training = self._evidence.cycles.get(cycle.cycle) or CycleEvidence(cycle.cycle)
         return CycleFacts(
             cycle=cycle.cycle,
             rate=cycle.verification_rate,
             verified=cycle.verified,
-            prompts=judged.prompts if judged is not None else None,
-            prompt_count=judged.prompt_count if judged is not None else None,
+            prompts=judged.prompts,
+            prompt_count=judged.prompt_count,
+            clustering=judged.clustering,
+            held_out=cycle.held_out,
             unique_fraction=cycle.unique_fraction,
+            outputs=training.outputs,
+            distinct=training.distinct,
             entropy=_mean(run, "entropy"),
-            mean_length=training.mean_length if training is not None else None,
-            training_rate=cycle.training_rate,
+            mean_length=training.mean_length,
+            length_variation=training.length_variation,
+            training=_counted(training) if cycle.held_out else None,
+            acceptance=training.rate,
+            rho=_median(run, "rho"),
+            kl=_last(run, "cycle_kl"),
+            harm=_last(run, "cycle_harm"),
+            broken=_broken(run),
+            loss_drop=_loss_drop(run),
         )
+
+
+def _counted(evidence: CycleEvidence) -> Rate | None:
+    if evidence.rate is None:
+        return None
+    return Rate(evidence.rate, evidence.verified, evidence.prompts, evidence.prompt_count, evidence.clustering)
 
 
 def _from_tags(number: int, run: RunView | None, role: str) -> CycleEvidence | None:
@@ -140,7 +166,37 @@ def _learning_rate(run: RunView | None, training: CycleEvidence | None) -> float
     return run.config.learning_rate if run is not None else None
 
 
-def _mean(run: RunView | None, role: str) -> float | None:
+def _finite(run: RunView | None, role: str) -> NDArray[np.float64]:
+    """Return the finite values of one of a run's series; empty without it."""
     series = run.series.get(role) if run is not None else None
-    finite = series.values[np.isfinite(series.values)] if series is not None else np.empty(0)
-    return float(finite.mean()) if len(finite) else None
+    return series.values[np.isfinite(series.values)] if series is not None else np.empty(0)
+
+
+def _mean(run: RunView | None, role: str) -> float | None:
+    values = _finite(run, role)
+    return float(values.mean()) if len(values) else None
+
+
+def _median(run: RunView | None, role: str) -> float | None:
+    values = _finite(run, role)
+    return float(np.median(values)) if len(values) else None
+
+
+def _last(run: RunView | None, role: str) -> float | None:
+    values = _finite(run, role)
+    return float(values[-1]) if len(values) else None
+
+
+def _broken(run: RunView | None) -> int | None:
+    """Count the NaN and infinite points of a cycle's loss and gradient norm; None where neither is logged."""
+    series = [run.series[role] for role in ("loss", "grad_norm") if role in run.series] if run is not None else []
+    return sum(int((~np.isfinite(one.values)).sum()) for one in series) if series else None
+
+
+def _loss_drop(run: RunView | None) -> float | None:
+    """Return the fall of the training loss from the first quarter of a cycle to its last, None below 8 points."""
+    values = _finite(run, "loss")
+    if len(values) < LOSS_POINTS:
+        return None
+    quarter = len(values) // 4
+    return float(values[:quarter].mean() - values[-quarter:].mean())

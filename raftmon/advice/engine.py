@@ -167,10 +167,12 @@ def _missing(names: Iterable[str], readings: Mapping[str, float | None], counts:
 class _Readable(float):
     """A number in an advice text: a missing or infinite reading stays a question mark in any format.
 
-    ``:.1p`` writes a share as percentage points, without a sign behind it.
+    ``:.1p`` writes a share as percentage points, without a sign behind it; ``:?yes|no`` chooses between two words.
     """
 
     def __format__(self, specification: str) -> str:
+        if specification.startswith("?"):
+            return specification[1:].split("|")[0 if self == 1.0 else 1] if math.isfinite(self) else "?"
         if specification.endswith("p") and math.isfinite(self):
             return format(100.0 * float(self), specification[:-1] + "f")
         return format(float(self), specification or ".3g") if math.isfinite(self) else "?"

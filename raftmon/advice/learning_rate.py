@@ -1,11 +1,7 @@
-"""The arithmetic of the recommended learning rate, and what to do besides.
+"""The arithmetic of the recommended learning rate: strategies, guardrails, how a rate is written, advice on one run.
 
-In this order: the strategy (constant, exponential, manual), then what the findings say, then the guardrails. Each step
-is named in the advice. A rule that is only ``experimental`` is shown but moves no number; ``test`` rules propose;
-``stable`` ones may be applied. Conflicting evidence holds the learning rate.
-
-Policy after section 5 of the study behind the rules: harm first (go back to the best checkpoint, then lower), spent
-diversity next (stop and ship), then the strategy.
+A rule that is only ``experimental`` is shown but moves no number; ``test`` rules propose; ``stable`` ones may be
+applied. What a campaign should do next is worked out in `raftmon.advice.campaign_policy`.
 """
 
 from __future__ import annotations
@@ -16,10 +12,19 @@ from typing import Final
 import numpy as np
 
 from raftmon.advice.rule import Rule
-from raftmon.advice.settings import Guardrails, Settings, Strategy
-from raftmon.model import Advice, Authority, CycleView, Finding, NextCycle, RunConfig, Verdict
+from raftmon.advice.settings import Guardrails, Strategy
+from raftmon.model import Advice, Authority, Finding, RunConfig, Verdict
 
-__all__ = ["advise_run", "format_rate", "next_cycle", "strategy_rate", "written_rate"]
+__all__ = [
+    "AUTHORITY",
+    "advise_run",
+    "format_rate",
+    "guarded",
+    "rounded",
+    "strategy_rate",
+    "weaker",
+    "written_rate",
+]
 
 AUTHORITY: Final[Mapping[str, Authority]] = {"experimental": "show", "test": "propose", "stable": "apply"}
 _ORDER: Final[tuple[Authority, ...]] = ("show", "propose", "apply")
@@ -27,6 +32,11 @@ CONFIDENT: Final = 0.75
 """Confidence from which a verdict suggests a number for the next run."""
 VERDICT_FACTOR: Final = 3.0
 """What a verdict changes the learning rate by where no rule says how much: half a decade, the resolution of a sweep."""
+
+
+def weaker(first: Authority, second: Authority) -> Authority:
+    """Return the one of two authorities that allows less."""
+    return min(first, second, key=_ORDER.index)
 
 
 def format_rate(rate: float) -> str:
@@ -70,61 +80,6 @@ def strategy_rate(strategy: Strategy, cycle: int, first: float | None) -> tuple[
         return base, f"strategy:constant {format_rate(base)}"
     rate = max(strategy.least, base * strategy.decay ** (cycle - 1))
     return rate, f"strategy:exponential {format_rate(base)} × {strategy.decay:g}^{cycle - 1} = {format_rate(rate)}"
-
-
-def next_cycle(
-    cycles: Sequence[CycleView],
-    best_cycle: int | None,
-    findings: Sequence[Finding],
-    rules: Mapping[str, Rule],
-    settings: Settings,
-) -> NextCycle | None:
-    """Work out what the next cycle of a campaign should do.
-
-    Args:
-        cycles: in the order of their numbers.
-        best_cycle: the cycle with the best rate, None without rates.
-        findings: of the campaign.
-        rules: id to rule.
-        settings: strategy and guardrails.
-    """
-    known = [cycle.learning_rate for cycle in cycles if cycle.learning_rate]
-    if not cycles or (not known and settings.strategy.base is None and best_cycle is None):
-        return None
-    number, current = cycles[-1].cycle + 1, known[-1] if known else None
-    rate, step = strategy_rate(settings.strategy, number, known[0] if known else None)
-    if settings.strategy.kind == "constant" and settings.strategy.base is None and current is not None:
-        rate, step = current, f"strategy:constant {format_rate(current)}"
-    because = [step]
-    firing = [finding for finding in findings if finding.state == "firing" and finding.inhibited_by is None]
-    acting = [finding for finding in firing if AUTHORITY[rules[finding.rule].status] != "show"]
-    authority: Authority = "propose" if rate is not None else "show"
-    for finding in acting:
-        rule = rules[finding.rule]
-        if rule.multiply is not None and rate is not None:
-            # The fault happened at the rate in force: that is what the factor applies to.
-            start = min(rate, current) if current is not None else rate
-            rate = min(rate, start * rule.multiply)
-            because.append(f"{rule.id} × {rule.multiply:g} = {format_rate(rate)}")
-        authority = min(authority, AUTHORITY[rule.status], key=_ORDER.index)
-    if rate is not None:
-        rate = rounded(_guarded(rate, current, settings.guardrails, because))
-    roll_back_to = None
-    if best_cycle is not None and any(rules[finding.rule].roll_back for finding in acting):
-        roll_back_to = checkpoint_of(cycles, best_cycle)
-        because.append(f"back to the checkpoint of cycle {roll_back_to}" if roll_back_to else "back to the base model")
-    stop = any(rules[finding.rule].stop for finding in acting)
-    text = _campaign_text(number, rate, current, roll_back_to, stop, best_cycle, cycles, (acting or firing)[:1])
-    return NextCycle(number, rate, authority, tuple(because), roll_back_to, stop, text)
-
-
-def checkpoint_of(cycles: Sequence[CycleView], cycle: int) -> int:
-    """Return the cycle whose checkpoint had the rate that was measured in `cycle`; 0 is the base model.
-
-    The samples verified at the start of a cycle come from the model that the cycle before it saved.
-    """
-    view = next(view for view in cycles if view.cycle == cycle)
-    return max(0, cycle - 1) if view.measures == "before" else cycle
 
 
 def advise_run(
@@ -184,39 +139,15 @@ def _rate_advice(
     return Advice("learning_rate", current, proposed, authority, tuple(because), text)
 
 
-def _guarded(rate: float, current: float | None, guardrails: Guardrails, because: list[str]) -> float:
+def guarded(rate: float, current: float | None, guardrails: Guardrails, because: list[str]) -> float:
     """Clamp a rate to the guardrails; each clamp is named in `because`."""
-    guarded = rate
+    clamped = rate
     if current is not None and current > 0.0:
-        guarded = min(max(rate, current / guardrails.max_change), current * guardrails.max_change)
-        if guarded != rate:
-            because.append(f"guardrail: at most ×{guardrails.max_change:g} a cycle = {format_rate(guarded)}")
+        clamped = min(max(rate, current / guardrails.max_change), current * guardrails.max_change)
+        if clamped != rate:
+            because.append(f"guardrail: at most ×{guardrails.max_change:g} a cycle = {format_rate(clamped)}")
     for limit, clamp in ((guardrails.least, max), (guardrails.most, min)):
-        if limit is not None and clamp(guarded, limit) != guarded:
-            guarded = limit
+        if limit is not None and clamp(clamped, limit) != clamped:
+            clamped = limit
             because.append(f"guardrail: {'min' if clamp is max else 'max'} {format_rate(limit)}")
-    return guarded
-
-
-def _campaign_text(
-    number: int,
-    rate: float | None,
-    current: float | None,
-    roll_back_to: int | None,
-    stop: bool,
-    best_cycle: int | None,
-    cycles: Sequence[CycleView],
-    because: Sequence[Finding],
-) -> str:
-    reasons = " ".join(finding.text for finding in because)
-    if stop and best_cycle is not None:
-        return f"Stop here and ship the checkpoint of cycle {checkpoint_of(cycles, best_cycle)}. {reasons}"
-    parts = []
-    if roll_back_to is not None:
-        parts.append(f"start from {f'the checkpoint of cycle {roll_back_to}' if roll_back_to else 'the base model'}")
-    if rate is not None and current is not None and abs(rate / current - 1.0) > 0.01:
-        parts.append(f"learning rate {format_rate(current)} → {format_rate(rate)}")
-    elif rate is not None:
-        parts.append(f"keep the learning rate at {format_rate(rate)}")
-    begin = f"Cycle {number}: {', '.join(parts)}." if parts else f"Cycle {number}: no learning rate known."
-    return f"{begin} {reasons}".strip()
+    return clamped

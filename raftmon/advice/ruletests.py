@@ -21,6 +21,7 @@ from raftmon.model import FindingState, Problem
 from raftmon.runs.config_keys import run_config
 from raftmon.signals.campaign import CampaignSignals, CycleFacts
 from raftmon.signals.progress import RunFacts
+from raftmon.signals.rates import Rate
 from raftmon.signals.registry import RunSignals
 
 if TYPE_CHECKING:
@@ -50,7 +51,18 @@ _CONFIG: Final = (
     "model_parameters",
 )
 _WORDS: Final = ("scheduler", "optimizer", "method", "stage")
-_CYCLE: Final = ("rate", "verified", "unique_fraction", "entropy", "mean_length", "training_rate")
+_PROBES: Final = ("rho", "kl", "harm", "loss_drop", "broken")
+_CYCLE: Final = (
+    "rate",
+    "verified",
+    "unique_fraction",
+    "distinct",
+    "entropy",
+    "mean_length",
+    "training_rate",
+    "training_verified",
+    *_PROBES,
+)
 
 
 def read_tests(path: Path, rule: Rule, problems: list[Problem]) -> tuple[RuleTest, ...]:
@@ -107,21 +119,34 @@ def _run_states(test: RuleTest, rule: Rule) -> Iterator[tuple[int, str]]:
 def _campaign_states(test: RuleTest, rule: Rule) -> Iterator[tuple[int, str]]:
     signals, engine = CampaignSignals(), RuleEngine([rule])
     for number, cycle in enumerate(test.cycles, start=1):
-        verified = cycle.get("verified")
-        signals.update(
-            CycleFacts(
-                cycle=number,
-                rate=cycle.get("rate"),
-                verified=int(verified) if verified is not None else None,
-                unique_fraction=cycle.get("unique_fraction"),
-                entropy=cycle.get("entropy"),
-                mean_length=cycle.get("mean_length"),
-                training_rate=cycle.get("training_rate"),
-            )
-        )
+        signals.update(_cycle_facts(number, cycle))
         readings = signals.readings()
         engine.tick(readings, number, number)
         yield number, engine.findings(readings, number, number, {})[0].state
+
+
+def _cycle_facts(number: int, cycle: Mapping[str, float]) -> CycleFacts:
+    """Return one cycle of a test; its training prompts were asked as often as its held-out ones unless it says so."""
+    verified, training = cycle.get("verified"), cycle.get("training_rate")
+    asked = cycle.get("training_verified", verified)
+    counted = int(verified) if verified is not None else None
+    return CycleFacts(
+        cycle=number,
+        rate=cycle.get("rate"),
+        verified=counted,
+        held_out=training is not None,
+        unique_fraction=cycle.get("unique_fraction"),
+        distinct=cycle.get("distinct"),
+        entropy=cycle.get("entropy"),
+        mean_length=cycle.get("mean_length"),
+        training=Rate(training, int(asked) if asked is not None else None) if training is not None else None,
+        acceptance=training if training is not None else cycle.get("rate"),
+        rho=cycle.get("rho"),
+        kl=cycle.get("kl"),
+        harm=cycle.get("harm"),
+        broken=int(cycle["broken"]) if "broken" in cycle else None,
+        loss_drop=cycle.get("loss_drop"),
+    )
 
 
 def _case(fields: Fields) -> RuleTest:

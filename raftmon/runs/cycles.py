@@ -253,8 +253,12 @@ def _evidence(file: VerifiedFile, name: str, cycle: int, held_out: bool, settled
         held_out=held_out,
         unique_fraction=tally.unique_fraction,
         mean_length=tally.mean_length,
+        length_variation=tally.length_variation,
+        outputs=tally.accepted.multiplicities,
+        distinct=tally.sample.distinct,
         prompts=tally.prompts.digest,
         prompt_count=round(tally.prompts.count) or None,
+        clustering=tally.prompts.clustering,
         source=name,
     )
 

@@ -61,10 +61,18 @@ class CycleEvidence:
     """Distinct accepted completions over accepted ones; an estimate, a percent off, beyond 8192 distinct ones."""
     mean_length: float | None = None
     """Mean length of the accepted completions in characters."""
+    length_variation: float | None = None
+    """Standard deviation of those lengths over their mean."""
+    outputs: tuple[tuple[int, int], ...] = ()
+    """How many distinct accepted completions came how often: (times, completions), ascending; empty if unknown."""
+    distinct: float | None = None
+    """Distinct pairs of neighbouring tokens over all pairs, in a sample of 64 accepted completions."""
     prompts: str | None = None
     """Digest of the set of prompts: equal digests mean that two cycles were asked the same."""
     prompt_count: int | None = None
     """Distinct prompts; an estimate beyond 8192."""
+    clustering: float | None = None
+    """Intraclass correlation of the verdicts on one prompt, None if unknown."""
     source: str = ""
     """Name, below the campaign, of the file that the rate comes from (that anything comes from, without a rate)."""
 

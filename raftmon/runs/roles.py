@@ -40,6 +40,8 @@ ROLES: Final[tuple[str, ...]] = (
     "throughput",
     "value_loss",
     "update_ratio",
+    "cycle_kl",
+    "cycle_harm",
     "rho",
     "loss_scale",
     "run_end",

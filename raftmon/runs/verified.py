@@ -9,9 +9,8 @@ only when the file ends with a whole line, or when a torn line was not mended fo
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,68 +19,18 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import msgspec
 
 from raftmon.model import Problem
+from raftmon.runs.diversity import DISTINCT_EXACT, DistinctCount, OutputSample, PromptTally
 
 if TYPE_CHECKING:
     from os import stat_result
 
 __all__ = ["DISTINCT_EXACT", "SETTLE_SECONDS", "DistinctCount", "Tally", "VerifiedFile"]
 
-DISTINCT_EXACT: Final = 8192
-"""Distinct texts that are counted exactly; beyond, the count is estimated with a standard error of 1.1 %."""
 SETTLE_SECONDS: Final = 60.0
 """After so long without growth a torn last line stays torn."""
 _CHUNK: Final = 1 << 20
 _LONGEST_LINE: Final = 16 << 20
-_HASH_RANGE: Final = 2.0**64
 _MISSING: Final = b"null"
-
-
-class DistinctCount:
-    """Counts distinct texts in bounded memory by keeping the least of their hash values.
-
-    With k values kept, of which the greatest is the share u of the hash range, there are about (k - 1) / u distinct
-    texts (k minimum values: Bar-Yossef et al. 2002, Beyer et al. 2007); below k the count is exact.
-    """
-
-    __slots__ = ("_capacity", "_heap", "_kept", "_overflowed")
-
-    def __init__(self, capacity: int = DISTINCT_EXACT) -> None:
-        self._capacity = capacity
-        self._kept: set[int] = set()
-        self._heap: list[int] = []
-        self._overflowed = False
-
-    def add(self, text: bytes) -> None:
-        """Take in one text."""
-        value = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
-        if value in self._kept:
-            return
-        if len(self._kept) < self._capacity:
-            self._kept.add(value)
-            heapq.heappush(self._heap, -value)
-            return
-        self._overflowed = True
-        if value < -self._heap[0]:
-            self._kept.add(value)
-            self._kept.discard(-heapq.heapreplace(self._heap, -value))
-
-    @property
-    def count(self) -> float:
-        """Distinct texts seen; whole and exact while there are at most as many as the capacity."""
-        if not self._overflowed:
-            return float(len(self._kept))
-        return (self._capacity - 1) * _HASH_RANGE / -self._heap[0]
-
-    @property
-    def digest(self) -> str | None:
-        """What equal sets of texts have in common, whatever their order and repetition; None for the empty set.
-
-        Sets larger than the capacity are told apart by their least hash values only.
-        """
-        if not self._kept:
-            return None
-        values = b"".join(value.to_bytes(8, "big") for value in sorted(self._kept))
-        return hashlib.blake2b(values, digest_size=8).hexdigest()
 
 
 @dataclass(slots=True)
@@ -100,8 +49,11 @@ class Tally:
     """Accepted lines that hold their completion."""
     characters: int = 0
     """Sum of the lengths of those completions."""
-    prompts: DistinctCount = field(default_factory=DistinctCount)
+    squares: int = 0
+    """Sum of the squares of the lengths."""
+    prompts: PromptTally = field(default_factory=PromptTally)
     accepted: DistinctCount = field(default_factory=DistinctCount)
+    sample: OutputSample = field(default_factory=OutputSample)
 
     @property
     def unique_fraction(self) -> float | None:
@@ -112,6 +64,14 @@ class Tally:
     def mean_length(self) -> float | None:
         """Mean length of the accepted completions in characters; None without any."""
         return self.characters / self.completions if self.completions else None
+
+    @property
+    def length_variation(self) -> float | None:
+        """Standard deviation of those lengths over their mean; None without any."""
+        if not self.characters:
+            return None
+        mean = self.characters / self.completions
+        return math.sqrt(max(0.0, self.squares / self.completions - mean * mean)) / mean
 
     def add(self, line: bytes) -> None:
         """Take in one line without its end."""
@@ -126,14 +86,17 @@ class Tally:
         self.judged += 1
         prompt, completion = bytes(verdict.prompt), bytes(verdict.completion)
         if prompt != _MISSING:
-            self.prompts.add(prompt)
+            self.prompts.add(prompt, verdict.success)
         if not verdict.success:
             return
         self.passed += 1
         if completion != _MISSING:
+            text = _text(completion)
             self.completions += 1
-            self.characters += _length(completion)
+            self.characters += len(text)
+            self.squares += len(text) ** 2
             self.accepted.add(completion)
+            self.sample.add(text)
 
 
 class _Verdict(msgspec.Struct):
@@ -167,12 +130,12 @@ def _raw(value: object) -> msgspec.Raw:
     return msgspec.Raw(json.dumps(value).encode())
 
 
-def _length(completion: bytes) -> int:
-    """Return the length of a completion in characters; of one that is no plain text, that of its JSON."""
+def _text(completion: bytes) -> str:
+    """Return a completion; where it is no plain text, its JSON."""
     try:
-        return len(msgspec.json.decode(completion, type=str))
+        return msgspec.json.decode(completion, type=str)
     except msgspec.MsgspecError:
-        return len(completion)
+        return completion.decode(errors="replace")
 
 
 class VerifiedFile:

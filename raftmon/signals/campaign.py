@@ -1,31 +1,34 @@
 """Signals of a campaign: one update per cycle, in the order of the cycles.
 
-Verification rates are shares of counted samples, so that a drop is tested, not looked at: one-sided two-proportion z
-against the best cycle so far, its error rate spent over the cycles as 6/(pi^2 k^2) of a total of 0.035 (0.035 and not
-0.05 because the best of several is biased upwards). Samples of one prompt are alike; that widens the error only when
-two cycles drew different prompts, by the design effect 1 + (m - 1) icc (Kish, 1965).
+Two axes, never mixed: what the rates and the probes say of the size of the steps, and how much of the diversity that
+the campaign began with is left. The comparison of rates is in `raftmon.signals.rates`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from raftmon.signals.base import SignalInfo
+from raftmon.signals.rarefaction import unique_left
+from raftmon.signals.rates import (
+    Rate,
+    detectable,
+    error_of_difference,
+    gain_bound,
+    level_of_best,
+    needed_z,
+    upper_limit,
+    z_of_drop,
+)
 
-__all__ = ["CampaignSignals", "CycleFacts"]
-
-TOTAL_ERROR: Final = 0.035
-INTRACLASS_CORRELATION: Final = 0.3
-"""Likeness of the samples of one prompt, from the simulation behind the thresholds."""
-_NORMAL: Final = NormalDist()
+__all__ = ["CampaignSignals", "CycleFacts", "needed_z"]
 
 
 @dataclass(frozen=True, slots=True)
 class CycleFacts:
-    """What the signals need to know of one cycle."""
+    """What the signals need to know of one cycle; None: not known."""
 
     cycle: int
     rate: float | None
@@ -33,16 +36,46 @@ class CycleFacts:
     verified: int | None
     """Samples judged; None: the rate came without a count."""
     prompts: str | None = None
-    """Digest of the set of prompts, None if unknown."""
+    """Digest of the set of prompts."""
     prompt_count: int | None = None
-    """Different prompts, None if unknown."""
+    """Different prompts."""
+    clustering: float | None = None
+    """Intraclass correlation of the verdicts on one prompt."""
+    held_out: bool = False
+    """Whether `rate` is one on prompts that are never trained on."""
     unique_fraction: float | None = None
+    """Distinct accepted outputs over accepted ones; used where `outputs` is unknown."""
+    outputs: tuple[tuple[int, int], ...] = ()
+    """How many distinct accepted outputs came how often: (times, outputs); empty if unknown."""
+    distinct: float | None = None
+    """Distinct pairs of tokens over all, in a sample of accepted outputs of always the same size."""
     entropy: float | None = None
     """Mean entropy logged in the cycle."""
     mean_length: float | None = None
-    """Mean length of an accepted completion."""
-    training_rate: float | None = None
+    """Mean length of an accepted output, in characters."""
+    length_variation: float | None = None
+    """Standard deviation of that length over its mean."""
+    training: Rate | None = None
     """Rate on the prompts trained on, where `rate` is the held-out one."""
+    acceptance: float | None = None
+    """Share of the samples behind the cycle's training data that was accepted."""
+    rho: float | None = None
+    """Loss change of a step over the change that the gradient predicts, median of the cycle."""
+    kl: float | None = None
+    """Nats per token by which the cycle moved the model away from its own samples."""
+    harm: float | None = None
+    """Nats per token by which verified held-out samples became less likely."""
+    broken: int | None = None
+    """Points of loss and gradient norm in the cycle that are NaN or infinite."""
+    loss_drop: float | None = None
+    """Fall of the training loss within the cycle, nats per token."""
+
+    @property
+    def counted(self) -> Rate | None:
+        """The rate with what is needed to compare it."""
+        if self.rate is None:
+            return None
+        return Rate(self.rate, self.verified, self.prompts, self.prompt_count, self.clustering)
 
 
 class CampaignSignals:
@@ -50,80 +83,125 @@ class CampaignSignals:
 
     signals: ClassVar[tuple[SignalInfo, ...]] = (
         SignalInfo("campaign.cycles", "cycles", "campaign", 0, "cycles with a verification rate"),
+        SignalInfo("campaign.held_out", "flag", "campaign", 1, "1 when the rates are on held-out prompts, else 0"),
         SignalInfo("campaign.drop", "share", "campaign", 2, "best rate so far less the newest rate"),
         SignalInfo("campaign.drop_of_best", "ratio", "campaign", 2, "the same over the best rate"),
         SignalInfo("campaign.drop_margin", "sigma", "campaign", 2, "z of the drop less the z that it needs; > 0: real"),
+        SignalInfo(
+            "campaign.below_best", "share", "campaign", 2, "level of the best less the newest rate's upper limit"
+        ),
         SignalInfo(
             "campaign.detectable_drop", "share", "campaign", 2, "least drop seen with power 0.8 at these counts"
         ),
         SignalInfo("campaign.flat_cycles", "cycles", "campaign", 2, "newest cycles whose rates do not differ"),
         SignalInfo("campaign.gain_bound", "share", "campaign", 4, "largest gain a cycle that the flat rates allow"),
-        SignalInfo("campaign.unique_left", "ratio", "campaign", 2, "unique accepted outputs against the first cycle"),
+        SignalInfo(
+            "campaign.unique_left",
+            "ratio",
+            "campaign",
+            2,
+            "unique accepted outputs against the first cycle, among equally many",
+        ),
+        SignalInfo("campaign.distinct_left", "ratio", "campaign", 2, "distinct token pairs against the first cycle"),
         SignalInfo("campaign.entropy_left", "ratio", "campaign", 2, "entropy against the first cycle"),
         SignalInfo(
             "campaign.length_left", "ratio", "campaign", 2, "length of accepted outputs against the first cycle"
         ),
+        SignalInfo(
+            "campaign.variation_left", "ratio", "campaign", 2, "variation of that length against the first cycle"
+        ),
         SignalInfo("campaign.gap", "share", "campaign", 1, "rate on trained prompts less rate on held-out prompts"),
+        SignalInfo("campaign.gap_of_rate", "ratio", "campaign", 1, "the same over the rate on trained prompts"),
+        SignalInfo("campaign.gap_low", "share", "campaign", 1, "lower 95 % limit of the gap"),
+        SignalInfo("campaign.gap_growth", "share", "campaign", 2, "gap less the gap of the first cycle"),
+        SignalInfo("campaign.gap_growth_low", "share", "campaign", 2, "lower 95 % limit of the growth of the gap"),
+        SignalInfo("campaign.rho", "ratio", "campaign", 1, "gain of a step over the gain that the gradient predicts"),
+        SignalInfo("campaign.kl", "nats", "campaign", 1, "KL per token that the newest cycle moved the model by"),
+        SignalInfo("campaign.harm", "nats", "campaign", 1, "rise per token of the loss on verified held-out samples"),
+        SignalInfo("campaign.broken", "points", "campaign", 1, "NaN or infinite points in the newest cycle"),
+        SignalInfo("campaign.loss_drop", "nats", "campaign", 1, "fall of the training loss within the newest cycle"),
+        SignalInfo(
+            "campaign.loss_unexplained",
+            "nats",
+            "campaign",
+            1,
+            "fall of the loss beyond log(1/acceptance)/length per character",
+        ),
     )
 
     def __init__(self) -> None:
         self._cycles: list[CycleFacts] = []
-        self._rated: list[CycleFacts] = []
+        self._rated: list[tuple[int, Rate]] = []
         self._drop: dict[str, float | None] = {}
 
     def update(self, facts: CycleFacts) -> None:
         """Take in the next cycle."""
         self._cycles.append(facts)
-        if facts.rate is None:
+        rate = facts.counted
+        if rate is None:
             return
-        self._drop = self._compare_with_best(facts)
-        self._rated.append(facts)
+        self._drop = self._compare_with_best(rate)
+        self._rated.append((facts.cycle, rate))
 
     def readings(self) -> dict[str, float | None]:
         """Return every signal of the family."""
         readings: dict[str, float | None] = dict.fromkeys((info.name for info in self.signals), None)
         readings["campaign.cycles"] = float(len(self._rated))
         readings.update(self._drop)
+        rated = [cycle for cycle in self._cycles if cycle.rate is not None]
+        readings["campaign.held_out"] = float(rated[-1].held_out) if rated else None
         flat = self._flat()
         if len(self._rated) >= 2:
             readings["campaign.flat_cycles"] = float(len(flat))
         if len(flat) >= 4:
-            readings["campaign.gain_bound"] = _gain_bound(flat)
-        readings["campaign.unique_left"] = self._left("unique_fraction")
-        readings["campaign.entropy_left"] = self._left("entropy")
-        readings["campaign.length_left"] = self._left("mean_length")
-        newest = self._rated[-1] if self._rated else None
-        if newest is not None and newest.rate is not None and newest.training_rate is not None:
-            readings["campaign.gap"] = newest.training_rate - newest.rate
+            readings["campaign.gain_bound"] = gain_bound(flat)
+        if self._cycles:
+            readings.update(self._diversity())
+            readings.update(self._gap())
+            readings.update(_newest(self._cycles[-1]))
         return readings
 
-    def _compare_with_best(self, facts: CycleFacts) -> dict[str, float | None]:
-        best = max(self._rated, key=lambda cycle: cycle.rate or 0.0, default=None)
-        if best is None or best.rate is None or facts.rate is None:
+    def _compare_with_best(self, rate: Rate) -> dict[str, float | None]:
+        earlier = [rate for _, rate in self._rated]
+        level = level_of_best(earlier)
+        if level is None:
             return {}
-        drop = best.rate - facts.rate
+        best = max(rate.value for rate in earlier)
         readings: dict[str, float | None] = {
-            "campaign.drop": drop,
-            "campaign.drop_of_best": drop / best.rate if best.rate > 0.0 else None,
+            "campaign.drop": best - rate.value,
+            "campaign.drop_of_best": (best - rate.value) / best if best > 0.0 else None,
         }
-        error = _error_of_difference(best, facts)
+        error = error_of_difference(level, rate)
         if error is not None:
-            needed = needed_z(len(self._rated))
-            z = drop / error if error > 0.0 else math.copysign(999.0, drop) if drop else 0.0
-            readings["campaign.drop_margin"] = z - needed
-            readings["campaign.detectable_drop"] = (needed + _NORMAL.inv_cdf(0.8)) * error
+            comparison, top = len(earlier), upper_limit(rate)
+            readings["campaign.drop_margin"] = z_of_drop(level.value - rate.value, error) - needed_z(comparison)
+            readings["campaign.detectable_drop"] = detectable(comparison, error)
+            readings["campaign.below_best"] = level.value - top if top is not None else None
         return readings
 
-    def _flat(self) -> list[CycleFacts]:
+    def _flat(self) -> list[tuple[int, Rate]]:
         """Return the newest cycles, oldest first, that none of the others differs from at 95 %."""
-        flat: list[CycleFacts] = []
-        for cycle in reversed(self._rated):
-            for other in flat:
-                error = _error_of_difference(cycle, other)
-                if error is None or abs((cycle.rate or 0.0) - (other.rate or 0.0)) > 1.96 * error:
+        flat: list[tuple[int, Rate]] = []
+        for cycle, rate in reversed(self._rated):
+            for _, other in flat:
+                error = error_of_difference(rate, other)
+                if error is None or abs(rate.value - other.value) > 1.96 * error:
                     return flat[::-1]
-            flat.append(cycle)
+            flat.append((cycle, rate))
         return flat[::-1]
+
+    def _diversity(self) -> dict[str, float | None]:
+        newest, first = self._cycles[-1], next((cycle for cycle in self._cycles if cycle.outputs), None)
+        unique = self._left("unique_fraction")
+        if newest.outputs and first is not None and first is not newest:
+            unique = unique_left(first.outputs, newest.outputs)
+        return {
+            "campaign.unique_left": unique,
+            "campaign.distinct_left": self._left("distinct"),
+            "campaign.entropy_left": self._left("entropy"),
+            "campaign.length_left": self._left("mean_length"),
+            "campaign.variation_left": self._left("length_variation"),
+        }
 
     def _left(self, name: str) -> float | None:
         values = [getattr(cycle, name) for cycle in self._cycles]
@@ -132,40 +210,50 @@ class CampaignSignals:
             return None
         return float(values[-1] / known[0])
 
+    def _gap(self) -> dict[str, float | None]:
+        """Compare trained with held-out prompts: other prompts, so that only the growth is free of their difficulty."""
+        gaps = [
+            (cycle.training, rate) for cycle in self._cycles if cycle.training and (rate := cycle.counted) is not None
+        ]
+        newest = self._cycles[-1]
+        if not gaps or newest.training is None or newest.rate is None:
+            return {}
+        training, held_out = gaps[-1]
+        gap = training.value - held_out.value
+        error = error_of_difference(training, held_out, fresh=True)
+        found: dict[str, float | None] = {
+            "campaign.gap": gap,
+            "campaign.gap_of_rate": gap / training.value if training.value > 0.0 else None,
+            "campaign.gap_low": gap - 1.96 * error if error is not None else None,
+        }
+        if len(gaps) >= 2:
+            first = gaps[0]
+            growth = gap - (first[0].value - first[1].value)
+            errors = [error_of_difference(training, first[0]), error_of_difference(held_out, first[1])]
+            spread = sum(error**2 for error in errors if error is not None) ** 0.5
+            found["campaign.gap_growth"] = growth
+            found["campaign.gap_growth_low"] = growth - 1.96 * spread if None not in errors else None
+        return found
 
-def needed_z(comparison: int, total_error: float = TOTAL_ERROR) -> float:
-    """Return the z that the k-th comparison (from 1) needs so that all together stay below the total error rate."""
-    return _NORMAL.inv_cdf(1.0 - total_error * 6.0 / (math.pi * comparison) ** 2)
+
+def _newest(facts: CycleFacts) -> dict[str, float | None]:
+    """Return what is told of the newest cycle alone."""
+    return {
+        "campaign.rho": facts.rho,
+        "campaign.kl": facts.kl,
+        "campaign.harm": facts.harm,
+        "campaign.broken": float(facts.broken) if facts.broken is not None else None,
+        "campaign.loss_drop": facts.loss_drop,
+        "campaign.loss_unexplained": _unexplained(facts),
+    }
 
 
-def _design_effect(first: CycleFacts, second: CycleFacts) -> float:
-    if first.prompts is None or first.prompts == second.prompts:
-        return 1.0
-    per_prompt = [
-        cycle.verified / cycle.prompt_count for cycle in (first, second) if cycle.verified and cycle.prompt_count
-    ]
-    return 1.0 + (max(per_prompt, default=1.0) - 1.0) * INTRACLASS_CORRELATION
+def _unexplained(facts: CycleFacts) -> float | None:
+    """Return the fall of the loss beyond what filtering one's own samples makes attainable.
 
-
-def _error_of_difference(first: CycleFacts, second: CycleFacts) -> float | None:
-    """Return the standard error of the difference of two rates under the null, None without counts."""
-    if not first.verified or not second.verified or first.rate is None or second.rate is None:
+    A model that learns its accepted samples by nothing but leaving out the others gains log(1/acceptance) nats a
+    sample. Characters stand for tokens: a token has several, so that the attainable fall per token is larger.
+    """
+    if facts.loss_drop is None or not facts.acceptance or not facts.mean_length:
         return None
-    pooled = (first.rate * first.verified + second.rate * second.verified) / (first.verified + second.verified)
-    variance = pooled * (1.0 - pooled) * (1.0 / first.verified + 1.0 / second.verified)
-    return math.sqrt(variance * _design_effect(first, second))
-
-
-def _gain_bound(cycles: list[CycleFacts]) -> float:
-    """Return the upper end of the 95 % interval of the slope per cycle (weighted least squares on the rates)."""
-    weights = [float(cycle.verified or 1) for cycle in cycles]
-    rates = [cycle.rate or 0.0 for cycle in cycles]
-    places = [float(cycle.cycle) for cycle in cycles]
-    total = sum(weights)
-    mean_place = sum(w * x for w, x in zip(weights, places, strict=True)) / total
-    mean_rate = sum(w * y for w, y in zip(weights, rates, strict=True)) / total
-    spread = sum(w * (x - mean_place) ** 2 for w, x in zip(weights, places, strict=True))
-    if spread == 0.0:
-        return math.inf
-    slope = sum(w * (x - mean_place) * (y - mean_rate) for w, x, y in zip(weights, places, rates, strict=True)) / spread
-    return slope + 1.96 * math.sqrt(mean_rate * (1.0 - mean_rate) / spread)
+    return facts.loss_drop - math.log(1.0 / facts.acceptance) / facts.mean_length

@@ -50,6 +50,7 @@ class LossSignals:
             "loss.drawup", "ratio", "loss", 10, "rise of the smoothed loss above its minimum, over its progress"
         ),
         SignalInfo("loss.drawup_sigma", "sigma", "loss", 10, "the same rise in standard errors of the smoothed loss"),
+        SignalInfo("loss.drawup_sure", "sigma", "loss", 10, "the same, with the noise that the minimum had itself"),
         SignalInfo("loss.drawup_level", "ratio", "loss", 10, "the same rise over the size of the first loss"),
         SignalInfo("loss.drawup_peak", "ratio", "loss", 10, "largest draw-up so far"),
         SignalInfo("loss.noise_growth", "ratio", "loss", 64, "noise now over the noise after the first quarter"),
@@ -83,6 +84,7 @@ class LossSignals:
         self._spikes_in_row = 0
         self._first = Ewma(1.0 / 3.0)
         self._least = math.inf
+        self._least_factor = 0.0
         self._drawup_peak = 0.0
         self.shape = CurveShape()
 
@@ -106,7 +108,8 @@ class LossSignals:
         self._noises.update(self._noise.sigma or math.nan)
         smooth = self._smooth.update(self._without_spike(value))
         self._history.update(smooth)
-        self._least = min(self._least, smooth)
+        if smooth < self._least:
+            self._least, self._least_factor = smooth, self._smooth.error_factor
         drawup = self._drawup()
         if drawup is not None and self._drawup_sigma_value() > SIGNIFICANT:
             self._drawup_peak = max(self._drawup_peak, drawup)
@@ -124,6 +127,7 @@ class LossSignals:
             "loss.spike_share": sum(self._spikes) / len(self._spikes) if len(self._spikes) >= LEAST_JUDGED else None,
             "loss.drawup": self._drawup(),
             "loss.drawup_sigma": self._drawup_sigma_value() if self._drawup() is not None else None,
+            "loss.drawup_sure": self._drawup_sure() if self._drawup() is not None else None,
             "loss.drawup_level": self._drawup_level(),
             "loss.drawup_peak": self._drawup_peak if self._drawup() is not None else None,
             "loss.noise_growth": self._noise_growth(),
@@ -170,6 +174,12 @@ class LossSignals:
 
     def _drawup_sigma_value(self) -> float:
         error, rise = self._error(), self._smooth.value - self._least
+        return min(rise / error, 999.0) if error > 0.0 else (999.0 if rise > 0.0 else 0.0)
+
+    def _drawup_sure(self) -> float:
+        # A minimum among the first points has the noise of few points: a low one is no progress that was given back.
+        error = math.hypot(self._error(), (self._noise.sigma or 0.0) * self._least_factor)
+        rise = self._smooth.value - self._least
         return min(rise / error, 999.0) if error > 0.0 else (999.0 if rise > 0.0 else 0.0)
 
     def _drawup_level(self) -> float | None:

@@ -5,6 +5,9 @@ correlation 0.3) and are the same in every cycle. In half of the campaigns nothi
 (for `cycle-much-worse` that includes a fall by 15 % of the rate); in the other half the rate falls at a cycle between 3
 and 9 and stays there. The rate itself is drawn from 0.2 to 0.6.
 
+A second part asks for the family-wise error of `cycle-worse` over 10 cycles in which nothing happens, and for its power
+against a fall by 3 points, in four cells: prompts that are alike or not, the same prompts in each cycle or fresh ones.
+
 usage: python -m tests.benchmarks.cycle_drop [--write]
 
 `--write` puts the figures into the rule files, which earns the rules their status.
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +26,9 @@ from numpy.typing import NDArray
 from raftmon.advice.engine import RuleEngine
 from raftmon.advice.rule import Rule
 from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
+from raftmon.runs.diversity import intraclass_correlation
 from raftmon.signals.campaign import CampaignSignals, CycleFacts
+from raftmon.signals.statistics import wilson_interval
 
 CYCLES, PROMPTS, SAMPLES, CORRELATION = 10, 374, 8, 0.3
 CAMPAIGNS = 3000
@@ -59,24 +65,71 @@ class Tally:
     """Cycles from the drop to the alarm."""
 
 
-def prompt_rates(generator: np.random.Generator, rate: float) -> NDArray[np.float64]:
+@dataclass(frozen=True)
+class Cell:
+    """One way in which prompts may be drawn."""
+
+    correlation: float
+    """Intraclass correlation of the verdicts on one prompt."""
+    fresh: bool
+    """Whether each cycle draws prompts of its own."""
+
+
+CELLS = tuple(Cell(correlation, fresh) for correlation in (0.0, CORRELATION) for fresh in (False, True))
+CELL_RATE, CELL_FALL = 0.467, 0.03
+"""The rate at which the power is told, and the fall, both as shares of the samples."""
+
+
+def prompt_rates(generator: np.random.Generator, rate: float, correlation: float = CORRELATION) -> NDArray[np.float64]:
     """Draw the success probability of each prompt."""
-    size = 1.0 / CORRELATION - 1.0
+    if correlation == 0.0:
+        return np.full(PROMPTS, rate)
+    size = 1.0 / correlation - 1.0
     return generator.beta(rate * size, (1.0 - rate) * size, PROMPTS)
 
 
-def first_alarm(rates: list[NDArray[np.float64]], generator: np.random.Generator, rule: Rule) -> int | None:
+def first_alarm(
+    rates: list[NDArray[np.float64]], generator: np.random.Generator, rule: Rule, fresh: bool = False
+) -> int | None:
     """Sample a campaign and return the cycle in which the rule fired first."""
     engine, signals = RuleEngine([rule]), CampaignSignals()
     for cycle, probabilities in enumerate(rates, start=1):
-        hits = int(generator.binomial(SAMPLES, probabilities).sum())
-        verified = PROMPTS * SAMPLES
-        signals.update(CycleFacts(cycle, hits / verified, verified, prompts="same", prompt_count=PROMPTS))
+        hits = generator.binomial(SAMPLES, probabilities)
+        likeness = intraclass_correlation(Counter((SAMPLES, hit) for hit in hits.tolist()))
+        verified, digest = PROMPTS * SAMPLES, str(cycle) if fresh else "same"
+        facts = CycleFacts(cycle, float(hits.sum()) / verified, verified, digest, PROMPTS, likeness)
+        signals.update(facts)
         readings = signals.readings()
         engine.tick(readings, cycle, cycle)
         if engine.findings(readings, cycle, cycle, {})[0].state == "firing":
             return cycle
     return None
+
+
+def measure_cell(cell: Cell, campaigns: int, seed: int = 0) -> tuple[float, float]:
+    """Return the family-wise error over 10 null cycles and the power against `CELL_FALL`, as shares of campaigns."""
+    (rule,) = load_rules(SHIPPED_RULES / "cycle-worse.yaml")
+    generator = np.random.default_rng(seed)
+    alarms = caught = 0
+    for number in range(2 * campaigns):
+        at = int(generator.integers(3, 10)) if number % 2 else CYCLES + 1
+        drawn = [prompt_rates(generator, CELL_RATE, cell.correlation) for _ in range(CYCLES if cell.fresh else 1)]
+        rates = [drawn[c % len(drawn)] * (1.0 if c < at else 1.0 - CELL_FALL / CELL_RATE) for c in range(1, CYCLES + 1)]
+        alarm = first_alarm(rates, generator, rule, cell.fresh)
+        alarms += at > CYCLES and alarm is not None
+        caught += at <= CYCLES and alarm is not None and alarm >= at
+    return alarms / campaigns, caught / campaigns
+
+
+def report_cells(campaigns: int) -> None:
+    """Print the table of the four cells."""
+    print(f"\ncycle-worse, {campaigns} campaigns without a change and {campaigns} that fall by 3 points from 46.7 %\n")
+    print("| prompts | intraclass correlation | family-wise error | power |\n|---|---|---|---|")
+    for cell in CELLS:
+        error, power = measure_cell(cell, campaigns)
+        intervals = [wilson_interval(share * campaigns, campaigns) for share in (error, power)]
+        told = [f"{s:.1%} ({i[0]:.1%} to {i[1]:.1%})" for s, i in zip((error, power), intervals, strict=True)]
+        print(f"| {'fresh' if cell.fresh else 'the same'} | {cell.correlation:g} | {told[0]} | {told[1]} |")
 
 
 def simulate(question: Question, campaigns: int, seed: int = 0) -> dict[float, Tally]:
@@ -126,6 +179,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--campaigns", type=int, default=CAMPAIGNS)
     arguments = parser.parse_args()
+    report_cells(arguments.campaigns // 3)
     for question in QUESTIONS:
         line = report(question, simulate(question, arguments.campaigns), arguments.campaigns)
         if arguments.write:
