@@ -258,7 +258,7 @@ def controls() -> dict[str, tuple[Recipe, float, str]]:
     named = {recipe.family: recipe for recipe in RECIPES}
     charlm, lora, dense = named["charlm"], named["lora"], named["mlp"]
     return {
-        "overfit": (replace(charlm, build=lambda seed: char_transformer(seed, characters=1500)), 1.0, "ok"),
+        "overfit": (replace(charlm, build=lambda seed: char_transformer(seed, characters=1500)), 1.0, "high"),
         "spike": (replace(dense, corrupt=spoil_labels), 1.0, "ok"),
         "log-of-zero": (replace(dense, corrupt=take_log_of_zero), 1.0, "nan"),
         "blow-up": (replace(named["autoencoder"], optimizer="sgd"), 3e4, "nan"),

@@ -120,7 +120,7 @@ def test_overfitting_is_found_where_the_file_stands_alone(corpus: Path, tmp_path
 
     (run,) = judge(tmp_path).runs
 
-    assert "eval-loss-rises" in firing(run)
+    assert "loss-memorised" in firing(run)
     assert run.verdict.learning_rate in ("ok", "undecided")
 
 

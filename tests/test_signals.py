@@ -25,7 +25,7 @@ def loss_readings(values: list[float]) -> dict[str, float | None]:
     signals = LossSignals()
     for step, value in enumerate(values):
         signals.update(step, value)
-    return signals.readings()
+    return {**signals.readings(), **signals.course()}
 
 
 def reading(readings: dict[str, float | None], name: str) -> float:
@@ -191,6 +191,6 @@ def test_run_facts_take_the_steps_that_were_really_made() -> None:
 
 def test_the_catalogue_lists_what_the_families_return() -> None:
     signals = RunSignals(RunConfig())
-    returned = set(signals.readings(RunFacts(RunConfig(), ended=False, steps=None)))
+    returned = set(signals.readings(RunFacts(RunConfig(), ended=False, steps=None)).complete())
 
     assert returned == {name for name, info in SIGNALS.items() if info.needs not in ("campaign", "siblings")}

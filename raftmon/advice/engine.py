@@ -11,6 +11,7 @@ import math
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from raftmon.advice.rule import Duration, Rule
 from raftmon.model import SEVERITIES, Finding, FindingState, Reading
@@ -29,26 +30,16 @@ class Progress:
     clear_step: int | None = None
     """Step at which the condition ceased to hold while the rule fires; None while it holds."""
     clear_point: int = 0
-    held: Mapping[str, float | None] | None = None
-    """The readings when the condition held last; None if it never did."""
 
-    def advanced(self, rule: Rule, readings: Mapping[str, float | None], point: int, step: int) -> Progress:
+    def moved(self, rule: Rule, holds: bool | None, point: int, step: int) -> Progress:
         """Return where the rule stands after one more look.
 
         Args:
             rule: the rule.
-            readings: signal name to value.
+            holds: whether its condition holds; None: a reading is missing, which resolves nothing.
             point: number of the primary series' points so far.
             step: step of the newest of them.
         """
-        # A missing reading makes it None, which resolves nothing.
-        holds = rule.when.holds(readings, self.state == "firing")
-        if not holds and self.held is None:
-            return self._moved(rule, holds, point, step)
-        held = {name: readings.get(name) for name in rule.mentioned} if holds else self.held
-        return dataclasses.replace(self._moved(rule, holds, point, step), held=held)
-
-    def _moved(self, rule: Rule, holds: bool | None, point: int, step: int) -> Progress:
         if self.state == "firing":
             return self._firing(rule, holds, point, step)
         if holds is None:
@@ -56,8 +47,7 @@ class Progress:
         if not holds:
             return self if self.state in ("resolved", "inactive") else Progress("inactive")
         if self.state != "pending":
-            pending = Progress("pending", step, point)
-            return Progress("firing", step, point) if rule.hold.count == 0 else pending
+            return Progress("pending" if rule.hold.count else "firing", step, point)
         if _elapsed(rule.hold, self.since_point, point, self.since_step, step):
             return Progress("firing", self.since_step, self.since_point)
         return self
@@ -66,11 +56,19 @@ class Progress:
         if holds is None:
             return self
         if holds:
-            return dataclasses.replace(self, clear_step=None)
+            return self if self.clear_step is None else dataclasses.replace(self, clear_step=None)
         clear = self if self.clear_step is not None else dataclasses.replace(self, clear_step=step, clear_point=point)
         if _elapsed(rule.keep, clear.clear_point, point, clear.clear_step, step):
             return Progress("resolved", step, point)
         return clear
+
+
+class Look(NamedTuple):
+    """A rule's place, and what it saw there."""
+
+    progress: Progress = Progress()
+    held: Mapping[str, float | None] | None = None
+    """The signals that the rule mentions, as they were when its condition held last; None if it never did."""
 
 
 def _elapsed(wanted: Duration, from_point: int, point: int, from_step: int | None, step: int) -> bool:
@@ -88,14 +86,14 @@ class RuleEngine:
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = tuple(rules)
-        self._progress = [Progress() for _ in self.rules]
+        self._looks = [Look() for _ in self.rules]
         # What a configuration says it says once: such a rule is settled by its first look.
         self._settles = [_is_settled_at_once(rule) for rule in self.rules]
         self._looked = False
 
     def tick(self, readings: Mapping[str, float | None], point: int, step: int) -> None:
         """Advance every rule by the readings at one step and keep the result."""
-        self._progress = self._advanced(readings, point, step)
+        self._looks = self._advanced(readings, point, step)
         self._looked = True
 
     def findings(
@@ -112,15 +110,24 @@ class RuleEngine:
         Returns:
             One finding per rule, firing ones first, then by severity.
         """
-        progress = self._advanced(readings, point, step)
-        findings = [_finding(rule, where, readings, counts) for rule, where in zip(self.rules, progress, strict=True)]
+        looks = self._advanced(readings, point, step)
+        findings = [_finding(rule, look, readings, counts) for rule, look in zip(self.rules, looks, strict=True)]
         return _ordered(_inhibited(findings, self.rules))
 
-    def _advanced(self, readings: Mapping[str, float | None], point: int, step: int) -> list[Progress]:
-        return [
-            where if settles and self._looked else where.advanced(rule, readings, point, step)
-            for rule, where, settles in zip(self.rules, self._progress, self._settles, strict=True)
-        ]
+    def _advanced(self, readings: Mapping[str, float | None], point: int, step: int) -> list[Look]:
+        looks = []
+        for rule, look, settles in zip(self.rules, self._looks, self._settles, strict=True):
+            if settles and self._looked:
+                looks.append(look)
+                continue
+            before = look.progress
+            holds = rule.when.holds(readings, before.state == "firing")
+            now = before.moved(rule, holds, point, step)
+            if holds:
+                looks.append(Look(now, {name: readings.get(name) for name in rule.mentioned}))
+            else:
+                looks.append(look if now is before else Look(now, look.held))
+        return looks
 
 
 def _is_settled_at_once(rule: Rule) -> bool:
@@ -128,7 +135,8 @@ def _is_settled_at_once(rule: Rule) -> bool:
     return rule.hold.count == 0 and all(SIGNALS[comparison.signal].needs == "config" for comparison in comparisons)
 
 
-def _finding(rule: Rule, where: Progress, readings: Mapping[str, float | None], counts: Mapping[str, int]) -> Finding:
+def _finding(rule: Rule, look: Look, readings: Mapping[str, float | None], counts: Mapping[str, int]) -> Finding:
+    where = look.progress
     names = dict.fromkeys(comparison.signal for comparison in rule.when.comparisons())
     speaks = where.state in ("pending", "firing", "resolved")
     return Finding(
@@ -140,7 +148,7 @@ def _finding(rule: Rule, where: Progress, readings: Mapping[str, float | None], 
         since_step=where.since_step if speaks else None,
         readings=tuple(Reading(name, readings.get(name), SIGNALS[name].unit) for name in names),
         thresholds={name: rule.parameters[name].value for name in rule.compared},
-        text=_filled_in(rule, where.held or readings) if speaks else "",
+        text=_filled_in(rule, look.held or readings) if speaks else "",
         missing=_missing(names, readings, counts) if where.state == "unknown" else (),
         evidence=rule.evidence,
     )

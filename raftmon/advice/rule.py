@@ -123,6 +123,8 @@ class RuleTest:
     """Facts per cycle, for campaign rules."""
     config: Mapping[str, float | str | bool]
     """What is known of the configuration, in the words of `RunConfig`."""
+    siblings: tuple[tuple[float, tuple[float | None, ...]], ...]
+    """Learning rate and training loss of the runs beside it."""
     ended: bool
     expect: tuple[tuple[int | None, str], ...]
     """(step or cycle; None: at the end) and the state that the rule must be in."""

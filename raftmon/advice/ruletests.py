@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
+
+import numpy as np
 
 from raftmon.advice.engine import RuleEngine
 from raftmon.advice.rule import Rule, RuleTest
@@ -23,6 +25,7 @@ from raftmon.signals.campaign import CampaignSignals, CycleFacts
 from raftmon.signals.progress import RunFacts
 from raftmon.signals.rates import Rate
 from raftmon.signals.registry import RunSignals
+from raftmon.signals.siblings import SiblingSignals, Standing, standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,12 +111,27 @@ def _run_states(test: RuleTest, rule: Rule) -> Iterator[tuple[int, str]]:
                 signals.update(role, index + 1, value)
                 points[role] = points.get(role, 0) + 1
         over = test.ended and index == length - 1
-        facts = RunFacts(config, over, index, max(points.values(), default=0), finished=over)
-        readings = signals.readings(facts)
+        steps = index + 1 if over else None
+        facts = RunFacts(config, over, index, max(points.values(), default=0), steps, finished=over)
+        readings = signals.readings(facts, _siblings(test, index + 1))
         engine.tick(readings, index + 1, index + 1)
         yield index + 1, engine.findings(readings, index + 1, index + 1, {})[0].state
     if length == 0:
         yield 0, engine.findings(signals.readings(RunFacts(config, test.ended, None)), 0, 0, {})[0].state
+
+
+def _siblings(test: RuleTest, steps: int) -> Mapping[str, float | None]:
+    """Compare the case with the runs beside it, all of them as they were after so many steps."""
+    rate = test.config.get("learning_rate")
+    own = _standing(rate if isinstance(rate, float) else None, test.series.get("loss", ()), steps)
+    others = [_standing(rate, loss, steps) for rate, loss in test.siblings]
+    return SiblingSignals.readings(own, [other for other in others if other is not None])
+
+
+def _standing(rate: float | None, values: Sequence[float | None], steps: int) -> Standing | None:
+    logged = [(step, value) for step, value in enumerate(values[:steps], start=1) if value is not None]
+    columns = np.array([step for step, _ in logged], dtype=np.int64), np.array([value for _, value in logged])
+    return standing(rate, columns, None)
 
 
 def _campaign_states(test: RuleTest, rule: Rule) -> Iterator[tuple[int, str]]:
@@ -155,6 +173,7 @@ def _case(fields: Fields) -> RuleTest:
     series = {role: _expand(series_fields, role) for role in list(series_fields.keys())} if series_fields else {}
     config = _config(config_fields) if config_fields is not None else {}
     cycles = tuple(_numbers(cycle, _CYCLE) for cycle in fields.mappings("cycles"))
+    siblings = tuple(_sibling(entry) for entry in fields.mappings("siblings"))
     expect = []
     for entry in fields.mappings("expect", required=True):
         at = entry.number("step", entry.number("cycle"))
@@ -162,7 +181,13 @@ def _case(fields: Fields) -> RuleTest:
         entry.finish()
     ended = fields.flag("ended", False)
     fields.finish()
-    return RuleTest(fields.place(), name, series, cycles, config, ended, tuple(expect))
+    return RuleTest(fields.place(), name, series, cycles, config, siblings, ended, tuple(expect))
+
+
+def _sibling(fields: Fields) -> tuple[float, tuple[float | None, ...]]:
+    sibling = fields.number("learning_rate", required=True) or 0.0, _expand(fields, "loss")
+    fields.finish()
+    return sibling
 
 
 def _config(fields: Fields) -> Mapping[str, float | str | bool]:

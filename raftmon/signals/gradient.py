@@ -15,13 +15,61 @@ from raftmon.signals.base import SignalInfo
 from raftmon.signals.profile import Profile
 from raftmon.signals.statistics import RollingMedian, Thinned, wilson_interval
 
-__all__ = ["GradientSignals"]
+__all__ = ["GradientCourse", "GradientSignals"]
 
 WINDOW: Final = 50
 RECENT: Final = 10
 WARM_UP: Final = 25
 """Points before a spike is judged: the first norms of a training are larger by nature."""
 _MEMORY: Final = 0.97
+
+
+class GradientCourse:
+    """The norm's logarithm over the whole run."""
+
+    role: ClassVar[str] = "gradient-course"
+    signals: ClassVar[tuple[SignalInfo, ...]] = (
+        SignalInfo("gradient.range", "ratio", "grad_norm", 8, "logarithm of the norm, 95th less 5th percentile"),
+        SignalInfo("gradient.peak", "ratio", "grad_norm", 8, "logarithm of the greatest norm over the median"),
+        SignalInfo("gradient.settling", "ratio", "grad_norm", 8, "mean move of that logarithm over its first moves"),
+        SignalInfo(
+            "gradient.rise", "ratio", "grad_norm", 8, "its net rise over all of its way, by twelfths of the run"
+        ),
+    )
+
+    def __init__(self) -> None:
+        self._course, self._moves = Profile(), Profile()
+        self._last = math.nan
+        self._kept = Thinned(128)
+        self._greatest = -math.inf
+
+    def update(self, step: int, value: float) -> None:
+        """Take in nothing: the signals of the norm hand its logarithm on."""
+
+    def update_log(self, log_norm: float) -> None:
+        """Take in the logarithm of a norm."""
+        if self._course.count:
+            self._moves.update(abs(log_norm - self._last))
+        self._last = log_norm
+        self._course.update(log_norm)
+        self._kept.update(log_norm)
+        self._greatest = max(self._greatest, log_norm)
+
+    def readings(self) -> dict[str, float | None]:
+        """Return every signal of the family."""
+        count = self._course.count
+        if count < 8:
+            return dict.fromkeys(("gradient.range", "gradient.peak", "gradient.settling", "gradient.rise"), None)
+        kept = sorted(value for _, value in self._kept.entries)
+        moves = self._moves.means(max(2, min(20, count // 4)))
+        means = self._course.means(12)
+        travelled = sum(abs(b - a) for a, b in itertools.pairwise(means))
+        return {
+            "gradient.range": kept[int(0.95 * (len(kept) - 1))] - kept[int(0.05 * (len(kept) - 1))],
+            "gradient.peak": self._greatest - kept[len(kept) // 2],
+            "gradient.settling": sum(moves) / len(moves) / moves[0] if moves[0] > 0.0 else None,
+            "gradient.rise": (means[-1] - means[0]) / travelled if travelled > 0.0 else None,
+        }
 
 
 class GradientSignals:
@@ -55,12 +103,6 @@ class GradientSignals:
         SignalInfo("gradient.spike", "sigma", "grad_norm", WARM_UP, "log of the newest norm against its running mean"),
         SignalInfo("gradient.trend", "ratio", "grad_norm", 40, "median of the newest norms over that of the first"),
         SignalInfo("gradient.dispersion", "ratio", "grad_norm", 20, "spread of the logarithm of the newest norms"),
-        SignalInfo("gradient.range", "ratio", "grad_norm", 8, "logarithm of the norm, 95th less 5th percentile"),
-        SignalInfo("gradient.peak", "ratio", "grad_norm", 8, "logarithm of the greatest norm over the median"),
-        SignalInfo("gradient.settling", "ratio", "grad_norm", 8, "mean move of that logarithm over its first moves"),
-        SignalInfo(
-            "gradient.rise", "ratio", "grad_norm", 8, "its net rise over all of its way, by twelfths of the run"
-        ),
     )
 
     def __init__(self, max_grad_norm: float | None) -> None:
@@ -75,10 +117,7 @@ class GradientSignals:
         self._mean = math.nan
         self._variance = 0.0
         self._spike: float | None = None
-        self._course, self._moves = Profile(), Profile()
-        self._last_log = math.nan
-        self._kept = Thinned(128)
-        self._greatest = -math.inf
+        self.course = GradientCourse()
 
     def update(self, step: int, value: float) -> None:  # noqa: ARG002 - points count, whatever their steps are
         """Take in one point."""
@@ -94,12 +133,7 @@ class GradientSignals:
             self._clipped.append(value > self._limit)
         if value > 0.0:
             log_norm = math.log(value)
-            if self._course.count:
-                self._moves.update(abs(log_norm - self._last_log))
-            self._last_log = log_norm
-            self._course.update(log_norm)
-            self._kept.update(log_norm)
-            self._greatest = max(self._greatest, log_norm)
+            self.course.update_log(log_norm)
             self._logs.update(log_norm)
             self._note_spike(log_norm)
 
@@ -116,23 +150,6 @@ class GradientSignals:
             "gradient.spike": self._spike,
             "gradient.trend": self._trend(median),
             "gradient.dispersion": self._logs.sigma if len(self._logs) >= 20 else None,
-            **self._course_readings(),
-        }
-
-    def _course_readings(self) -> dict[str, float | None]:
-        """Return the signals of the whole run."""
-        count = self._course.count
-        if count < 8:
-            return dict.fromkeys(("gradient.range", "gradient.peak", "gradient.settling", "gradient.rise"), None)
-        kept = sorted(value for _, value in self._kept.entries)
-        moves = self._moves.means(max(2, min(20, count // 4)))
-        means = self._course.means(12)
-        travelled = sum(abs(b - a) for a, b in itertools.pairwise(means))
-        return {
-            "gradient.range": kept[int(0.95 * (len(kept) - 1))] - kept[int(0.05 * (len(kept) - 1))],
-            "gradient.peak": self._greatest - kept[len(kept) // 2],
-            "gradient.settling": sum(moves) / len(moves) / moves[0] if moves[0] > 0.0 else None,
-            "gradient.rise": (means[-1] - means[0]) / travelled if travelled > 0.0 else None,
         }
 
     def _trend(self, median: float | None) -> float | None:

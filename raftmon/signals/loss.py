@@ -16,7 +16,7 @@ from raftmon.signals.base import SignalInfo
 from raftmon.signals.shape import CurveShape
 from raftmon.signals.statistics import Ewma, NoiseScale, RollingMedian, Thinned
 
-__all__ = ["LossSignals"]
+__all__ = ["LossCourse", "LossSignals"]
 
 SMOOTHING: Final = 0.1
 RECENT: Final = 10
@@ -33,6 +33,32 @@ CLEAR_PROGRESS: Final = 4.0
 """Standard errors of progress from which its shape over time means anything."""
 LEAST_SPIKE: Final = 0.1
 """A spike also rises by this share of the median's size: in a nearly constant series sigma is next to nothing."""
+
+
+class LossCourse:
+    """What is seldom asked of the loss and dearer to work out: how it swings.
+
+    Args:
+        loss: whose points it looks at.
+    """
+
+    role: ClassVar[str] = "loss-course"
+    signals: ClassVar[tuple[SignalInfo, ...]] = (
+        SignalInfo("loss.noise_growth", "ratio", "loss", 64, "noise now over the noise after the first quarter"),
+        SignalInfo(
+            "loss.alternation", "correlation", "loss", 40, "correlation of neighbouring steps; -0.5 is white noise"
+        ),
+    )
+
+    def __init__(self, loss: LossSignals) -> None:
+        self._loss = loss
+
+    def update(self, step: int, value: float) -> None:
+        """Take in nothing: the signals of the loss keep the points."""
+
+    def readings(self) -> dict[str, float | None]:
+        """Return every signal of the family."""
+        return self._loss.course()
 
 
 class LossSignals:
@@ -53,10 +79,6 @@ class LossSignals:
         SignalInfo("loss.drawup_sure", "sigma", "loss", 10, "the same, with the noise that the minimum had itself"),
         SignalInfo("loss.drawup_level", "ratio", "loss", 10, "the same rise over the size of the first loss"),
         SignalInfo("loss.drawup_peak", "ratio", "loss", 10, "largest draw-up so far"),
-        SignalInfo("loss.noise_growth", "ratio", "loss", 64, "noise now over the noise after the first quarter"),
-        SignalInfo(
-            "loss.alternation", "correlation", "loss", 40, "correlation of neighbouring steps; -0.5 is white noise"
-        ),
         SignalInfo("loss.progress", "ratio", "loss", 10, "fall of the smoothed loss so far, over its first value"),
         SignalInfo(
             "loss.movement", "sigma", "loss", 30, "change of the smoothed loss over the newest fifth of the run"
@@ -116,6 +138,7 @@ class LossSignals:
 
     def readings(self) -> dict[str, float | None]:
         """Return every signal of the family."""
+        drawup = self._drawup()
         sigma, progress = self._noise.sigma, self._first.value - self._least
         enough = self._points >= 30
         return {
@@ -125,19 +148,21 @@ class LossSignals:
             "loss.same_streak": float(self._same) if self._broken else None,
             "loss.spike": self._spike,
             "loss.spike_share": sum(self._spikes) / len(self._spikes) if len(self._spikes) >= LEAST_JUDGED else None,
-            "loss.drawup": self._drawup(),
-            "loss.drawup_sigma": self._drawup_sigma_value() if self._drawup() is not None else None,
-            "loss.drawup_sure": self._drawup_sure() if self._drawup() is not None else None,
+            "loss.drawup": drawup,
+            "loss.drawup_sigma": self._drawup_sigma_value() if drawup is not None else None,
+            "loss.drawup_sure": self._drawup_sure() if drawup is not None else None,
             "loss.drawup_level": self._drawup_level(),
-            "loss.drawup_peak": self._drawup_peak if self._drawup() is not None else None,
-            "loss.noise_growth": self._noise_growth(),
-            "loss.alternation": self._alternation(),
+            "loss.drawup_peak": self._drawup_peak if drawup is not None else None,
             "loss.progress": self._progress(),
             "loss.movement": self._movement() if enough else None,
             "loss.half_time": self._half_time(progress) if enough else None,
             "loss.late_share": self._late_share(progress) if enough else None,
             "loss.noise": sigma / progress if enough and sigma is not None and progress > 0.0 else None,
         }
+
+    def course(self) -> dict[str, float | None]:
+        """Return the signals of `LossCourse`."""
+        return {"loss.noise_growth": self._noise_growth(), "loss.alternation": self._alternation()}
 
     def _note_spike(self, value: float) -> None:
         """Compare the point with the window before it; a spike does not enter the window."""

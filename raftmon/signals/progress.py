@@ -248,6 +248,7 @@ class RunFacts:
     signals: ClassVar[tuple[SignalInfo, ...]] = (
         SignalInfo("run.ended", "flag", "run", 0, "1 when the run is over or does not grow any more, else 0"),
         SignalInfo("run.steps", "steps", "run", 0, "steps from the first to the newest point"),
+        SignalInfo("run.optimizer_steps", "steps", "run", 0, "optimiser steps taken, where the step axis counts them"),
         SignalInfo("run.steps_per_point", "steps", "run", 0, "steps between two points of the run's clock"),
         SignalInfo(
             "run.warmup_share",
@@ -265,6 +266,7 @@ class RunFacts:
         return {
             "run.ended": float(self.ended),
             "run.steps": float(self.steps) if self.steps is not None else None,
+            "run.optimizer_steps": float(self.optimizer_steps) if self.optimizer_steps is not None else None,
             "run.steps_per_point": self.steps / (self.points - 1)
             if self.steps is not None and self.points > 1
             else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -10,8 +10,8 @@ from raftmon.model import RunConfig
 from raftmon.signals.base import Family, SignalInfo
 from raftmon.signals.campaign import CampaignSignals
 from raftmon.signals.config import ConfigSignals, LogAgainstConfig
-from raftmon.signals.gradient import GradientSignals
-from raftmon.signals.loss import LossSignals
+from raftmon.signals.gradient import GradientCourse, GradientSignals
+from raftmon.signals.loss import LossCourse, LossSignals
 from raftmon.signals.probe import GainRatioSignals, UpdateRatioSignals
 from raftmon.signals.progress import EntropySignals, EvaluationSignals, RewardSignals, RunFacts, ScheduleSignals
 from raftmon.signals.shape import ShapeSignals
@@ -24,7 +24,9 @@ SIGNALS: Final[Mapping[str, SignalInfo]] = MappingProxyType(
         info.name: info
         for family in (
             LossSignals,
+            LossCourse,
             GradientSignals,
+            GradientCourse,
             ScheduleSignals,
             EvaluationSignals,
             RewardSignals,
@@ -47,30 +49,35 @@ PRIMARY_ROLES: Final = ("loss", "reward", "policy_loss", "eval_loss", "accuracy"
 """The first of these that a run has is its clock: its points are what rules count."""
 
 
-class Readings(Mapping[str, "float | None"]):
+class Readings(dict[str, "float | None"]):
     """The value of every signal of a run at one moment, family by family as they are asked for.
 
-    Most rules look at one signal and see that nothing is the matter.
+    Most rules look at one signal and see that nothing is the matter: this is asked some thirty times a point.
     """
 
-    __slots__ = ("_family_of", "_known")
+    __slots__ = ("_family_of",)
 
-    def __init__(
-        self, facts: RunFacts, family_of: Mapping[str, Family], known: Mapping[str, float | None] = {}
-    ) -> None:
-        self._known: dict[str, float | None] = {**facts.readings(), **known}
+    def __init__(self, known: Mapping[str, float | None], family_of: Mapping[str, Family]) -> None:
+        super().__init__(known)
         self._family_of = family_of
 
-    def __getitem__(self, signal: str) -> float | None:
-        if signal not in self._known:
-            self._known.update(self._family_of[signal].readings())
-        return self._known[signal]
+    def __missing__(self, signal: str) -> float | None:
+        family = self._family_of.get(signal)
+        if family is None:
+            return None
+        self.update(family.readings())
+        return self[signal]
 
-    def __iter__(self) -> Iterator[str]:
-        return iter({**self._known, **self._family_of})
+    def get(self, signal: str, default: float | None = None) -> float | None:  # type: ignore[override]
+        """Return a reading; None for what is no signal of a run, too."""
+        value = self[signal]
+        return default if value is None else value
 
-    def __len__(self) -> int:
-        return len({**self._known, **self._family_of})
+    def complete(self) -> dict[str, float | None]:
+        """Return the readings of every family."""
+        for signal in self._family_of:
+            self[signal]
+        return dict(self)
 
 
 class RunSignals:
@@ -84,6 +91,7 @@ class RunSignals:
 
     def __init__(self, config: RunConfig, scenario: str = "any", *, averaged: bool = False) -> None:
         loss, schedule, evaluation = LossSignals(), ScheduleSignals(), EvaluationSignals()
+        gradient = GradientSignals(config.max_grad_norm)
         self._config = ConfigSignals(config, scenario).readings()
         self._against_config = LogAgainstConfig(config, schedule)
         self._shape = ShapeSignals(loss.shape, schedule.profile, evaluation)
@@ -91,7 +99,9 @@ class RunSignals:
         self._averaged = averaged
         families: list[Family] = [
             loss,
-            GradientSignals(config.max_grad_norm),
+            LossCourse(loss),
+            gradient,
+            gradient.course,
             schedule,
             evaluation,
             RewardSignals(),
@@ -124,4 +134,4 @@ class RunSignals:
         if self._averaged and facts.steps and facts.points > 1:
             self._shape.points_per_value = facts.steps / (facts.points - 1)
         self._against_config.facts = facts
-        return Readings(facts, self._family_of, {**self._config, **siblings})
+        return Readings({**self._config, **facts.readings(), **siblings}, self._family_of)

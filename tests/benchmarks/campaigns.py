@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import re
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
 from raftmon.signals.statistics import wilson_interval
 from tests.benchmarks.probes import report_probes
 from tests.benchmarks.single_cycles import report_single_cycles
+from tests.benchmarks.writing import figures_line, put
 from tests.recorded_campaigns import RecordedCampaign, recorded_campaigns
 
 Readings = Sequence[Mapping[str, float | None]]
@@ -207,7 +207,14 @@ def report_rules(seen: Seen, rules: Mapping[str, Rule]) -> Iterator[tuple[str, s
 
 def _measured(runs: int, found: Score, tasks: Sequence[str]) -> str:
     words = "recorded campaigns" if tasks == TASKS else f"recorded campaigns ({' and '.join(tasks)})"
-    return f"  measured: {{runs: {runs}, precision: {found.precision:.2f}, recall: {found.recall:.2f}, on: {words}}}"
+    return figures_line(
+        runs,
+        fired=found.right + found.false,
+        precision=found.precision,
+        recall=found.recall,
+        wanted=found.collapses,
+        on=words,
+    )
 
 
 def report_campaigns(seen: Seen) -> None:
@@ -240,9 +247,8 @@ def main() -> None:
     lines |= dict(report_single_cycles(recorded_campaigns(), rules))
     report_probes(recorded_campaigns())
     for name, line in lines.items():
-        path = SHIPPED_RULES / f"{name}.yaml"
         if arguments.write:
-            path.write_text(re.sub(r"^  measured: .*$", line, path.read_text(), flags=re.MULTILINE))
+            put(SHIPPED_RULES / f"{name}.yaml", line)
 
 
 if __name__ == "__main__":

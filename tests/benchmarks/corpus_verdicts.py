@@ -105,7 +105,13 @@ UNDER_WARMED: Final = Expectation(verdicts=("too_low",), rules=WARM_UP, wrong_ve
 BENIGN_START: Final = Expectation(wrong_from="high", otherwise="right")
 COLLAPSED: Final = Expectation(rules=COLLAPSE, wrong_verdicts=("too_low", "ok"))
 RECOVERED: Final = Expectation(wrong_rules=COLLAPSE, wrong_rules_from="high", otherwise="right")
-OVERFIT: Final = Expectation(rules=("eval-loss-rises",), wrong_verdicts=("too_low", "too_high"))
+OVERFIT: Final = Expectation(
+    rules=(
+        "eval-loss-rises",
+        "loss-memorised",
+    ),
+    wrong_verdicts=("too_low", "too_high"),
+)
 HEALTHY: Final = Expectation(wrong_verdicts=("too_low", "too_high"), wrong_from="medium", otherwise="right")
 SLOW_START: Final = Expectation(wrong_verdicts=("too_low",), wrong_rules=COLLAPSE, otherwise="right")
 NEW_TASK: Final = Expectation(wrong_rules=COLLAPSE, wrong_rules_from="high", otherwise="right")

@@ -16,7 +16,6 @@ usage: python -m tests.benchmarks.cycle_drop [--write]
 from __future__ import annotations
 
 import argparse
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -29,6 +28,7 @@ from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
 from raftmon.runs.diversity import intraclass_correlation
 from raftmon.signals.campaign import CampaignSignals, CycleFacts
 from raftmon.signals.statistics import wilson_interval
+from tests.benchmarks.writing import figures_line, put
 
 CYCLES, PROMPTS, SAMPLES, CORRELATION = 10, 374, 8, 0.3
 CAMPAIGNS = 3000
@@ -166,10 +166,11 @@ def report(question: Question, tallies: dict[float, Tally], campaigns: int) -> s
         print(f"| {size} | {tally.campaigns} | {tally.false_alarms / tally.campaigns:.1%} | {caught} | {at_once} |")
     hits, false = sum(t.caught for t in tallies.values()), sum(t.false_alarms for t in tallies.values())
     precision = hits / (hits + false)
-    recall = hits / sum(tallies[fall].campaigns for fall in question.falls)
+    wanted = sum(tallies[fall].campaigns for fall in question.falls)
+    recall = hits / wanted
     print(f"\nprecision {precision:.3f}, recall {recall:.3f} over {campaigns} campaigns")
-    return (
-        f"  measured: {{runs: {campaigns}, precision: {precision:.2f}, recall: {recall:.2f}, on: simulated campaigns}}"
+    return figures_line(
+        campaigns, fired=hits + false, precision=precision, recall=recall, wanted=wanted, on="simulated campaigns"
     )
 
 
@@ -183,8 +184,7 @@ def main() -> None:
     for question in QUESTIONS:
         line = report(question, simulate(question, arguments.campaigns), arguments.campaigns)
         if arguments.write:
-            path = SHIPPED_RULES / f"{question.rule}.yaml"
-            path.write_text(re.sub(r"^  measured: .*$", line, path.read_text(), flags=re.MULTILINE))
+            put(SHIPPED_RULES / f"{question.rule}.yaml", line)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from raftmon.runs.roles import RoleTable
 from raftmon.signals.campaign import CampaignSignals, CycleFacts
 from raftmon.signals.statistics import wilson_interval
 from tests.benchmarks.recordings import RUNS, recordings
+from tests.benchmarks.writing import figures_line
 from tests.recorded_campaigns import RecordedCampaign, RecordedCycle
 
 CYCLES: Final = (1, 6, 12)
@@ -126,8 +127,14 @@ def not_finite(rule: Rule) -> str:
         f"\ncycle-not-finite fires on {len(fired)} of {len(paths)} recorded trainings, on {right} of the 2 that break"
     )
     precision, recall = right / max(1, len(fired)), right / len(BROKEN)
-    figures = f"runs: {len(paths)}, precision: {precision:.2f}, recall: {recall:.2f}"
-    return f"  measured: {{{figures}, on: recorded trainings}}"
+    return figures_line(
+        len(paths),
+        fired=len(fired),
+        precision=precision,
+        recall=recall,
+        wanted=len(BROKEN),
+        on="recorded trainings",
+    )
 
 
 def _fires(rule: Rule, path: Path) -> bool:

@@ -147,7 +147,7 @@ class Training:
             if role == "loss":
                 last, points = step, points + 1
         facts = RunFacts(self.config, ended=condition.share == 1.0, steps=last - condition.every, points=points)
-        return dict(signals.readings(facts))
+        return signals.readings(facts).complete()
 
 
 def trainings(directory: Path = SWEEPS) -> list[Training]:

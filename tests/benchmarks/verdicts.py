@@ -28,6 +28,7 @@ from raftmon.runs.roles import RoleTable
 from tests.benchmarks import said
 from tests.benchmarks.fitting import JUDGES, Looks, Reading, fit_families, weighings_without_each
 from tests.benchmarks.replays import Replay, replay
+from tests.benchmarks.sibling_runs import SAYS
 from tests.benchmarks.sweeps import CONDITIONS, Condition, Training, trainings
 from tests.benchmarks.writing import write_rule, write_weighing
 
@@ -148,8 +149,8 @@ def main() -> None:
     families = frozenset(case.family for case in looks.cases)
     write_weighing(fit_families(looks, families), looks.cases, odds)
     for rule in rules:
-        if rule.points_to in said.WANTED:
-            write_rule(rule, said.counts(rule, replays[REPLAYED[0]]))
+        if rule.points_to in said.WANTED and not rule.id.startswith(SAYS):
+            write_rule(rule, said.counts(rule, replays[REPLAYED[0]]), "recorded trainings")
 
 
 if __name__ == "__main__":

@@ -15,20 +15,43 @@ from tests.benchmarks.said import Counts, Odds, scores
 from tests.benchmarks.sweeps import Condition, Training
 
 
-def write_rule(rule: Rule, counts: Counts, on: str = "recorded trainings of families it was not chosen on") -> None:
-    """Put a rule's figures into its file."""
-    figures = f"precision: {number(counts.precision)}, recall: {number(counts.recall)}"
-    counted = f"fired: {counts.fired}, wanted: {counts.wanted}"
-    line = f"  measured: {{runs: {counts.runs}, {figures}, {counted}, on: {on}}}"
-    path = Path(rule.path)
+def figures_line(runs: int, *, fired: int, precision: float | None, recall: float | None, wanted: int, on: str) -> str:
+    """Return the line of a rule file that says how right the rule is.
+
+    Args:
+        runs: with a known answer.
+        fired: on how many of them the rule fired.
+        precision: None: it never fired.
+        recall: None: it never should have.
+        wanted: on how many it should have fired.
+        on: what the runs were.
+    """
+    shares = f"precision: {_number(precision)}, recall: {_number(recall)}"
+    return f"  measured: {{runs: {runs}, fired: {fired}, wanted: {wanted}, {shares}, on: {on}}}"
+
+
+def put(path: Path, line: str) -> None:
+    """Put such a line in the place of the old one."""
     text, found = re.subn(r"^  measured: .*$", line, path.read_text(), flags=re.MULTILINE)
     if found != 1:
         raise ValueError(f"{path}: {found} lines `measured:`, expected one")
     path.write_text(text)
 
 
-def number(value: float | None) -> str:
-    """Write a share, or null."""
+def write_rule(rule: Rule, counts: Counts, on: str) -> None:
+    """Put a rule's figures into its file."""
+    line = figures_line(
+        counts.runs,
+        fired=counts.fired,
+        precision=counts.precision,
+        recall=counts.recall,
+        wanted=counts.wanted,
+        on=on,
+    )
+    put(Path(rule.path), line)
+
+
+def _number(value: float | None) -> str:
     return "null" if value is None else f"{value:.2f}"
 
 

@@ -50,4 +50,4 @@ def test_points_arrive_while_they_are_written(tmp_path: Path, follower: "subproc
     assert follower.returncode in (0, 130)
     assert steps == sorted(steps)
     assert len(set(steps)) > 10
-    assert any("loss points; 30 are needed" in why for why in verdicts)
+    assert any("loss points; 8 are needed" in why for why in verdicts)
