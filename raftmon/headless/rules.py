@@ -61,6 +61,12 @@ undecided.
 """
 
 
+_MEASURED = """\
+Printed by `python -m tests.benchmarks`, from recordings of real trainings and campaigns of small models. Families
+called judges were used for choosing nothing.
+"""
+
+
 def print_catalogue(console: Console | None = None) -> None:
     """Print one line a rule."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
@@ -102,6 +108,9 @@ def catalogue_markdown() -> str:
             weights = " | ".join(f"{feature.weights[kind]:+.2f}" for kind in KINDS)
             lines.append(f"| `{feature.signal}` | {weights} |")
         lines.append("")
+    measured = SHIPPED_RULES / "measured.md"
+    if measured.is_file():
+        lines += ["## What was measured", "", _MEASURED, measured.read_text(encoding="utf-8").rstrip(), ""]
     lines += ["## Signals", "", "| signal | unit | needs | what it is |", "|---|---|---|---|"]
     lines += [
         f"| `{i.name}` | {i.unit or '–'} | {i.needs.replace('_', ' ')} | {i.description} |" for i in SIGNALS.values()

@@ -234,11 +234,11 @@ def recorded() -> Seen:
     return [(campaign, campaign.readings()) for campaign in recorded_campaigns()]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Print the tables; write the figures into the rule files if told to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     rules = {rule.id: rule for rule in load_rules()}
     seen = recorded()
     report_campaigns(seen)

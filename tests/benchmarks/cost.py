@@ -1,7 +1,7 @@
 """What do signals and rules cost, per point and in memory?
 
 A run logs loss, gradient norm and learning rate at every step and an evaluation at every fiftieth. "One new point" is a
-step's three values taken in by the signals and a look at every rule, as the monitor does for the first 200 points; later
+step's three values taken in by the signals and a look at every rule, as the monitor does for the first 200; later
 it looks once in n/200 points. The back-fill takes in a million scalar events in one go.
 
 usage: python -m tests.benchmarks.cost [--events N]

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -174,12 +175,12 @@ def report(question: Question, tallies: dict[float, Tally], campaigns: int) -> s
     )
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Print the tables; write the figures into the rule files if told to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--campaigns", type=int, default=CAMPAIGNS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     report_cells(arguments.campaigns // 3)
     for question in QUESTIONS:
         line = report(question, simulate(question, arguments.campaigns), arguments.campaigns)

@@ -103,11 +103,11 @@ def counts(rule: Rule, cases: Sequence[Training], found: Sequence[frozenset[str]
     return Counts(len(cases), len(hits), sum(kind == wanted for kind in hits), sum(kind == wanted for kind in kinds))
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Print the table; write the figures into the rule files if told to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     cases = trainings()
     rules = [rule for rule in load_rules() if rule.id.startswith(SAYS)]
     print("\n".join(table(cases, rules)))

@@ -7,7 +7,7 @@ for choosing anything either. The product's own words are taken from event files
 usage: python -m tests.benchmarks.verdicts [--write]
 
 ``--write`` fits on all families and puts the coefficients into ``rules/verdict.yaml``, figures into the rule files and
-``measured.json``, which CI compares with, and the tables into ``rules/measured.md``.
+``measured.json``, which CI compares with. `python -m tests.benchmarks --write` puts the tables into the rule set.
 """
 
 from __future__ import annotations
@@ -120,21 +120,21 @@ def tables(
     cases = looks.cases
     settings = len({case.setting for case in cases})
     yield f"{len(cases)} trainings of {settings} settings in {len({case.family for case in cases})} families."
-    yield from ("", "### The weighing alone, when it has to choose", "", *weighing_table(cases, odds))
-    yield from ("", "### By distance from the best learning rate (every step, all series)", "")
+    yield from ("", "#### The weighing alone, when it has to choose", "", *weighing_table(cases, odds))
+    yield from ("", "#### By distance from the best learning rate (every step, all series)", "")
     yield from distance_table(cases, odds[CONDITIONS[0]])
-    yield from ("", "### By family: balanced accuracy", "", *family_table(cases, odds))
+    yield from ("", "#### By family: balanced accuracy", "", *family_table(cases, odds))
     for condition, some in replays.items():
-        yield from ("", f"### What raftmon says of growing event files ({condition})", "", *said.spoken_lines(some))
-    yield from ("", "### The rules on the learning rate, one by one", "")
+        yield from ("", f"#### What raftmon says of growing event files ({condition})", "", *said.spoken_lines(some))
+    yield from ("", "#### The rules on the learning rate, one by one", "")
     yield from said.rule_lines(rules, replays[REPLAYED[0]])
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Print the tables; write coefficients and figures if told to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     looks = Looks(trainings())
     weighings = weighings_without_each(looks)
     odds = odds_by_condition(looks, weighings)
@@ -145,7 +145,6 @@ def main() -> None:
     if not arguments.write:
         return
     MEASURED.write_text(json.dumps(figures(looks.cases, odds), indent=1) + "\n")
-    (SHIPPED_RULES / "measured.md").write_text("\n".join(lines) + "\n")
     families = frozenset(case.family for case in looks.cases)
     write_weighing(fit_families(looks, families), looks.cases, odds)
     for rule in rules:

@@ -1,0 +1,121 @@
+"""Runs of one sweep are compared with each other, and with nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from raftmon.advice.sweeps import MOST, Sweeps
+from raftmon.model import RunConfig, RunView
+from raftmon.monitor import Monitor
+from raftmon.signals.siblings import SiblingSignals, Standing, standing
+from tests.benchmarks.replays import FILE_NAME, event_bytes
+from tests.benchmarks.sweeps import SWEEPS, Condition, Training, trainings
+
+SETTING = "conv-sgd-cosine-400"
+
+
+def a_standing(rate: float, end: float, first: float = 2.0, steps: int = 100) -> Standing:
+    noise = np.random.default_rng(int(1e6 * rate)).normal(0.0, 0.01, steps)
+    losses = np.linspace(first, end, steps) + noise
+    losses[0] = first
+    made = standing(rate, (np.arange(1, steps + 1), losses), None)
+    assert made is not None
+    return made
+
+
+def test_a_higher_rate_that_is_ahead_is_seen_and_named() -> None:
+    readings = SiblingSignals.readings(a_standing(1e-4, 1.5), [a_standing(1e-3, 1.0), a_standing(1e-5, 1.9)])
+
+    assert readings["siblings.count"] == 2.0
+    assert readings["siblings.higher_gain"] == pytest.approx(0.5, abs=0.1)
+    lower = readings["siblings.lower_gain"]
+    assert lower is not None
+    assert lower < 0.0
+    assert readings["siblings.best_rate"] == pytest.approx(1e-3)
+    assert readings["siblings.best_ratio"] == pytest.approx(10.0)
+    assert readings["siblings.enclosed"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "other", [a_standing(1.2e-4, 1.0), a_standing(1e-3, 1.0, first=5.0)], ids=["the same rate", "another first loss"]
+)
+def test_what_is_no_sibling_tells_nothing(other: Standing) -> None:
+    readings = SiblingSignals.readings(a_standing(1e-4, 1.5), [other])
+
+    assert readings["siblings.count"] == 0.0
+    assert readings["siblings.higher_gain"] is None
+
+
+def test_a_run_is_compared_at_the_step_that_both_have_reached() -> None:
+    late = a_standing(1e-3, 0.0, steps=200)
+    readings = SiblingSignals.readings(a_standing(1e-4, 1.0, steps=100), [late])
+
+    assert readings["siblings.higher_gain"] == pytest.approx(0.0, abs=0.05)
+
+
+def test_a_run_without_a_rate_or_with_a_broken_start_has_nothing_to_show() -> None:
+    steps, losses = np.arange(1, 11), np.ones(10)
+
+    assert standing(None, (steps, losses), None) is None
+    assert standing(1e-3, (steps, np.full(10, np.nan)), None) is None
+    assert standing(1e-3, (steps[:2], losses[:2]), None) is None
+
+
+def test_names_that_differ_in_numbers_alone_are_one_sweep_unless_their_configurations_differ() -> None:
+    sweeps = Sweeps()
+    runs = {
+        "lr_1e-3": RunConfig(batch_size=16),
+        "lr_1e-4": RunConfig(batch_size=16),
+        "lr_1e-5": RunConfig(batch_size=64),
+        "other_1e-4": RunConfig(),
+    }
+    for place, (name, config) in enumerate(runs.items()):
+        sweeps.note(Path(name), name, a_standing(10.0**-place, 1.0), config)
+
+    assert len(sweeps.beside(Path("lr_1e-3"))) == 1
+    assert sweeps.beside(Path("other_1e-4")) == []
+    assert sweeps.affected({Path("lr_1e-3")}) == {Path("lr_1e-3"), Path("lr_1e-4"), Path("lr_1e-5")}
+    sweeps.forget(Path("lr_1e-4"))
+    assert sweeps.beside(Path("lr_1e-3")) == []
+
+
+def test_of_a_large_sweep_the_nearest_rates_are_compared() -> None:
+    sweeps = Sweeps()
+    for number in range(2 * MOST):
+        name = f"run_{number}"
+        sweeps.note(Path(name), name, a_standing(1e-6 * 1.6**number, 1.0), RunConfig())
+
+    beside = sweeps.beside(Path("run_0"))
+    assert len(beside) == MOST
+    assert max(other.learning_rate for other in beside) < 1e-6 * 1.6 ** (MOST + 1)
+    assert sweeps.affected({Path("run_0")}) == {Path("run_0")}
+
+
+@pytest.fixture(scope="module")
+def swept() -> list[Training]:
+    return [case for case in trainings(SWEEPS) if case.setting == SETTING and case.seed == 1]
+
+
+@pytest.fixture(scope="module")
+def judged(swept: list[Training], tmp_path_factory: pytest.TempPathFactory) -> dict[float, RunView]:
+    """Learning rate to what the monitor says of the run, all runs of the sweep in one directory."""
+    logdir = tmp_path_factory.mktemp("sweep")
+    for case in swept:
+        directory = logdir / f"lr-{case.peak:g}"
+        directory.mkdir()
+        (directory / FILE_NAME).write_bytes(b"".join(event_bytes(case, Condition())))
+    snapshot = Monitor([logdir]).poll()
+    return {float(view.run.removeprefix("lr-")): view for view in snapshot.runs}
+
+
+def test_a_sweep_in_one_directory_is_judged_by_itself(swept: list[Training], judged: dict[float, RunView]) -> None:
+    pairs = [(case.kind, judged[case.peak].verdict.learning_rate) for case in swept]
+
+    assert sum(really == said for really, said in pairs) >= 0.8 * len(pairs)
+    assert not [pair for pair in pairs if set(pair) == {"too_low", "too_high"}]
+    lowest = judged[min(judged)]
+    assert "sweep-higher-rate-better" in {finding.rule for finding in lowest.firing}
+    assert any("learning rate" in advice.text for advice in lowest.advice)
