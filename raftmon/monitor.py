@@ -217,17 +217,18 @@ class Monitor:
 
     def _publish(self, changed: set[Path], now: float) -> Snapshot:
         self._checked_at = now
+        beside = self._sweeps.affected(changed) - changed
         for path in changed:
             if not self._runs[path].run.files:
                 self._let_go(path)
                 continue
             judge = self._runs[path]
             self._sweeps.note(path, judge.run.name, judge.standing(), judge.config)
-        for path in self._sweeps.affected(changed & self._runs.keys()):
+        for path in (beside | self._sweeps.affected(changed)) & self._runs.keys():
             campaign, cycle = self._campaign_of.get(path, (None, None))
             name = self._campaigns[campaign].name if campaign is not None else None
-            beside = self._sweeps.beside(path)
-            self._views[path] = self._runs[path].view(self._state(path, now), name, cycle, beside)
+            siblings = self._sweeps.beside(path)
+            self._views[path] = self._runs[path].view(self._state(path, now), name, cycle, siblings)
         views = sorted(self._views.values(), key=lambda view: (view.state != "live", _natural(view.run)))
         total = sum(file.size for judge in self._runs.values() for file in judge.run.files)
         read = sum(file.offset for judge in self._runs.values() for file in judge.run.files)

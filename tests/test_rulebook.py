@@ -209,3 +209,13 @@ def test_an_empty_directory_is_an_error(tmp_path: Path) -> None:
 
 def test_the_shipped_rules_are_there() -> None:
     assert len(load_rules(SHIPPED_RULES)) >= 20
+
+
+def test_every_stable_rule_was_right_nine_times_in_ten() -> None:
+    stable = [rule for rule in load_rules() if rule.status == "stable"]
+
+    assert {rule.id for rule in stable} >= {"loss-diverges", "sweep-lower-rate-better"}
+    for rule in stable:
+        assert rule.measured.precision is not None
+        assert rule.measured.precision >= 0.9, rule.id
+        assert (rule.measured.fired or 0) >= 30, rule.id

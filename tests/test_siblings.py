@@ -72,8 +72,8 @@ def test_names_that_differ_in_numbers_alone_are_one_sweep_unless_their_configura
         "lr_1e-5": RunConfig(batch_size=64),
         "other_1e-4": RunConfig(),
     }
-    for place, (name, config) in enumerate(runs.items()):
-        sweeps.note(Path(name), name, a_standing(10.0**-place, 1.0), config)
+    for name, config in runs.items():
+        sweeps.note(Path(name), name, a_standing(float(name.split("_")[1]), 1.0), config)
 
     assert len(sweeps.beside(Path("lr_1e-3"))) == 1
     assert sweeps.beside(Path("other_1e-4")) == []
@@ -85,13 +85,40 @@ def test_names_that_differ_in_numbers_alone_are_one_sweep_unless_their_configura
 def test_of_a_large_sweep_the_nearest_rates_are_compared() -> None:
     sweeps = Sweeps()
     for number in range(2 * MOST):
-        name = f"run_{number}"
-        sweeps.note(Path(name), name, a_standing(1e-6 * 1.6**number, 1.0), RunConfig())
+        rate = 1e-6 * 1.6**number
+        sweeps.note(Path(f"lr{rate:g}"), f"lr{rate:g}", a_standing(rate, 1.0), RunConfig())
 
-    beside = sweeps.beside(Path("run_0"))
+    beside = sweeps.beside(Path("lr1e-06"))
     assert len(beside) == MOST
     assert max(other.learning_rate for other in beside) < 1e-6 * 1.6 ** (MOST + 1)
-    assert sweeps.affected({Path("run_0")}) == {Path("run_0")}
+    assert sweeps.affected({Path("lr1e-06")}) == {Path("lr1e-06")}
+
+
+@pytest.mark.parametrize(
+    ("names", "config", "compared"),
+    [
+        (("width64-lr0.001", "width256-lr0.01"), RunConfig(), 0),
+        (("exp-1", "exp-2"), RunConfig(), 0),
+        (("exp-1", "exp-2"), RunConfig(optimizer="adamw", max_steps=100, batch_size=8, scheduler="linear"), 1),
+        (("seed7-lr0.001", "seed7-lr0.01"), RunConfig(), 1),
+    ],
+)
+def test_a_number_that_is_no_learning_rate_needs_a_configuration_that_agrees(
+    names: tuple[str, str], config: RunConfig, compared: int
+) -> None:
+    sweeps = Sweeps()
+    for name, rate in zip(names, (0.001, 0.01), strict=True):
+        sweeps.note(Path("logs") / name, name, a_standing(rate, 1.0), config)
+
+    assert len(sweeps.beside(Path("logs") / names[0])) == compared
+
+
+def test_runs_of_two_logdirs_are_not_compared() -> None:
+    sweeps = Sweeps()
+    for logdir, rate in (("l1", 0.001), ("l2", 0.01)):
+        sweeps.note(Path(logdir), ".", a_standing(rate, 1.0), RunConfig())
+
+    assert sweeps.beside(Path("l1")) == []
 
 
 @pytest.fixture(scope="module")

@@ -108,9 +108,7 @@ class RunJudge:
         if self._scenario == "raft":
             return None
         loss, held_out = (self._columns(role) for role in ("loss", "eval_loss"))
-        return standing(
-            self._signals.readings(self._facts())["schedule.peak"] or self._config.learning_rate, loss, held_out
-        )
+        return standing(self._signals.peak_rate or self._config.learning_rate, loss, held_out)
 
     def view(
         self, state: RunState, campaign: str | None, cycle: int | None, siblings: Sequence[Standing] = ()

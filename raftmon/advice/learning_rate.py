@@ -133,8 +133,13 @@ def _rate_advice(
     if verdict.confidence < CONFIDENT:
         text = f"{begin} Too uncertain for a number: try one run at {format_rate(current * factor)} and compare."
         return Advice("learning_rate", current, None, "show", tuple(because), text)
-    proposed = rounded(current * factor)
-    because.append(f"{format_rate(current)} × {factor:.3g} = {format_rate(proposed)}")
+    best = _best_of_sweep(pointing)
+    proposed = rounded(best if best is not None else current * factor)
+    because.append(
+        f"the best run of its sweep: {format_rate(proposed)}"
+        if best is not None
+        else f"{format_rate(current)} × {factor:.3g} = {format_rate(proposed)}"
+    )
     text = f"{begin} {direction} it for the next run: {format_rate(current)} → {format_rate(proposed)}."
     return Advice("learning_rate", current, proposed, authority, tuple(because), text)
 
@@ -151,3 +156,9 @@ def guarded(rate: float, current: float | None, guardrails: Guardrails, because:
             clamped = limit
             because.append(f"guardrail: {'min' if clamp is max else 'max'} {format_rate(limit)}")
     return clamped
+
+
+def _best_of_sweep(findings: Sequence[Finding]) -> float | None:
+    """Return the learning rate of the best run beside this one, where a finding rests on it."""
+    readings = [reading for finding in findings for reading in finding.readings]
+    return next((reading.value for reading in readings if reading.signal == "siblings.best_rate"), None)

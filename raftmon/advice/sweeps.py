@@ -1,14 +1,16 @@
-"""Which runs belong to one sweep: those whose names differ in numbers alone and whose configurations agree otherwise.
+"""Which runs belong to one sweep: those that are known to differ in their learning rate alone.
 
-A sweep over learning rates is the best evidence there is. But runs that differ in more than the learning rate must not
-be compared, so that what both runs say of their configuration has to agree.
+A sweep over learning rates is the best evidence there is, and runs that differ in more are none at all. So two runs are
+compared when they lie below one logdir, their names differ in numbers alone, what both say of their configuration
+agrees, and either each number that differs is the learning rate of its run (``lr-1e-3``), or both say enough of their
+configuration to tell (``version_8``).
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +22,18 @@ __all__ = ["Sweeps"]
 MOST: Final = 32
 """Runs that one is compared with, the nearest by learning rate; larger sweeps are not judged anew as a whole."""
 _NUMBER: Final = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?", re.IGNORECASE)
+ENOUGH: Final = 4
+"""Fields of their configuration that both runs must know where their names do not tell the learning rate."""
 _SAME: Final = (
+    "optimizer",
+    "weight_decay",
+    "lora_alpha",
+    "method",
+    "stage",
+    "model_parameters",
+    "train_samples",
+    "epochs",
+    "temperature",
     "max_grad_norm",
     "warmup_steps",
     "max_steps",
@@ -36,7 +49,7 @@ class Sweeps:
     """The runs that have a learning rate, by sweep."""
 
     def __init__(self) -> None:
-        self._standings: dict[Path, tuple[Standing, RunConfig]] = {}
+        self._standings: dict[Path, tuple[Standing, RunConfig, str]] = {}
         self._members: dict[str, set[Path]] = {}
         self._key_of: dict[Path, str] = {}
 
@@ -52,9 +65,11 @@ class Sweeps:
         if standing is None:
             self.forget(path)
             return
-        key = self._key_of.setdefault(path, _NUMBER.sub("#", name))
+        # The same name below another logdir is another experiment.
+        logdir = str(path).removesuffix(name) if name != "." else str(path)
+        key = self._key_of.setdefault(path, f"{logdir}:{_NUMBER.sub('#', name)}")
         self._members.setdefault(key, set()).add(path)
-        self._standings[path] = standing, config
+        self._standings[path] = standing, config, name
 
     def forget(self, path: Path) -> None:
         """Take a run out."""
@@ -76,12 +91,26 @@ class Sweeps:
         """Return what the siblings of a run show, those with the nearest learning rates first."""
         if path not in self._standings:
             return []
-        own, config = self._standings[path]
+        own = self._standings[path]
         others = [self._standings[other] for other in self._members[self._key_of[path]] if other != path]
-        alike = [standing for standing, other in others if _agree(config, other)]
-        return sorted(alike, key=lambda other: abs(math.log(other.learning_rate / own.learning_rate)))[:MOST]
+        alike = [other[0] for other in others if _are_one_sweep(own, other)]
+        return sorted(alike, key=lambda other: abs(math.log(other.learning_rate / own[0].learning_rate)))[:MOST]
 
 
-def _agree(first: RunConfig, second: RunConfig) -> bool:
-    known: list[Mapping[str, object]] = [{name: getattr(config, name) for name in _SAME} for config in (first, second)]
-    return all(known[0][name] == known[1][name] for name in _SAME if None not in (known[0][name], known[1][name]))
+def _are_one_sweep(first: tuple[Standing, RunConfig, str], second: tuple[Standing, RunConfig, str]) -> bool:
+    known = [
+        (ours, theirs)
+        for name in _SAME
+        if (ours := getattr(first[1], name)) is not None and (theirs := getattr(second[1], name)) is not None
+    ]
+    if any(ours != theirs for ours, theirs in known):
+        return False
+    numbers = [[float(number) for number in _NUMBER.findall(name)] for _, _, name in (first, second)]
+    differing = [pair for pair in zip(*numbers, strict=True) if pair[0] != pair[1]]
+    rates = first[0].learning_rate, second[0].learning_rate
+    named = all(
+        math.isclose(abs(number), rate, rel_tol=0.02)
+        for pair in differing
+        for number, rate in zip(pair, rates, strict=True)
+    )
+    return named or len(known) >= ENOUGH

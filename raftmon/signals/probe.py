@@ -41,8 +41,10 @@ class GainRatioSignals:
 
     def update(self, step: int, value: float) -> None:  # noqa: ARG002 - points count, whatever their steps are
         """Take in one point."""
+        if math.isnan(value):
+            return
         # A step that blew the loss up gained less than nothing.
-        self._ratios.update(max(-1.0, min(1.5, value)) if math.isfinite(value) else -1.0)
+        self._ratios.update(max(-1.0, min(1.5, value)))
         self._rates.update(self.rate)
 
     def readings(self) -> dict[str, float | None]:

@@ -15,6 +15,8 @@ __all__ = ["EntropySignals", "EvaluationSignals", "RewardSignals", "RunFacts", "
 
 NEARLY_ZERO: Final = 1e-3
 """A learning rate below this share of its peak moves nothing any more."""
+NEVER_BEGAN: Final = 30
+"""Points at a learning rate of exactly 0 from the first one on: mixed precision skips some steps at its start."""
 
 
 class ScheduleSignals:
@@ -58,7 +60,8 @@ class ScheduleSignals:
         if value > self._peak:
             self._peak, self._peak_step = value, step
         self._last, self._last_step = value, step
-        if self._peak > 0.0 and value <= NEARLY_ZERO * self._peak and step > self._peak_step:
+        fallen = self._peak > 0.0 and value <= NEARLY_ZERO * self._peak and step > self._peak_step
+        if fallen or self._peak == 0.0:
             self._dead_since = step if self._dead_since is None else self._dead_since
             self._dead_points += 1
         else:
@@ -70,7 +73,7 @@ class ScheduleSignals:
             return dict.fromkeys((info.name for info in self.signals), None)
         span = self._last_step - self._first_step
         dead = 0.0
-        if self._dead_since is not None and span > 0 and self._dead_points >= 3:
+        if self._dead_since is not None and span > 0 and self._dead_points >= (3 if self._peak > 0.0 else NEVER_BEGAN):
             dead = (self._last_step - self._dead_since) / span
         return {
             "schedule.peak": self._peak,
@@ -94,11 +97,14 @@ class EvaluationSignals:
         SignalInfo("eval.since_best", "points", "eval_loss", 2, "evaluations since the least loss"),
         SignalInfo("eval.drawup", "ratio", "eval_loss", 3, "largest rise above the least loss, over the fall to it"),
         SignalInfo("eval.efficiency", "ratio", "eval_loss", 4, "net fall over all moves; 1 is a straight way down"),
+        SignalInfo(
+            "eval.same_streak", "points", "eval_loss", 1, "newest evaluations in a row with one and the same value"
+        ),
         SignalInfo("eval.nonfinite", "points", "eval_loss", 1, "NaN or infinite evaluations in a row"),
     )
 
     def __init__(self) -> None:
-        self.count = self._since_best = self._broken = 0
+        self.count = self._since_best = self._broken = self._same = 0
         self._travelled = 0.0
         self._bends = RollingMedian(64)
         self._move = math.nan
@@ -121,6 +127,7 @@ class EvaluationSignals:
             self._broken += 1
             return
         self._broken = 0
+        self._same = self._same + 1 if value == self._last else 1
         self.count += 1
         self._noise.update(value)
         if self.count > 1:
@@ -154,6 +161,7 @@ class EvaluationSignals:
             else None,
             "eval.past_best": self._since_best / self.count if self.count >= 2 else None,
             "eval.since_best": float(self._since_best) if self.count >= 2 else None,
+            "eval.same_streak": float(self._same) if self.count else None,
             "eval.nonfinite": float(self._broken) if self.count or self._broken else None,
         }
 
@@ -261,12 +269,13 @@ class RunFacts:
 
     def readings(self) -> dict[str, float | None]:
         """Return every signal of the family."""
+        taken = self.optimizer_steps
         warmup = self.config.warmup_steps
         planned = self.optimizer_steps if self.ended and self.optimizer_steps else self.config.max_steps
         return {
             "run.ended": float(self.ended),
             "run.steps": float(self.steps) if self.steps is not None else None,
-            "run.optimizer_steps": float(self.optimizer_steps) if self.optimizer_steps is not None else None,
+            "run.optimizer_steps": float(taken) if taken is not None and taken >= 0 else None,
             "run.steps_per_point": self.steps / (self.points - 1)
             if self.steps is not None and self.points > 1
             else None,

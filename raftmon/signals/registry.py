@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -49,6 +50,10 @@ PRIMARY_ROLES: Final = ("loss", "reward", "policy_loss", "eval_loss", "accuracy"
 """The first of these that a run has is its clock: its points are what rules count."""
 
 
+LARGEST: Final = 1e100
+"""A value beyond counts as infinite: no training logs it in earnest."""
+
+
 class Readings(dict[str, "float | None"]):
     """The value of every signal of a run at one moment, family by family as they are asked for.
 
@@ -92,6 +97,7 @@ class RunSignals:
     def __init__(self, config: RunConfig, scenario: str = "any", *, averaged: bool = False) -> None:
         loss, schedule, evaluation = LossSignals(), ScheduleSignals(), EvaluationSignals()
         gradient = GradientSignals(config.max_grad_norm)
+        self._schedule = schedule
         self._config = ConfigSignals(config, scenario).readings()
         self._against_config = LogAgainstConfig(config, schedule)
         self._shape = ShapeSignals(loss.shape, schedule.profile, evaluation)
@@ -116,11 +122,19 @@ class RunSignals:
 
     def update(self, role: str, step: int, value: float) -> None:
         """Take in one point of a role; roles without a family are passed over."""
+        if not -LARGEST < value < LARGEST:
+            # Squares and sums of it would overflow; NaN stays what it is.
+            value = math.copysign(math.inf, value) if value == value else value
         family = self._families.get(role)
         if family is not None:
             family.update(step, value)
         if role == "learning_rate":
             self._gain_ratio.rate = value
+
+    @property
+    def peak_rate(self) -> float | None:
+        """Largest learning rate logged, None without one."""
+        return self._schedule.readings()["schedule.peak"]
 
     def readings(self, facts: RunFacts, siblings: Mapping[str, float | None] = {}) -> Readings:
         """Return the value of every run signal as it is now; None is "not enough data".

@@ -108,13 +108,17 @@ class SiblingSignals:
         ratio, gain = max(known, key=lambda pair: pair[1])
         best = ratio if gain > 0.0 else 1.0
         readings |= {
-            "siblings.higher_gain": max(higher, default=None),
-            "siblings.lower_gain": max(lower, default=None),
+            "siblings.higher_gain": _clipped(higher),
+            "siblings.lower_gain": _clipped(lower),
             "siblings.enclosed": float(len(near) == 2),
             "siblings.best_rate": best * own.learning_rate,
             "siblings.best_ratio": best,
         }
         return readings
+
+
+def _clipped(gains: Sequence[float]) -> float | None:
+    return max(-1.0, min(1.0, max(gains))) if gains else None
 
 
 def _are_siblings(own: Standing, other: Standing) -> bool:
@@ -126,22 +130,24 @@ def _are_siblings(own: Standing, other: Standing) -> bool:
 def _gain(own: Standing, other: Standing) -> float | None:
     """Return by how much the other run is surely ahead, as a share of the progress of the better one."""
     step = min(own.end, other.end)
-    pair = None
+    pair, start = None, min(own.first, other.first)
     if own.held_out is not None and other.held_out is not None:
         pair = _held_out_at(own.held_out, step), _held_out_at(other.held_out, step)
+        # A first batch may be easier than the held-out data.
+        start = max(start, min(float(held_out[1][0]) for held_out in (own.held_out, other.held_out)))
     if pair is None or pair[0] is None or pair[1] is None:
-        pair = _loss_at(own.loss, step), _loss_at(other.loss, step)
+        pair, start = (_loss_at(own.loss, step), _loss_at(other.loss, step)), max(own.first, other.first)
     ours, theirs = pair
     if ours is None or theirs is None:
         return None
     if not math.isfinite(ours[0]) or not math.isfinite(theirs[0]):
         return float(math.isfinite(theirs[0])) - float(math.isfinite(ours[0]))
-    progress = max(own.first, other.first) - min(ours[0], theirs[0])
+    progress = start - min(ours[0], theirs[0])
     if not progress > 0.0:
         return None
     difference, error = ours[0] - theirs[0], math.hypot(ours[1], theirs[1])
     surely = math.copysign(max(0.0, abs(difference) - SURE * error), difference)
-    return max(-1.0, min(1.0, surely / progress))
+    return surely / progress
 
 
 def _held_out_at(columns: Columns, step: int) -> tuple[float, float] | None:

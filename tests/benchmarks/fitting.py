@@ -21,7 +21,7 @@ from tests.benchmarks.sweeps import LOSS_ALONE, Condition, Training, without
 RIDGE: Final = 20.0
 """Half of the square of each weight counts so many times."""
 JUDGES: Final = frozenset({"addition", "bag", "denoising", "sets", "memory", "distillation"})
-"""Families on which nothing was chosen: trained last, looked at once."""
+"""Families on which nothing was chosen, trained after signals, ridge and limits were."""
 
 Reading = Mapping[str, float | None]
 Array = NDArray[np.float64]
@@ -34,7 +34,7 @@ _NOISE = Feature("shape.noise_level", "log", 1e-4, 10.0, "noise of a step {value
 _JUMP = Feature("shape.jump", "log", 0.01, 1e3, "greatest jump {value:.1f} times the usual move")
 _EARLY = Feature("shape.early_moves", "log", 1e-3, 20.0, "the first tenth moves {value:.1f} times as much as the whole")
 _LATE = Feature("shape.late_moves", "log", 1e-3, 4.0, "the last quarter moves {value:.1f} times as much as the whole")
-_OVERSHOOT = Feature("shape.overshoot", "log1p", 0.0, 100.0, "once {value:.1f} times the progress above its start")
+_OVERSHOOT = Feature("shape.overshoot", "log1p", 0.0, 100.0, "at most {value:.1f} times the progress above its start")
 _EVAL_PROGRESS = Feature("shape.eval_progress", "linear", -1.0, 2.0, "evaluation loss fell {value:.0%} as far")
 _RANGE = Feature("gradient.range", "linear", 0.0, 10.0, "gradient norm varies over {value:.1f} e-folds")
 _SETTLING = Feature("gradient.settling", "log", 0.03, 30.0, "gradient norm moves {value:.1f} times as much as at first")
@@ -100,7 +100,7 @@ SPECIFICATIONS: Final = (
 LIMITS: Final = {
     "points": (8, "points", "what the signals of the curve's shape need"),
     "speak_above": (0.75, "probability", "where the goal for what is said is set"),
-    "most_confident": (0.95, "probability", "some six hundred small trainings cannot show more"),
+    "most_confident": (0.95, "probability", "926 small trainings cannot show more"),
     "diverged": (0.8, "probability", "until the rule is measured"),
     "early": (0.5, "share of the run", "every loss still falls before"),
 }
