@@ -2,7 +2,7 @@
 VENV ?= .venv-test
 PYTHON ?= $(VENV)/bin/python
 
-.PHONY: demo test check check-static format rules-readme
+.PHONY: demo test check check-static format rules-readme measure
 
 demo: .venv/bin/raftmon
 	.venv/bin/raftmon demo
@@ -22,6 +22,11 @@ check-static:
 format: $(VENV)/bin/pytest
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
+
+# Measures the rules anew on the stored recordings, and writes what it found into the rule set: some ten minutes.
+measure: $(VENV)/bin/pytest
+	$(PYTHON) -m tests.benchmarks --write
+	$(MAKE) rules-readme
 
 rules-readme: $(VENV)/bin/pytest
 	$(PYTHON) -m raftmon.cli rules list --format markdown > rules/README.md

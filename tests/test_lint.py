@@ -309,3 +309,18 @@ def test_names_and_values_cannot_steer_a_terminal(tmp_path: Path, capsys: pytest
     code, out, _ = run(capsys, path)
     assert code == 0
     assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("written", [".nan", "0", "0.0", "-1e-4", "1e400", "-.inf"])
+def test_a_rate_that_trains_nothing_is_named(written: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"learning_rate: {written}\nmax_steps: 100\n")
+    problems: list[Problem] = []
+    report = lint_config(path, load_rules(), {}, problems)
+
+    assert report is not None
+    assert problems == []
+    remark = next(remark for remark in report.remarks if remark.rule == "rate-not-positive")
+    assert remark.severity == "high"
+    assert remark.where == f"{path}:1:16"
+    assert written in remark.text

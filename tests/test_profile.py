@@ -78,9 +78,21 @@ def test_a_probe_counts_while_the_learning_rate_is_near_its_peak() -> None:
     assert readings["probe.update_peak"] == pytest.approx(0.01)
 
 
-def test_a_probe_that_blew_up_gained_less_than_nothing() -> None:
+@pytest.mark.parametrize(("logged", "read"), [(-math.inf, -1.0), (math.nan, None)], ids=["blown up", "no number"])
+def test_a_probe_of_a_step_that_blew_up_gained_less_than_nothing(logged: float, read: float | None) -> None:
     signals = RunSignals(RunConfig())
     for step in range(5):
-        signals.update("rho", step, math.nan)
+        signals.update("rho", step, logged)
 
-    assert signals.readings(RunFacts(RunConfig(), ended=True, steps=5))["probe.rho"] == -1.0
+    assert signals.readings(RunFacts(RunConfig(), ended=True, steps=5))["probe.rho"] == read
+
+
+@pytest.mark.parametrize("value", [1.7e308, -1.7e308, 3e38, -1.0, 0.0, math.nan])
+def test_no_number_breaks_a_signal(value: float) -> None:
+    signals = RunSignals(RunConfig(max_grad_norm=1.0))
+    for step in range(1, 120):
+        for role in ("loss", "grad_norm", "learning_rate", "eval_loss", "reward", "entropy", "rho", "update_ratio"):
+            signals.update(role, step, value if step % 3 else 1.0 / step)
+
+    facts = RunFacts(RunConfig(), ended=True, steps=119, points=119)
+    assert signals.readings(facts).complete().keys() >= {"shape.progress", "loss.alternation", "probe.rho"}

@@ -172,14 +172,14 @@ def test_the_model_is_that_of_what_is_logged(readings: dict[str, float | None], 
 
 
 def test_a_defect_of_the_coefficients_has_its_place(tmp_path: Path) -> None:
-    text = (SHIPPED_RULES / "verdict.yaml").read_text().replace("eval.efficiency", "eval.eficiency", 1)
+    text = (SHIPPED_RULES / "verdict.yaml").read_text().replace("shape.eval_efficiency", "shape.eval_eficiency", 1)
     path = tmp_path / "verdict.yaml"
     path.write_text(text.replace("{value:.0%} of its way", "{val:.0%} of its way", 1))
 
     with pytest.raises(DocumentErrors) as caught:
         read_weighing(path)
 
-    assert caught.value.problems[0].what.startswith("`models[0].features[1].signal` is `eval.eficiency`")
+    assert caught.value.problems[0].what.startswith("`models[0].features[1].signal` is `shape.eval_eficiency`")
     assert len(caught.value.problems) == 2
 
 

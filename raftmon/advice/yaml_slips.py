@@ -7,6 +7,7 @@ compare a text with a number.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,7 +55,11 @@ def yaml_slips(top: yaml.MappingNode, path: Path) -> list[Slip]:
     numbers = any(name.rsplit(".", 1)[-1] in _READ_AS_NUMBERS for name, _, _ in found)
     for name, key, value in found:
         mark = key.start_mark if key is not None else value.start_mark
-        slip = _twice(name) if key is not None else _float(name, value, numbers) or _unresolved(name, value)
+        slip = (
+            _twice(name)
+            if key is not None
+            else _useless_rate(name, value) or _float(name, value, numbers) or _unresolved(name, value)
+        )
         if slip is not None and len(slips) < _MOST_SLIPS:
             where = f"{path}:{mark.line + 1}:{mark.column + 1}"
             slips.setdefault((mark.line, mark.column), Slip(where, *slip))
@@ -108,6 +113,20 @@ def _float(name: str, node: yaml.Node, numbers: bool) -> tuple[str, str, Severit
     )
     text = f"`{name}: {node.value}` is a text for PyYAML (YAML 1.1); {readers}. To be safe write {right}."
     return "yaml-text-for-number", "A number that YAML reads as text", severity, text
+
+
+def _useless_rate(name: str, node: yaml.Node) -> tuple[str, str, Severity, str] | None:
+    """Look for a learning rate that no training can use."""
+    if name not in _RATE_KEYS or not isinstance(node, yaml.ScalarNode):
+        return None
+    try:
+        rate = float(str(node.value).replace(".nan", "nan").replace(".inf", "inf"))
+    except ValueError:
+        return None
+    if 0.0 < rate < math.inf:
+        return None
+    text = f"`{name}: {node.value}` trains nothing. A learning rate is a number above 0, such as 5.0e-5."
+    return "rate-not-positive", "The learning rate is no number above 0", "high", text
 
 
 def _unresolved(name: str, node: yaml.Node) -> tuple[str, str, Severity, str] | None:

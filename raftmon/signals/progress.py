@@ -127,7 +127,7 @@ class EvaluationSignals:
             self._broken += 1
             return
         self._broken = 0
-        self._same = self._same + 1 if value == self._last else 1
+        self._same = self._same + 1 if value == self._last and not _is_rounded(value) else 1
         self.count += 1
         self._noise.update(value)
         if self.count > 1:
@@ -164,6 +164,12 @@ class EvaluationSignals:
             "eval.same_streak": float(self._same) if self.count else None,
             "eval.nonfinite": float(self._broken) if self.count or self._broken else None,
         }
+
+
+def _is_rounded(value: float) -> bool:
+    """Tell whether a value was written with few digits, decimal or binary: then equal ones are no wonder."""
+    decimal = abs(value - float(f"{value:.5g}")) <= 1e-7 * abs(value)
+    return decimal or (math.frexp(value)[0] * 2**16).is_integer()
 
 
 class RewardSignals:

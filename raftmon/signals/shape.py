@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["CurveShape", "ShapeSignals"]
 
 LEAST_POINTS: Final = 8
+LEAST_EVALUATIONS: Final = 5
+"""Evaluations before their course is weighed: of three, one alone would decide."""
 BINS: Final = 32
 MAD_TO_SIGMA: Final = 1.4826
 LEAST_FALL: Final = 0.05
@@ -89,7 +91,9 @@ class ShapeSignals:
             ("overshoot", "highest mean of a thirtieth of the run above the first loss, over the progress", ""),
             ("half_mass", "share of the learning rate's sum that half of the progress took", "clear progress"),
             ("most_mass", "share of the learning rate's sum that 80 % of the progress took", "clear progress"),
-            ("eval_progress", "fall of the evaluation loss over that of the training loss", "3 evaluations"),
+            ("eval_progress", "fall of the evaluation loss over that of the training loss", "5 evaluations"),
+            ("eval_efficiency", "net fall of the evaluation loss over all its moves", "5 evaluations"),
+            ("eval_past_best", "share of the evaluations that came after the best", "5 evaluations"),
             ("eval_jitter", "median bend from evaluation to evaluation, over their fall", "5 evaluations"),
         )
     )
@@ -137,14 +141,16 @@ class ShapeSignals:
     def _evaluated(self, start: float, progress: float | None) -> dict[str, float | None]:
         """Compare the evaluation with the training; it begins late, so that its fall is counted from the first loss."""
         evaluation = self._evaluation
-        if evaluation.count < 3:
-            return {"shape.eval_progress": None, "shape.eval_jitter": None}
+        names = ("eval_progress", "eval_efficiency", "eval_past_best", "eval_jitter")
+        if evaluation.count < LEAST_EVALUATIONS:
+            return dict.fromkeys((f"shape.{name}" for name in names), None)
         fall = max(start, evaluation.first) - evaluation.least
-        scale = max(fall, LEAST_FALL * abs(evaluation.first))
-        bend = evaluation.bend if evaluation.count >= 5 and scale > 0.0 else None
+        scale, bend, readings = max(fall, LEAST_FALL * abs(evaluation.first)), evaluation.bend, evaluation.readings()
         return {
             "shape.eval_progress": (start - evaluation.least) / progress if progress is not None else None,
-            "shape.eval_jitter": bend / scale if bend is not None else None,
+            "shape.eval_efficiency": readings["eval.efficiency"],
+            "shape.eval_past_best": readings["eval.past_best"],
+            "shape.eval_jitter": bend / scale if bend is not None and scale > 0.0 else None,
         }
 
     def _mass(self, bins: list[float], first: float, progress: float) -> tuple[float, float]:

@@ -29,7 +29,9 @@ Array = NDArray[np.float64]
 _PROGRESS = Feature("shape.progress", "linear", 0.0, 1.0, "loss surely down by {value:.0%}")
 _DOWN = Feature("loss.progress", "linear", 0.0, 1.0, "loss down by {value:.0%}")
 _DRAWUP = Feature("loss.drawup_peak", "log1p", 0.0, 100.0, "largest rise back {value:.1f} times the progress")
-_PAST_BEST = Feature("eval.past_best", "linear", 0.0, 1.0, "evaluation loss past its best for {value:.0%} of the run")
+_PAST_BEST = Feature(
+    "shape.eval_past_best", "linear", 0.0, 1.0, "evaluation loss past its best for {value:.0%} of the run"
+)
 _NOISE = Feature("shape.noise_level", "log", 1e-4, 10.0, "noise of a step {value:.1%} of the first loss")
 _JUMP = Feature("shape.jump", "log", 0.01, 1e3, "greatest jump {value:.1f} times the usual move")
 _EARLY = Feature("shape.early_moves", "log", 1e-3, 20.0, "the first tenth moves {value:.1f} times as much as the whole")
@@ -39,7 +41,7 @@ _EVAL_PROGRESS = Feature("shape.eval_progress", "linear", -1.0, 2.0, "evaluation
 _RANGE = Feature("gradient.range", "linear", 0.0, 10.0, "gradient norm varies over {value:.1f} e-folds")
 _SETTLING = Feature("gradient.settling", "log", 0.03, 30.0, "gradient norm moves {value:.1f} times as much as at first")
 _RISE = Feature("gradient.rise", "linear", -1.0, 1.0, "gradient norm goes {value:+.0%} of its way up")
-_EFFICIENCY = Feature("eval.efficiency", "linear", -1.0, 1.0, "evaluation loss goes {value:.0%} of its way down")
+_EFFICIENCY = Feature("shape.eval_efficiency", "linear", -1.0, 1.0, "evaluation loss goes {value:.0%} of its way down")
 _JITTER = Feature("shape.eval_jitter", "log", 1e-4, 1e2, "evaluation loss jitters by {value:.1%} of its fall")
 _RHO = Feature("probe.rho", "log1m", -1.0, 1.5, "steps gain {value:.2f} of what the gradient promises")
 _UPDATE = Feature("probe.update_peak", "log", 1e-8, 10.0, "the greatest update is {value:.2g} of the weights")

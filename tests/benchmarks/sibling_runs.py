@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         counted = Counts(*sums)
         print(f"| {rule.id} | {counted.fired} of {counted.runs} | {counted.precision:.3f} | {counted.recall:.3f} |")
         if arguments.write:
-            write_rule(rule, counted, "looks at recorded sweeps, half of them by the training loss alone")
+            write_rule(rule, counted, "looks at recorded sweeps (half by the training loss alone)")
 
 
 if __name__ == "__main__":
