@@ -29,6 +29,10 @@ PARTS: Final[tuple[tuple[str, Benchmark], ...]] = (
 )
 
 
+BY_HAND: Final = "### Other tools on the same files"
+"""Title of the part of ``measured.md`` that `tests.benchmarks.peers` prints."""
+
+
 class _Both(io.StringIO):
     """Keeps what is printed, and prints it."""
 
@@ -49,7 +53,11 @@ def main() -> None:
             print(f"\n### {title}\n")
             benchmark(["--write"] if arguments.write else [])
     if arguments.write:
-        (SHIPPED_RULES / "measured.md").write_text(printed.getvalue().strip() + "\n", encoding="utf-8")
+        path = SHIPPED_RULES / "measured.md"
+        # The tables of other tools are made by hand, and stay.
+        kept = path.read_text(encoding="utf-8").partition(BY_HAND)[2] if path.is_file() else ""
+        text = printed.getvalue().strip() + "\n" + (f"\n{BY_HAND}{kept}" if kept else "")
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
