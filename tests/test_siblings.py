@@ -39,6 +39,16 @@ def test_a_higher_rate_that_is_ahead_is_seen_and_named() -> None:
     assert readings["siblings.enclosed"] == 1.0
 
 
+def test_the_best_rate_is_that_of_the_least_loss_however_far_the_run_is_behind() -> None:
+    siblings = [a_standing(1e-4, 1.9), a_standing(1e-2, 0.5), a_standing(1e-3, 1.0)]
+    steps, losses = np.arange(1, 101), np.full(100, np.nan)
+    losses[:3] = 2.0
+    broken = standing(1.0, (steps, losses), None)
+
+    assert SiblingSignals.readings(a_standing(0.1, 2.5), siblings)["siblings.best_rate"] == pytest.approx(1e-2)
+    assert SiblingSignals.readings(broken, siblings)["siblings.best_rate"] == pytest.approx(1e-2)
+
+
 @pytest.mark.parametrize(
     "other", [a_standing(1.2e-4, 1.0), a_standing(1e-3, 1.0, first=5.0)], ids=["the same rate", "another first loss"]
 )

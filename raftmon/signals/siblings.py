@@ -98,15 +98,15 @@ class SiblingSignals:
         if own is None:
             return readings
         alike = [other for other in others if _are_siblings(own, other)]
-        gains = [(other.learning_rate / own.learning_rate, _gain(own, other)) for other in alike]
-        known = [(ratio, gain) for ratio, gain in gains if gain is not None]
+        compared = [(other.learning_rate / own.learning_rate, _compared(own, other)) for other in alike]
+        known = [(ratio, *pair) for ratio, pair in compared if pair is not None]
         readings["siblings.count"] = float(len(known))
         if not known:
             return readings
-        higher, lower = ([gain for ratio, gain in known if (ratio > 1.0) == side] for side in (True, False))
-        near = {ratio > 1.0 for ratio, _ in known if 1.0 / NEIGHBOUR <= ratio <= NEIGHBOUR}
-        ratio, gain = max(known, key=lambda pair: pair[1])
-        best = ratio if gain > 0.0 else 1.0
+        higher, lower = ([gain for ratio, gain, _ in known if (ratio > 1.0) == side] for side in (True, False))
+        near = {ratio > 1.0 for ratio, _, _ in known if 1.0 / NEIGHBOUR <= ratio <= NEIGHBOUR}
+        ahead = [(loss, ratio) for ratio, gain, loss in known if gain > 0.0]
+        best = min(ahead)[1] if ahead else 1.0
         readings |= {
             "siblings.higher_gain": _clipped(higher),
             "siblings.lower_gain": _clipped(lower),
@@ -127,8 +127,8 @@ def _are_siblings(own: Standing, other: Standing) -> bool:
     return ratio >= LEAST_RATIO and abs(own.first - other.first) <= LIKE * size
 
 
-def _gain(own: Standing, other: Standing) -> float | None:
-    """Return by how much the other run is surely ahead, as a share of the progress of the better one."""
+def _compared(own: Standing, other: Standing) -> tuple[float, float] | None:
+    """Return by how much the other run is surely ahead, as a share of the progress of the better one, and its loss."""
     step = min(own.end, other.end)
     pair, start = None, min(own.first, other.first)
     if own.held_out is not None and other.held_out is not None:
@@ -141,13 +141,13 @@ def _gain(own: Standing, other: Standing) -> float | None:
     if ours is None or theirs is None:
         return None
     if not math.isfinite(ours[0]) or not math.isfinite(theirs[0]):
-        return float(math.isfinite(theirs[0])) - float(math.isfinite(ours[0]))
+        return float(math.isfinite(theirs[0])) - float(math.isfinite(ours[0])), theirs[0]
     progress = start - min(ours[0], theirs[0])
     if not progress > 0.0:
         return None
     difference, error = ours[0] - theirs[0], math.hypot(ours[1], theirs[1])
     surely = math.copysign(max(0.0, abs(difference) - SURE * error), difference)
-    return surely / progress
+    return surely / progress, theirs[0]
 
 
 def _held_out_at(columns: Columns, step: int) -> tuple[float, float] | None:
