@@ -127,7 +127,8 @@ def tables(
     for condition, some in replays.items():
         yield from ("", f"#### What raftmon says of growing event files ({condition})", "", *said.spoken_lines(some))
     yield from ("", "#### The rules on the learning rate, one by one", "")
-    yield from said.rule_lines(rules, replays[REPLAYED[0]])
+    alone = [rule for rule in rules if not rule.id.startswith(SAYS)]
+    yield from said.rule_lines(alone, replays[REPLAYED[0]])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
