@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from raftmon.tui import raster
@@ -263,6 +264,7 @@ def test_what_was_drawn_does_not_move_when_points_arrive(values: list[float], we
 
 
 @given(ANY_FLOATS, st.sampled_from([0.0, 0.6, 0.9, 0.98]))
+@example([sys.float_info.max, sys.float_info.max], 0.6)
 def test_the_average_is_the_recurrence(values: list[float], weight: float) -> None:
     total = norm = 0.0
     largest = max([abs(value) for value in values if math.isfinite(value)] or [0.0])

@@ -42,7 +42,10 @@ def debiased_ema(values: Floats, weight: float) -> Floats:
         decay = powers[: len(part)]
         totals[start : start + block] = decay * (total + np.cumsum(part / decay) * (1.0 - weight))
         total = float(totals[start + len(part) - 1])
-    result[finite] = totals / (1.0 - weight ** np.arange(1, len(x) + 1)) * scale
+    average = totals / (1.0 - weight ** np.arange(1, len(x) + 1))
+    # Rounding may lift it above its inputs, and the largest double then overflows. The bounds are of the points so far,
+    # so that what was drawn stays.
+    result[finite] = np.clip(average, np.minimum.accumulate(x), np.maximum.accumulate(x)) * scale
     return result
 
 
