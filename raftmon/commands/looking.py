@@ -1,0 +1,118 @@
+"""`raftmon watch`, `advise` and `demo`: look at runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from raftmon.commands.shared import logdirs_argument, open_monitor, read_all, require_something, settings_option
+from raftmon.errors import NothingToRead
+from raftmon.model import SEVERITIES
+
+if TYPE_CHECKING:
+    from raftmon.model import Snapshot
+    from raftmon.monitor import Monitor
+
+__all__ = ["advise", "demo", "watch"]
+
+
+@click.command()
+@logdirs_argument
+@settings_option
+def watch(logdirs: tuple[Path, ...], settings: Path | None) -> None:
+    """Show runs live in the terminal, advice first."""
+    from raftmon.advice.settings import read_settings
+    from raftmon.tui.app import RaftmonApp
+
+    app = RaftmonApp(open_monitor(logdirs, settings, watching=True))
+    app.set_keymap(read_settings(settings).keymap)
+    sys.exit(app.run() or 0)
+
+
+@click.command()
+@logdirs_argument
+@settings_option
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="For people or programs.")
+@click.option("--follow", is_flag=True, help="Go on: a line (or a JSON document a line) for each change.")
+@click.option("--fail-on", type=click.Choice(SEVERITIES), help="Exit with 1 when a finding this grave fires.")
+@click.option("--run", "glob", metavar="GLOB", help="Only runs whose name matches, for example 'cycle_*'.")
+def advise(
+    logdirs: tuple[Path, ...], settings: Path | None, form: str, follow: bool, fail_on: str | None, glob: str | None
+) -> None:
+    """Judge every run below LOGDIR, say why, and what to do."""
+    from raftmon.headless.follow import worst_firing
+
+    monitor = open_monitor(logdirs, settings, watching=follow)
+    if follow:
+        snapshot = _follow(monitor, form, fail_on, glob)
+    else:
+        snapshot = _only(read_all(monitor), glob)
+        require_something(snapshot, logdirs, glob)
+        _print(snapshot, form)
+        if snapshot.problems and not snapshot.campaigns and all(run.state == "empty" for run in snapshot.runs):
+            sys.exit(NothingToRead.exit_code)
+    worst = worst_firing(snapshot)
+    if fail_on is not None and worst is not None and SEVERITIES.index(worst) >= SEVERITIES.index(fail_on):
+        sys.exit(1)
+
+
+@click.command()
+@click.option("--headless", is_flag=True, help="Print the story as text instead of opening the TUI.")
+@click.option("--train", is_flag=True, help="Really train the campaign on this machine (needs the torch extra).")
+@click.option("--seconds", type=click.FloatRange(1.0, 3600.0), default=30.0, help="Length of the replay.")
+def demo(headless: bool, train: bool, seconds: float) -> None:
+    """Replay a recorded RAFT campaign, live: curves move, a finding fires, a learning rate is proposed."""
+    from raftmon.demo.show import show
+
+    sys.exit(show(headless=headless, train=train, seconds=seconds))
+
+
+def _only(snapshot: Snapshot, glob: str | None) -> Snapshot:
+    """Leave out the runs (and campaigns without a run left) that a glob does not match."""
+    import dataclasses
+    from fnmatch import fnmatchcase
+
+    if glob is None:
+        return snapshot
+    runs = tuple(run for run in snapshot.runs if fnmatchcase(run.run, glob))
+    names = {run.campaign for run in runs}
+    campaigns = tuple(campaign for campaign in snapshot.campaigns if campaign.name in names)
+    return dataclasses.replace(snapshot, runs=runs, campaigns=campaigns)
+
+
+def _print(snapshot: Snapshot, form: str) -> None:
+    if form == "json":
+        from raftmon.headless.document import encode, snapshot_document
+
+        click.echo(encode(snapshot_document(snapshot)))
+        return
+    from raftmon.headless.report import make_console, print_report
+
+    print_report(snapshot, make_console())
+
+
+def _follow(monitor: Monitor, form: str, fail_on: str | None, glob: str | None) -> Snapshot:
+    """Print changes until a finding ends it, or the user does."""
+    from raftmon.headless.document import encode, snapshot_document
+    from raftmon.headless.follow import changes, follow, worst_firing
+
+    def is_over(snapshot: Snapshot) -> bool:
+        worst = worst_firing(_only(snapshot, glob))
+        return fail_on is not None and worst is not None and SEVERITIES.index(worst) >= SEVERITIES.index(fail_on)
+
+    before: Snapshot | None = None
+    try:
+        for snapshot in follow(monitor, is_over):
+            now = _only(snapshot, glob)
+            lines = [encode(snapshot_document(now))] if form == "json" else list(changes(before, now))
+            for line in lines:
+                print(line, flush=True)
+            before = now
+    except KeyboardInterrupt:
+        pass
+    finally:
+        monitor.close()
+    return before if before is not None else monitor.poll()

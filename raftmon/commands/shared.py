@@ -1,0 +1,67 @@
+"""What several commands share: options, and the reading of logdirs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from raftmon.errors import NothingToRead
+
+if TYPE_CHECKING:
+    from raftmon.model import Snapshot
+    from raftmon.monitor import Monitor
+
+__all__ = ["logdirs_argument", "names_of", "open_monitor", "read_all", "require_something", "settings_option"]
+
+logdirs_argument = click.argument(
+    "logdirs", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="LOGDIR..."
+)
+settings_option = click.option(
+    "--settings", type=click.Path(path_type=Path, dir_okay=False), help="Settings file (raftmon.yaml)."
+)
+
+
+def open_monitor(logdirs: Sequence[Path], settings: Path | None, *, watching: bool) -> Monitor:
+    """Return a monitor of logdirs; it is told of changes by the kernel when `watching`."""
+    from raftmon.advice.settings import read_settings
+    from raftmon.monitor import Monitor
+    from raftmon.runs.watch import Watcher
+
+    absolute = [Path(os.path.abspath(path.expanduser())) for path in logdirs]  # noqa: PTH100 - it also takes `..` out
+    watcher = Watcher(absolute) if watching else None
+    return Monitor(absolute, settings=read_settings(settings), watcher=watcher)
+
+
+def read_all(monitor: Monitor) -> Snapshot:
+    """Poll until all files are read to their ends."""
+    snapshot = monitor.poll()
+    while snapshot.backfilling:
+        snapshot = monitor.poll()
+    return snapshot
+
+
+def require_something(snapshot: Snapshot, logdirs: Sequence[Path], glob: str | None) -> None:
+    """Raise `NothingToRead` with the reason where nothing was found."""
+    if snapshot.runs or snapshot.campaigns:
+        return
+    where = names_of(logdirs)
+    if any(path.is_file() for path in logdirs):
+        raise NothingToRead(where, "a file, not a directory", "Give the directory that the file lies in.")
+    listed = next((problem for problem in snapshot.problems if "cannot be listed" in problem.what), None)
+    if listed is not None:
+        raise NothingToRead(listed.where, listed.what, listed.remedy)
+    if not any(path.is_dir() for path in logdirs):
+        raise NothingToRead(where, "no such directory", "Give the directory that your trainer logs to.")
+    if glob is not None:
+        raise NothingToRead(where, f"no run matches `{glob}`", "Leave --run out to see the names of all runs.")
+    what = "no event files (names with `tfevents`) at any depth"
+    raise NothingToRead(where, what, "Give the logging directory, or turn TensorBoard logging on in the trainer.")
+
+
+def names_of(logdirs: Sequence[Path]) -> str:
+    """Return paths in one line."""
+    return ", ".join(str(path) for path in logdirs)
