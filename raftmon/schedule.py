@@ -45,7 +45,7 @@ def write_schedule(path: Path, rates: Mapping[int, float], journal: Journal) -> 
         raise UsageError(error.where, error.what, error.remedy) from None
     config = read_config(data, str(path))
     key, edits = _edits(config, rates)
-    after = apply_edits(config.tree, edits)
+    after = apply_edits(config.tree, edits).data
     if after != data:
         real = os.path.realpath(path)
         number = journal.begin(Entry(0.0, "plan", "intended", real, "", key, None, None, None, data, after, {}))

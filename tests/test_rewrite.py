@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import event, example, given
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from raftmon.errors import Refused
@@ -253,6 +253,7 @@ def documents(draw: Any) -> tuple[bytes, str]:
     return (b"\xef\xbb\xbf" + data if draw(st.booleans()) else data), ".".join([*path, "learning_rate"])
 
 
+@settings(max_examples=300)
 @given(documents(), RATES)
 def test_exactly_one_value_changes_and_every_other_byte_stays(document: tuple[bytes, str], rate: float) -> None:
     data, key = document

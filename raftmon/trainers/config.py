@@ -129,9 +129,9 @@ class TrainerConfig:
             edit = replacement(self.tree, place, value, self.written.prefix)
         else:
             edit = self._added(value)
-        data = apply_edits(self.tree, [edit])
-        self._require(data, value)
-        return data
+        after = apply_edits(self.tree, [edit])
+        self._require(after, value)
+        return after.data
 
     def _added(self, value: float) -> Edit:
         """Return the edit that adds the key, where this trainer would read it."""
@@ -144,9 +144,8 @@ class TrainerConfig:
         may_add_block = trainer is not None and trainer.insert == "block"
         return insertion(self.tree, path, rate_text(value), beside, key.document, may_add_block)
 
-    def _require(self, data: bytes, value: float) -> None:
-        """Read the changed file as the trainer will, and see the number that was meant."""
-        after = parse_config(data, self.tree.path, self.tree.form)
+    def _require(self, after: ConfigTree, value: float) -> None:
+        """Look at the changed file as the trainer will, and see the number that was meant."""
         found = [p for p in after.everywhere if p.key == self.rate_key.key and p.document == self.rate_key.document]
         written = read_written(after, found[0]) if len(found) == 1 else None
         if written is None or written.rate is None or written.is_text:

@@ -148,8 +148,8 @@ def insertion(
     raise Refused(tree.where(parent), f"no line beside which `{name}` can be added", f"Add `{name}: ...` yourself.")
 
 
-def apply_edits(tree: ConfigTree, edits: Sequence[Edit]) -> bytes:
-    """Return the bytes of the config with the edits made, proved to differ in nothing else.
+def apply_edits(tree: ConfigTree, edits: Sequence[Edit]) -> ConfigTree:
+    """Return the config with the edits made, parsed again and proved to differ in nothing else.
 
     Raises:
         Refused: something else would change.
@@ -158,7 +158,7 @@ def apply_edits(tree: ConfigTree, edits: Sequence[Edit]) -> bytes:
     for edit in sorted(edits, key=lambda edit: -edit.start):
         data = data[: tree.offset(edit.start)] + edit.text.encode() + data[tree.offset(edit.end) :]
     try:
-        after = parse_config(data, tree.path, tree.form)
+        after = parse_config(data, tree.path, tree.form, is_scanned=True)
         changed = set(_differences(tree.documents, after.documents))
     except Refused as error:
         raise Refused(tree.path, f"the changed file could not be read: {error.what}", _BY_HAND) from None
@@ -166,7 +166,7 @@ def apply_edits(tree: ConfigTree, edits: Sequence[Edit]) -> bytes:
     if not changed <= meant:
         keys = ", ".join(".".join(path) or "the document" for _, path in sorted(changed - meant)[:4])
         raise Refused(tree.path, f"writing would change {keys} too", _BY_HAND)
-    return data
+    return after
 
 
 def _shared(tree: ConfigTree, place: Place) -> Refused:

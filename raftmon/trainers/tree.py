@@ -150,13 +150,14 @@ class ConfigTree:
                 )
 
 
-def parse_config(data: bytes, path: str, form: Form = "yaml") -> ConfigTree:
+def parse_config(data: bytes, path: str, form: Form = "yaml", *, is_scanned: bool = False) -> ConfigTree:
     """Parse a config as its trainer would.
 
     Args:
         data: the bytes of the file.
         path: the file, for places.
         form: the language that the trainer reads it as.
+        is_scanned: whether the slow scanner has read all but a number of it already.
 
     Raises:
         Refused: it cannot be read, by PyYAML's own loader or at all; the place is in the error.
@@ -173,7 +174,8 @@ def parse_config(data: bytes, path: str, form: Form = "yaml") -> ConfigTree:
         documents = _compose(text.replace("\t", " "), path)
     else:
         documents = _compose(text, path)
-        _scan(text, path)
+        if not is_scanned:
+            _scan(text, path)
     if not documents or not any(isinstance(node, yaml.MappingNode) for node in documents):
         raise Refused(f"{path}:1:1", "the document is no mapping", "Give the trainer's config: `key: value` lines.")
     return ConfigTree(data, path, form, text, documents)
