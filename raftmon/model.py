@@ -173,7 +173,7 @@ class RunConfig:
     method: Literal["lora", "full"] | None = None
     """What is trained: adapters or all weights."""
     stage: str | None = None
-    """``pretrain``, ``sft``, ``raft``, ``dpo``, ``rl``, where the config itself says so."""
+    """``pretrain``, ``sft``, ``raft``, ``dpo``, ``rl``, ``embedding``, where the config itself says so."""
     epochs: float | None = None
     """Passes over the training samples."""
     train_samples: int | None = None
@@ -188,6 +188,12 @@ class RunConfig:
     """True where groups of weights have learning rates of their own; None: not said."""
     schedule_temperature: float | None = None
     """Multiplier of the schedule that some recipes call "temperature"; has nothing to do with sampling."""
+    num_cycles: int | None = None
+    """Cycles that one campaign is to have."""
+    lr_decay: float | None = None
+    """Factor on the learning rate from one cycle to the next; 1: the same in all."""
+    clips: bool | None = None
+    """False where the trainer is known to clip nothing, because the limit is missing; None: not known."""
 
     @property
     def is_known(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Final
 import yaml
 
 from raftmon.advice.yaml_slips import Slip, entries
-from raftmon.runs.config_keys import is_halo_forge
+from raftmon.runs.trainer_marks import is_halo_forge
 
 __all__ = ["unread_keys"]
 
