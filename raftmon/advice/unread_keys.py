@@ -16,14 +16,28 @@ from raftmon.runs.trainer_marks import is_halo_forge
 
 __all__ = ["unread_keys"]
 
-_HALO_FORGE: Final[Mapping[str, str]] = {
-    "training.max_grad_norm": "the gradient is clipped at 1.0, the default of Hugging Face",
-    "training.weight_decay": "no weight decay is in force",
-    "training.lr_scheduler_type": "the schedule within a cycle is linear",
-    "training.learning_rate_schedule": "the rate of a cycle is learning_rate × lr_decay_per_cycle^(cycle−1)",
-    "training.lr_decay_per_cycle": "lr_decay_per_cycle is read at the top level only (default 0.85)",
-    "training.min_lr": "min_lr is read at the top level only (default 1e-6)",
-    "raft.temperature": "the temperature is read from generation.temperature (default 0.7)",
+_DROP: Final = "Remove the line: it changes nothing."
+_HALO_FORGE: Final[Mapping[str, tuple[str, str]]] = {
+    "training.max_grad_norm": ("the gradient is clipped at 1.0, the default of Hugging Face", _DROP),
+    "training.weight_decay": ("no weight decay is in force", _DROP),
+    "training.lr_scheduler_type": ("the schedule within a cycle is linear", _DROP),
+    "training.epochs": ("a cycle trains for 1 epoch", _DROP),
+    "training.learning_rate_schedule": (
+        "the rate of a cycle is learning_rate × lr_decay_per_cycle^(cycle−1)",
+        "Write `lr_decay_per_cycle` at the top level, or start each cycle with `--learning-rate`.",
+    ),
+    "training.lr_decay_per_cycle": (
+        "lr_decay_per_cycle is read at the top level only (default 0.85)",
+        "Move the line to the top level, without indentation.",
+    ),
+    "training.min_lr": (
+        "min_lr is read at the top level only (default 1e-6)",
+        "Move the line to the top level, without indentation.",
+    ),
+    "raft.temperature": (
+        "the temperature is read from generation.temperature (default 0.7)",
+        "Move the line under `generation:`.",
+    ),
 }
 _DECAY: Final = "lr_decay_per_cycle"
 _WARMUP: Final = "training.warmup_steps"
@@ -49,18 +63,20 @@ def _halo_forge(places: Mapping[str, yaml.Node], path: Path) -> Iterator[Slip]:
         known = next((key for key in _HALO_FORGE if name == key or name.startswith(f"{key}.")), None)
         if known is not None and known not in said:
             said.add(known)
-            text = f"halo-forge does not read `{known}` for RAFT: {_HALO_FORGE[known]}."
-            yield _slip("A key that its trainer does not read", text, node, path)
+            instead, fix = _HALO_FORGE[known]
+            text = f"halo-forge does not read `{known}` for RAFT: {instead}."
+            yield _slip("A key that its trainer does not read", text, fix, node, path)
     warmup = places.get(_WARMUP)
     if warmup is not None and str(warmup.value) == "0":
-        text = f"halo-forge reads `{_WARMUP}: 0` as not given and warms up for 10 steps. Write 1."
-        yield _slip("A warm-up of 0 means 10 here", text, warmup, path)
+        text = f"halo-forge reads `{_WARMUP}: 0` as not given and warms up for 10 steps."
+        yield _slip("A warm-up of 0 means 10 here", text, "Write 1.", warmup, path)
     rate = places.get("training.learning_rate") or places.get("training.base_learning_rate")
     if rate is not None and not {_DECAY, "training.lr_decay_factor"} & places.keys():
-        text = f"The rate falls by 0.85 each cycle unless `{_DECAY}: 1.0` stands at the top level."
-        yield _slip("The rate decays although no decay is written", text, rate, path)
+        text = f"The rate falls to 0.85 of itself each cycle: the default of `{_DECAY}`, read at the top level."
+        fix = f"Write `{_DECAY}: 1.0` at the top level for a constant rate, or 0.85 to show what happens."
+        yield _slip("The rate decays although no decay is written", text, fix, rate, path)
 
 
-def _slip(title: str, text: str, node: yaml.Node, path: Path) -> Slip:
+def _slip(title: str, text: str, fix: str, node: yaml.Node, path: Path) -> Slip:
     where = f"{path}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
-    return Slip(where, "key-not-read", title, "low", text)
+    return Slip(where, "key-not-read", title, "low", text, fix)

@@ -65,7 +65,7 @@ def _block(report: LintReport) -> list[RenderableType]:
         lines.append(_indented(Text(f"{words} (grade {ref.grade}: {ref.source})", style="dim")))
     if report.taken:
         lines.append(_indented(Text(f"taken from the earlier run: {', '.join(report.taken)}", style="dim")))
-    lines += [_indented(_remark(remark, report.path)) for remark in report.remarks]
+    lines += [_indented(_remark(remark)) for remark in report.remarks]
     if not report.remarks:
         lines.append(_indented(Text("nothing to remark", style="green")))
     if report.unanswered:
@@ -88,16 +88,16 @@ def _value(config: RunConfig, name: str) -> str:
     return f"{value:g}" if isinstance(value, float) else plain(str(value))
 
 
-def _remark(remark: Remark, path: str) -> RenderableType:
-    place = remark.where.removeprefix(path).removeprefix(":")
-    head = Text.assemble((f"{remark.severity} ", SEVERITY_STYLES[remark.severity]), remark.title)
-    head.append(f"  {remark.rule}{f', line {place}' if place else ''}", style="dim")
+def _remark(remark: Remark) -> RenderableType:
+    head = Text.assemble(f"{plain(remark.where)}: ", (remark.severity, SEVERITY_STYLES[remark.severity]))
+    head.append(f" {remark.title}").append(f"  {remark.rule}", style="dim")
     grid = Table.grid()
     grid.add_row(head)
-    body = plain(remark.text)
-    grid.add_row(Padding(Text(body), (0, 0, 0, 2)))
-    if remark.evidence:
-        grid.add_row(Padding(Text(f"evidence: {_sources(remark.evidence)}", style="dim"), (0, 0, 0, 2)))
+    grid.add_row(Padding(Text(plain(remark.text)), (0, 0, 0, 2)))
+    grid.add_row(Padding(Text(f"fix: {plain(remark.fix)}", style="green"), (0, 0, 0, 2)))
+    if remark.level is not None:
+        founded = f"evidence ({remark.level}, grade {remark.grade}): {_sources(remark.evidence)}"
+        grid.add_row(Padding(Text(founded, style="dim"), (0, 0, 0, 2)))
     if remark.would_change:
         minds = "; ".join(entry.rstrip(".") for entry in remark.would_change)
         grid.add_row(Padding(Text(f"would change this: {minds}.", style="dim"), (0, 0, 0, 2)))
@@ -162,6 +162,9 @@ def _config_document(report: LintReport) -> dict[str, Any]:
                 "title": remark.title,
                 "severity": remark.severity,
                 "text": remark.text,
+                "fix": remark.fix,
+                "evidence_level": remark.level,
+                "grade": remark.grade or None,
                 "evidence": [dataclasses.asdict(source) for source in remark.evidence],
                 "would_change": list(remark.would_change),
             }

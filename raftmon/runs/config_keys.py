@@ -15,7 +15,7 @@ from raftmon.model import RunConfig
 from raftmon.runs.key_table import KEYS
 from raftmon.runs.trainer_marks import Flat, clips, cycle_decay, is_halo_forge, method_without_a_key, stage_of
 
-__all__ = ["Flat", "canonical", "normalised_optimizer", "parameters_of", "run_config", "used_keys"]
+__all__ = ["canonical", "normalised_optimizer", "parameters_of", "run_config", "used_keys"]
 
 Found: TypeAlias = dict[str, float | str | bool]
 """Name of a field (or ``warmup_ratio``) to its value."""
@@ -86,6 +86,8 @@ def used_keys(flat: Flat) -> dict[str, str]:
     used = {name: f"{root}{key}" for name in KEYS if (key := _used_key(name, inner)) is not None}
     if "warmup_steps" not in used and "lr_warmup_samples" in inner:
         used["warmup_steps"] = f"{root}lr_warmup_samples"
+    elif "warmup_ratio" in used and not _number(flat.get(used.get("warmup_steps", ""), "")):
+        used["warmup_steps"] = used["warmup_ratio"]
     return used
 
 

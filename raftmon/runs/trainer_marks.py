@@ -42,11 +42,12 @@ _STAGE_ROOTS: Final[Mapping[str, str]] = {
 }
 _STAGE_KEYS: Final[Mapping[str, str]] = {
     "num_generations": "rl",  # TRL's GRPO and RLOO
-    "multi_dataset_batch_sampler": "embedding",  # sentence-transformers' own training arguments
     **dict.fromkeys(("completion_only_loss", "assistant_only_loss", "dataset_text_field"), "sft"),
     **dict.fromkeys(("precompute_ref_log_probs", "reference_free", "rpo_alpha", "ref_model_init_kwargs"), "dpo"),
 }
 """Keys that the training arguments of one stage alone have (TRL's `SFTConfig`, `DPOConfig`, `GRPOConfig`)."""
+_BATCH_SAMPLERS: Final = ("batch_sampler", "no_duplicates", "no_duplicates_hashed", "group_by_label")
+"""What sentence-transformers' own ``batch_sampler`` can be."""
 _TORCHTUNE_LOSS: Final = "loss._component_"
 _TORCHTUNE_MODEL: Final = "model._component_"
 _LORA_BUILDER: Final = re.compile(r"(?:^|\.)q?lora_\w+$")
@@ -68,11 +69,13 @@ def stage_of(flat: Flat) -> str | None:
     if any(key in flat for key in _HALO_FORGE):
         return "raft"
     stage = next((stage for key, stage in _STAGE_KEYS.items() if key in flat), None)
-    if stage is None:
+    if stage is None and _is_sentence_transformers(flat):
+        stage = "embedding"
+    elif stage is None:
         stage = _torchtune_stage(flat) if _is_torchtune(flat) else _axolotl_stage(flat) if _is_axolotl(flat) else None
-    if stage is not None:
-        return stage
-    return next((stage for root, stage in _STAGE_ROOTS.items() if any(key.startswith(root) for key in flat)), None)
+    return stage or next(
+        (stage for root, stage in _STAGE_ROOTS.items() if any(key.startswith(root) for key in flat)), None
+    )
 
 
 def method_without_a_key(flat: Flat) -> Literal["lora", "full"] | None:
@@ -82,7 +85,7 @@ def method_without_a_key(flat: Flat) -> Literal["lora", "full"] | None:
     if _is_axolotl(flat):
         return "full" if not flat.get("adapter") else None
     # An adapter that a script adds in code shows nowhere; all weights is what the trainer does by itself.
-    return "full" if "multi_dataset_batch_sampler" in flat else None
+    return "full" if _is_sentence_transformers(flat) else None
 
 
 def clips(flat: Flat) -> bool | None:
@@ -118,6 +121,10 @@ def _positive(text: str) -> float | None:
 
 def _is_torchtune(flat: Flat) -> bool:
     return flat.get(_TORCHTUNE_MODEL, "").startswith("torchtune.")
+
+
+def _is_sentence_transformers(flat: Flat) -> bool:
+    return "multi_dataset_batch_sampler" in flat or flat.get("batch_sampler", "").lower() in _BATCH_SAMPLERS
 
 
 def _is_axolotl(flat: Flat) -> bool:
