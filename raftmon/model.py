@@ -192,6 +192,8 @@ class RunConfig:
     """Cycles that one campaign is to have."""
     lr_decay: float | None = None
     """Factor on the learning rate from one cycle to the next; 1: the same in all."""
+    warmup_ratio: float | None = None
+    """Warm-up as a share of the steps, where it is given so and no count of steps goes before it."""
     clips: bool | None = None
     """False where the trainer is known to clip nothing, because the limit is missing; None: not known."""
 

@@ -16,15 +16,17 @@ from typing import Final
 from raftmon.advice.claims import Claim
 from raftmon.advice.engine import RuleEngine, filled_in
 from raftmon.advice.interactions import Interactions, interactions
+from raftmon.advice.kept_samples import most_samples
 from raftmon.advice.learning_rate import rounded, written_rate
 from raftmon.advice.places import Places
 from raftmon.advice.rule import All, Comparison, Condition, Rule
 from raftmon.advice.unread_keys import unread_keys
 from raftmon.advice.yaml_slips import Slip, yaml_slips
+from raftmon.documents import flatten
 from raftmon.grounds import EvidenceLevel
 from raftmon.model import SEVERITIES, CycleView, Problem, RunConfig, RunView, Severity
 from raftmon.runs.sidecars import read_trainer_config
-from raftmon.signals.config import ConfigSignals, lacking
+from raftmon.signals.config import ConfigSignals, lacking, planned_steps
 from raftmon.signals.references import Reference, reference_for
 from raftmon.signals.registry import SIGNALS
 
@@ -105,6 +107,8 @@ class LintReport:
     config: RunConfig
     taken: tuple[str, ...]
     """Fields that the config leaves open and that were taken from the earlier run."""
+    at_most: str
+    """What the planned steps were worked out from where they are an upper bound; else empty."""
     reference: Reference | None
     remarks: tuple[Remark, ...]
     """Gravest first."""
@@ -158,8 +162,13 @@ def lint_config(
         return None
     written, node = read
     config, taken = _completed(written, earlier)
+    most = most_samples(flatten(node), path) if config.train_samples is None and config.max_steps is None else None
+    if most is not None:
+        config = dataclasses.replace(config, train_samples=most.samples)
+    at_most = most.text if most is not None and planned_steps(config) is not None else ""
     reference = reference_for(config, None)
     remarks, unanswered = _judged(Places(path, node), config, rules, claims, reference)
+    remarks = [_bounded(remark, at_most) for remark in remarks]
     slips = [*yaml_slips(node, path, is_json=path.suffix.lower() == ".json"), *unread_keys(node, path)]
     remarks += [_of_slip(slip) for slip in slips]
     remarks.sort(key=lambda remark: -SEVERITIES.index(remark.severity))
@@ -167,6 +176,7 @@ def lint_config(
         path=str(path),
         config=config,
         taken=taken,
+        at_most=at_most,
         reference=reference,
         remarks=tuple(remarks),
         unanswered=unanswered,
@@ -223,6 +233,13 @@ def _of_rule(
         level=rule.evidence_level,
         grade=founded.grade if founded is not None else rule.grade,
     )
+
+
+def _bounded(remark: Remark, at_most: str) -> Remark:
+    """Say of a remark on steps that they are a bound: fewer steps make such a remark only truer."""
+    if not at_most or " steps" not in remark.text:
+        return remark
+    return dataclasses.replace(remark, text=f"{remark.text} The steps are the most there can be: {at_most}.")
 
 
 def _completed(config: RunConfig, earlier: Earlier | None) -> tuple[RunConfig, tuple[str, ...]]:

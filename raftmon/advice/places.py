@@ -19,6 +19,7 @@ __all__ = ["Places"]
 _RATE: Final = ("learning_rate",)
 _BESIDE: Final[Mapping[str, tuple[str, ...]]] = {
     "lora_alpha": ("lora_rank",),
+    "warmup_steps": ("learning_rate",),
     "max_grad_norm": ("epochs", "max_steps", "devices", "logging_steps", "batch_size"),
 }
 """Fields in whose block a missing one belongs, the surest first; beside the learning rate if none."""

@@ -16,8 +16,10 @@ from typing import Final, TypeAlias
 
 import yaml
 
+from raftmon.documents import flatten
 from raftmon.model import Severity
 from raftmon.runs.key_table import KEYS
+from raftmon.runs.trainer_marks import is_halo_forge, number_reader
 
 __all__ = ["Slip", "entries", "yaml_slips"]
 
@@ -30,8 +32,6 @@ _Words: TypeAlias = tuple[str, str, Severity, str, str]
 _TEXTS: Final = ("optimizer", "scheduler", "method", "use_rslora", "model_parameters")
 _NUMERIC_KEYS: Final = frozenset(key for name, keys in KEYS.items() if name not in _TEXTS for key in keys)
 _RATE_KEYS: Final = frozenset(KEYS["learning_rate"])
-_READ_AS_NUMBERS: Final = frozenset({"_component_", "_target_", "class_path"})
-"""Keys of files that OmegaConf or jsonargparse reads, which know better than YAML 1.1."""
 _MOST_NODES: Final = 50_000
 _MOST_SLIPS: Final = 50
 
@@ -61,7 +61,8 @@ def yaml_slips(top: yaml.MappingNode, path: Path, *, is_json: bool = False) -> l
     """
     slips: dict[tuple[int, int], Slip] = {}
     found = list(entries(top))
-    reads_all = any(name.rsplit(".", 1)[-1] in _READ_AS_NUMBERS for name, _, _ in found)
+    flat = flatten(top)
+    reader, multiplied = number_reader(flat), is_halo_forge(flat)
     for name, key, value in found:
         mark = key.start_mark if key is not None else value.start_mark
         slip = (
@@ -69,7 +70,7 @@ def yaml_slips(top: yaml.MappingNode, path: Path, *, is_json: bool = False) -> l
             if key is not None
             else _useless_rate(name, value)
             or _quoted(name, value)
-            or (None if is_json else _float(name, value, reads_all))
+            or (None if is_json else _float(name, value, reader, multiplied))
             or _unresolved(name, value)
         )
         if slip is not None and len(slips) < _MOST_SLIPS:
@@ -120,16 +121,28 @@ def _quoted(name: str, node: yaml.Node) -> _Words | None:
     return _TEXT_FOR_NUMBER, "A number that is read as text", _severity(name), text, fix
 
 
-def _float(name: str, node: yaml.Node, reads_all: bool) -> _Words | None:
-    """Look for a number that YAML 1.1 reads as a text; `reads_all`: the file is one whose reader knows better."""
+def _float(name: str, node: yaml.Node, reader: str | None, multiplied: bool) -> _Words | None:
+    """Look for a number that YAML 1.1 reads as a text.
+
+    Args:
+        name: dotted key.
+        node: its value.
+        reader: what reads the file, where that knows better.
+        multiplied: whether the trainer multiplies the rate as it stands.
+    """
     if not isinstance(node, yaml.ScalarNode) or not str(node.tag).endswith(":str") or node.style in ("'", '"'):
         return None
     match = _NUMBER.fullmatch(str(node.value).strip())
     if match is None:
         return None
-    readers = "the OmegaConf or jsonargparse that this file seems written for reads a number" if reads_all else _HAND_ON
-    text = f"`{name}: {node.value}` is a text for PyYAML (YAML 1.1); {readers}."
-    severity: Severity = "informational" if reads_all else _severity(name)
+    severity: Severity = _severity(name)
+    if reader is not None:
+        severity, then = "informational", f"{reader} reads a number"
+    elif multiplied and name in _RATE_KEYS:
+        severity, then = "high", "halo-forge multiplies it, and stops with a TypeError after the first cycle's samples"
+    else:
+        then = _HAND_ON
+    text = f"`{name}: {node.value}` is a text for PyYAML (YAML 1.1); {then}."
     return _TEXT_FOR_NUMBER, "A number that YAML reads as text", severity, text, f"Write {_as_number(match)}."
 
 

@@ -65,6 +65,8 @@ def _block(report: LintReport) -> list[RenderableType]:
         lines.append(_indented(Text(f"{words} (grade {ref.grade}: {ref.source})", style="dim")))
     if report.taken:
         lines.append(_indented(Text(f"taken from the earlier run: {', '.join(report.taken)}", style="dim")))
+    if report.at_most:
+        lines.append(_indented(Text(plain(f"steps at most: {report.at_most}"), style="dim")))
     lines += [_indented(_remark(remark)) for remark in report.remarks]
     if not report.remarks:
         lines.append(_indented(Text("nothing to remark", style="green")))
@@ -154,6 +156,7 @@ def _config_document(report: LintReport) -> dict[str, Any]:
         "config": report.path,
         "known": {**dataclasses.asdict(report.config), "effective_batch": report.config.effective_batch},
         "taken_from_run": list(report.taken),
+        "steps_at_most": report.at_most or None,
         "reference": dataclasses.asdict(reference) if reference is not None else None,
         "findings": [
             {

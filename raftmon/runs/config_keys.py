@@ -13,7 +13,15 @@ from typing import Final, Literal, TypeAlias
 
 from raftmon.model import RunConfig
 from raftmon.runs.key_table import KEYS
-from raftmon.runs.trainer_marks import Flat, clips, cycle_decay, is_halo_forge, method_without_a_key, stage_of
+from raftmon.runs.trainer_marks import (
+    HALO_FORGE_WARMUP,
+    Flat,
+    clips,
+    cycle_decay,
+    is_halo_forge,
+    method_without_a_key,
+    stage_of,
+)
 
 __all__ = ["canonical", "normalised_optimizer", "parameters_of", "run_config", "used_keys"]
 
@@ -115,6 +123,7 @@ def _note_what_no_key_says(flat: Flat, inner: Flat, found: Found) -> None:
         found["method"] = method
     if is_halo_forge(inner):
         found["epochs"] = 1.0  # its `train_epochs`, which no key of a config reaches
+        found["warmup_steps"] = found.get("warmup_steps") or HALO_FORGE_WARMUP
     if "max_grad_norm" not in found and clips(flat) is False:
         found["clips"] = False
 
@@ -280,5 +289,6 @@ def run_config(found: Mapping[str, float | str | bool], source: str) -> RunConfi
         schedule_temperature=known.number("schedule_temperature"),
         num_cycles=known.count("num_cycles"),
         lr_decay=known.number("lr_decay"),
+        warmup_ratio=ratio if not warmup else None,
         clips=known.flag("clips"),
     )

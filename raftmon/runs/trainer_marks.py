@@ -11,7 +11,16 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal, TypeAlias
 
-__all__ = ["Flat", "clips", "cycle_decay", "is_halo_forge", "method_without_a_key", "stage_of"]
+__all__ = [
+    "HALO_FORGE_WARMUP",
+    "Flat",
+    "clips",
+    "cycle_decay",
+    "is_halo_forge",
+    "method_without_a_key",
+    "number_reader",
+    "stage_of",
+]
 
 Flat: TypeAlias = Mapping[str, str]
 """Dotted key to text."""
@@ -25,6 +34,12 @@ _HALO_FORGE: Final = (
 )
 _HALO_FORGE_DECAY: Final = 0.85
 """Default of ``lr_decay_per_cycle`` (halo-forge commit c8f6548)."""
+HALO_FORGE_WARMUP: Final = 10.0
+"""Steps of warm-up where ``training.warmup_steps`` is missing or 0 (halo-forge commit c8f6548)."""
+_READ_AS_NUMBERS: Final = frozenset({"_component_", "_target_", "class_path"})
+"""Keys of files that OmegaConf or jsonargparse reads."""
+_OMEGACONF_ROOTS: Final = ("actor_rollout_ref.", "worker.actor.", "policy.generation.", "exp_manager.", "model.optim.")
+"""Blocks of verl, EasyR1, NeMo-RL and NeMo."""
 _STAGES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("pt", "pretrain", "pretraining"), "pretrain"),
     "sft": "sft",
@@ -84,8 +99,9 @@ def method_without_a_key(flat: Flat) -> Literal["lora", "full"] | None:
         return "lora" if _LORA_BUILDER.search(flat.get(_TORCHTUNE_MODEL, "")) else "full"
     if _is_axolotl(flat):
         return "full" if not flat.get("adapter") else None
-    # An adapter that a script adds in code shows nowhere; all weights is what the trainer does by itself.
-    return "full" if _is_sentence_transformers(flat) else None
+    # An adapter that a script adds in code shows nowhere; all weights is what these trainers do by themselves.
+    is_verl = any(key.startswith("actor_rollout_ref.") for key in flat)
+    return "full" if is_verl or _is_trl(flat) or _is_sentence_transformers(flat) else None
 
 
 def clips(flat: Flat) -> bool | None:
@@ -95,6 +111,15 @@ def clips(flat: Flat) -> bool | None:
     is 1.0, and verl's, NeMo-RL's and Ultralytics' configs have one.
     """
     return False if _is_torchtune(flat) or _is_lightning(flat) else None
+
+
+def number_reader(flat: Flat) -> str | None:
+    """Return what reads a file in which ``5e-5`` is a number although YAML 1.1 says text; None: not known."""
+    if any(key.rsplit(".", 1)[-1] in _READ_AS_NUMBERS for key in flat):
+        return "the OmegaConf or jsonargparse that this file seems written for"
+    if any(key.startswith(_OMEGACONF_ROOTS) for key in flat):
+        return "OmegaConf, which its trainer reads it with,"
+    return "Axolotl, whose file this seems to be," if _is_axolotl(flat) else None
 
 
 def cycle_decay(flat: Flat) -> float | None:
@@ -127,6 +152,11 @@ def _is_sentence_transformers(flat: Flat) -> bool:
     return "multi_dataset_batch_sampler" in flat or flat.get("batch_sampler", "").lower() in _BATCH_SAMPLERS
 
 
+def _is_trl(flat: Flat) -> bool:
+    """Tell whether this is a file for TRL's own commands, whose `use_peft` is false unless given."""
+    return "model_name_or_path" in flat and "finetuning_type" not in flat and any(key in flat for key in _STAGE_KEYS)
+
+
 def _is_axolotl(flat: Flat) -> bool:
     return "base_model" in flat and "micro_batch_size" in flat and ("sequence_len" in flat or "datasets.0.path" in flat)
 
@@ -137,9 +167,17 @@ def _is_lightning(flat: Flat) -> bool:
 
 def _torchtune_stage(flat: Flat) -> str | None:
     loss = flat.get(_TORCHTUNE_LOSS, "").rsplit(".", 1)[-1].lower()
-    words = {"dpo": "dpo", "rso": "dpo", "simpo": "dpo", "ppo": "rl", "grpo": "rl", "crossentropy": "sft"}
+    words = {
+        "dpo": "dpo",
+        "rso": "dpo",
+        "simpo": "dpo",
+        "ppo": "rl",
+        "grpo": "rl",
+        "crossentropy": "sft",
+        "cewith": "sft",
+    }
     stage = next((stage for word, stage in words.items() if word in loss), None)
-    is_text = "textcompletion" in "".join(text for key, text in flat.items() if key.startswith("dataset.")).lower()
+    is_text = "text_completion" in "".join(text for key, text in flat.items() if key.startswith("dataset.")).lower()
     return None if stage == "sft" and is_text else stage
 
 
