@@ -92,7 +92,7 @@ def test_json_has_the_places_of_its_text(value: object, indent: int | str | None
         ({**AXOLOTL, "pretraining_dataset": "c4"}, "pretrain", "full"),
         ({**AXOLOTL, "datasets.0.path": "p", "datasets.0.type": "completion"}, None, "full"),
         ({**AXOLOTL, "adapter": "qlora"}, None, None),
-        ({"model._component_": "torchtune.models.qlora_qwen2_7b", "loss._component_": "torchtune.DPOLoss"}, "dpo", "lora"),
+        ({"model._component_": "torchtune.models.qlora_qwen2_7b", "loss._component_": "DPOLoss"}, "dpo", "lora"),
         ({"model._component_": "my.models.lora_net"}, None, None),
         ({"task_type": "embedding"}, "embedding", None),
         ({"batch_sampler": "my.Sampler"}, None, None),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from raftmon.advice.lint import Earlier, LintReport, Remark
+from raftmon.grounds import GRADES, LEVELS
 from raftmon.model import SEVERITIES, RunConfig
 from tests.test_lint import RULES, lint, run
 
@@ -255,9 +256,10 @@ def test_every_remark_has_a_place_a_fix_and_its_evidence(tmp_path: Path) -> None
             assert int(line) >= 1 <= int(column)
             assert found.fix.endswith(".")
             assert "?" not in found.fix + found.text, found.rule
-            if found.level is not None:
-                assert found.grade
-                assert found.evidence
+            assert found.level in LEVELS
+            assert found.grade in GRADES
+            assert all(source.ref for source in found.evidence)
+            assert found.evidence
 
 
 def test_a_rule_that_a_config_can_answer_has_a_fix() -> None:
@@ -305,8 +307,8 @@ def test_the_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert (slip["where"], slip["fix"], slip["evidence_level"], slip["grade"]) == (
         f"{path}:11:18",
         "Write 2.0e-4.",
-        None,
-        None,
+        "established",
+        "A",
     )
     assert (rule["where"], rule["evidence_level"], rule["grade"]) == (f"{path}:11:18", "anecdotal", "D")
     assert (config["known"]["num_cycles"], config["known"]["lr_decay"], config["steps_at_most"]) == (8, 1.0, None)

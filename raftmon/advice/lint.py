@@ -67,13 +67,13 @@ class Remark:
     fix: str
     """What to do about it: one sentence, or the line to write."""
     evidence: tuple[Evidence, ...]
-    """What it rests on; empty for what can be tried at once."""
+    """What it rests on, at least one source."""
+    level: EvidenceLevel
+    """How well it is founded."""
+    grade: str
+    """Of the whole: that of its rule, or of the reference range that it rests on."""
     would_change: tuple[str, ...] = ()
     """What would show that it does not hold here."""
-    level: EvidenceLevel | None = None
-    """How well its rule is founded; None for what rests on no rule."""
-    grade: str = ""
-    """Of its rule, or of the reference range that it rests on; empty for what rests on neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class LintReport:
     """What the planned steps were worked out from where they are an upper bound; else empty."""
     reference: Reference | None
     remarks: tuple[Remark, ...]
-    """Gravest first."""
+    """Gravest first, then in the order of the file."""
     unanswered: Mapping[str, tuple[str, ...]]
     """Rule to what the config does not say about it."""
     against: RunComparison | None
@@ -171,7 +171,7 @@ def lint_config(
     remarks = [_bounded(remark, at_most) for remark in remarks]
     slips = [*yaml_slips(node, path, is_json=path.suffix.lower() == ".json"), *unread_keys(node, path)]
     remarks += [_of_slip(slip) for slip in slips]
-    remarks.sort(key=lambda remark: -SEVERITIES.index(remark.severity))
+    remarks.sort(key=lambda remark: (-SEVERITIES.index(remark.severity), *_line_and_column(remark)))
     return LintReport(
         path=str(path),
         config=config,
@@ -184,8 +184,15 @@ def lint_config(
     )
 
 
+def _line_and_column(remark: Remark) -> tuple[int, int]:
+    _, line, column = remark.where.rsplit(":", 2)
+    return int(line), int(column)
+
+
 def _of_slip(slip: Slip) -> Remark:
-    return Remark(slip.where, slip.id, slip.title, slip.severity, slip.text, slip.fix, ())
+    level, grade, source = slip.founded
+    evidence = (Evidence("", grade, source),)
+    return Remark(slip.where, slip.id, slip.title, slip.severity, slip.text, slip.fix, evidence, level, grade)
 
 
 def _judged(

@@ -11,7 +11,7 @@ from typing import Final
 
 import yaml
 
-from raftmon.advice.yaml_slips import Slip, entries
+from raftmon.advice.yaml_slips import Founded, Slip, entries
 from raftmon.runs.trainer_marks import is_halo_forge
 
 __all__ = ["unread_keys"]
@@ -41,6 +41,7 @@ _HALO_FORGE: Final[Mapping[str, tuple[str, str]]] = {
 }
 _DECAY: Final = "lr_decay_per_cycle"
 _WARMUP: Final = "training.warmup_steps"
+_FOUNDED: Final = Founded("observed", "B", "read in halo-forge's source: halo_forge/cli.py of commit c8f6548")
 
 
 def unread_keys(top: yaml.MappingNode, path: Path) -> list[Slip]:
@@ -79,4 +80,4 @@ def _halo_forge(places: Mapping[str, yaml.Node], path: Path) -> Iterator[Slip]:
 
 def _slip(title: str, text: str, fix: str, node: yaml.Node, path: Path) -> Slip:
     where = f"{path}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
-    return Slip(where, "key-not-read", title, "low", text, fix)
+    return Slip(where, "key-not-read", title, "low", text, fix, _FOUNDED)

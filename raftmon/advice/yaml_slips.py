@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import yaml
 
 from raftmon.documents import flatten
+from raftmon.grounds import EvidenceLevel, Grade
 from raftmon.model import Severity
 from raftmon.runs.key_table import KEYS
 from raftmon.runs.trainer_marks import is_halo_forge, number_reader
 
-__all__ = ["Slip", "entries", "yaml_slips"]
+__all__ = ["Founded", "Slip", "entries", "yaml_slips"]
 
 _NUMBER: Final = re.compile(r"([-+]?)([0-9][0-9_]*)(\.[0-9_]*)?[eE]([-+]?)([0-9]+)")
 _PLAIN_NUMBER: Final = re.compile(r"[-+]?(?:[0-9][0-9_]*)?\.?[0-9][0-9_]*")
@@ -29,11 +30,28 @@ _TEXT_FOR_NUMBER: Final = "yaml-text-for-number"
 _HAND_ON: Final = "Hugging Face's parser and halo-forge hand it on as such; OmegaConf and pydantic read a number"
 _Words: TypeAlias = tuple[str, str, Severity, str, str]
 """Id, title, severity, text and fix of a slip."""
-_TEXTS: Final = ("optimizer", "scheduler", "method", "use_rslora", "model_parameters")
+_TEXTS: Final = ("optimizer", "scheduler", "method", "use_rslora", "model_parameters", "devices")
+"""Fields whose values may be text: names, and devices that Lightning takes as one."""
 _NUMERIC_KEYS: Final = frozenset(key for name, keys in KEYS.items() if name not in _TEXTS for key in keys)
 _RATE_KEYS: Final = frozenset(KEYS["learning_rate"])
 _MOST_NODES: Final = 50_000
 _MOST_SLIPS: Final = 50
+
+
+class Founded(NamedTuple):
+    """What a slip rests on, as a rule's `evidence` has it."""
+
+    level: EvidenceLevel
+    grade: Grade
+    source: str
+
+
+_FOUNDED: Final[Mapping[str, Founded]] = {
+    _TEXT_FOR_NUMBER: Founded("established", "A", "YAML 1.1, section on floats; tried with PyYAML 6.0.3"),
+    "yaml-duplicate-key": Founded("established", "A", "tried: PyYAML 6.0.3 and Python's json keep the last one"),
+    "rate-not-positive": Founded("established", "A", "arithmetic: a step is a multiple of the rate"),
+    "yaml-unresolved": Founded("established", "A", "OmegaConf's interpolation, which needs the rest of the config"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +67,8 @@ class Slip:
     """What is the matter."""
     fix: str
     """What to do: one sentence."""
+    founded: Founded
+    """What it rests on."""
 
 
 def yaml_slips(top: yaml.MappingNode, path: Path, *, is_json: bool = False) -> list[Slip]:
@@ -75,7 +95,7 @@ def yaml_slips(top: yaml.MappingNode, path: Path, *, is_json: bool = False) -> l
         )
         if slip is not None and len(slips) < _MOST_SLIPS:
             where = f"{path}:{mark.line + 1}:{mark.column + 1}"
-            slips.setdefault((mark.line, mark.column), Slip(where, *slip))
+            slips.setdefault((mark.line, mark.column), Slip(where, *slip, _FOUNDED[slip[0]]))
     return [slips[place] for place in sorted(slips)]
 
 

@@ -97,9 +97,8 @@ def _remark(remark: Remark) -> RenderableType:
     grid.add_row(head)
     grid.add_row(Padding(Text(plain(remark.text)), (0, 0, 0, 2)))
     grid.add_row(Padding(Text(f"fix: {plain(remark.fix)}", style="green"), (0, 0, 0, 2)))
-    if remark.level is not None:
-        founded = f"evidence ({remark.level}, grade {remark.grade}): {_sources(remark.evidence)}"
-        grid.add_row(Padding(Text(founded, style="dim"), (0, 0, 0, 2)))
+    founded = f"evidence ({remark.level}, grade {remark.grade}): {_sources(remark.evidence)}"
+    grid.add_row(Padding(Text(founded, style="dim"), (0, 0, 0, 2)))
     if remark.would_change:
         minds = "; ".join(entry.rstrip(".") for entry in remark.would_change)
         grid.add_row(Padding(Text(f"would change this: {minds}.", style="dim"), (0, 0, 0, 2)))
@@ -113,9 +112,8 @@ def _sources(evidence: Sequence[Evidence]) -> str:
         claims.setdefault((source.grade, source.ref), []).append(source.claim)
     parts = []
     for (grade, ref), ids in claims.items():
-        words = [", ".join(id_ for id_ in ids if id_), f"grade {grade}" if grade else ""]
-        about = ", ".join(word for word in words if word)
-        parts.append(f"{ref} (claim {about})" if about else ref)
+        named = ", ".join(id_ for id_ in ids if id_)
+        parts.append(f"{ref} (claim {named}{f', grade {grade}' if grade else ''})" if named else ref)
     return "; ".join(parts)
 
 
@@ -167,7 +165,7 @@ def _config_document(report: LintReport) -> dict[str, Any]:
                 "text": remark.text,
                 "fix": remark.fix,
                 "evidence_level": remark.level,
-                "grade": remark.grade or None,
+                "grade": remark.grade,
                 "evidence": [dataclasses.asdict(source) for source in remark.evidence],
                 "would_change": list(remark.would_change),
             }
