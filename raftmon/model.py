@@ -204,14 +204,12 @@ class RunConfig:
 
     @property
     def effective_batch(self) -> int | None:
-        """Samples per optimiser step (per device where their number is not known); None without a batch size.
-
-        Accumulation that is not given is 1: that is every trainer's default.
-        """
+        """Samples per optimiser step (per device where their number is not known); None without a batch size."""
         if self.global_batch_size is not None:
             return self.global_batch_size
         if self.batch_size is None:
             return None
+        # Accumulation that is not given is 1: that is every trainer's default.
         return self.batch_size * (self.gradient_accumulation or 1) * (self.devices or 1)
 
 

@@ -119,6 +119,14 @@ def test_the_decay_that_halo_forge_does_not_read(tmp_path: Path) -> None:
     assert "lr_decay_per_cycle: 1.0` at the top level" in found["11:18"]
 
 
+def test_the_rate_that_ultralytics_does_not_read(tmp_path: Path) -> None:
+    text = "model: yolov8n.pt\nlr0: 0.01\noptimizer: auto\nepochs: 100\n"
+    report = lint(tmp_path, text)
+    assert place(report, "key-not-read") == "2:6"
+    assert "ultralytics#8400" in remark(report, "key-not-read").evidence[0].ref
+    assert rules_of(lint(tmp_path, text.replace("auto", "SGD"))) == set()
+
+
 def test_halo_forge_stops_on_a_rate_that_is_a_text(tmp_path: Path) -> None:
     report = lint(tmp_path, HALO_FORGE.replace("5.0e-5", "5e-5"))
     found = remark(report, "yaml-text-for-number")

@@ -26,6 +26,7 @@ from raftmon.documents import flatten
 from raftmon.grounds import EvidenceLevel
 from raftmon.model import SEVERITIES, CycleView, Problem, RunConfig, RunView, Severity
 from raftmon.runs.sidecars import read_trainer_config
+from raftmon.runs.trainer_marks import Flat
 from raftmon.signals.config import ConfigSignals, lacking, planned_steps
 from raftmon.signals.references import Reference, reference_for
 from raftmon.signals.registry import SIGNALS
@@ -162,10 +163,7 @@ def lint_config(
         return None
     written, node = read
     config, taken = _completed(written, earlier)
-    most = most_samples(flatten(node), path) if config.train_samples is None and config.max_steps is None else None
-    if most is not None:
-        config = dataclasses.replace(config, train_samples=most.samples)
-    at_most = most.text if most is not None and planned_steps(config) is not None else ""
+    config, at_most = _bounded_by_prompts(config, flatten(node), path)
     reference = reference_for(config, None)
     remarks, unanswered = _judged(Places(path, node), config, rules, claims, reference)
     remarks = [_bounded(remark, at_most) for remark in remarks]
@@ -240,6 +238,14 @@ def _of_rule(
         level=rule.evidence_level,
         grade=founded.grade if founded is not None else rule.grade,
     )
+
+
+def _bounded_by_prompts(config: RunConfig, flat: Flat, path: Path) -> tuple[RunConfig, str]:
+    """Take the most samples that a cycle's prompts allow where nothing else is known; returns how they were counted."""
+    if config.train_samples is not None or config.max_steps is not None or (most := most_samples(flat, path)) is None:
+        return config, ""
+    bounded = dataclasses.replace(config, train_samples=most.samples)
+    return (bounded, most.text) if planned_steps(bounded) is not None else (config, "")
 
 
 def _bounded(remark: Remark, at_most: str) -> Remark:

@@ -1,6 +1,6 @@
 """Keys that a trainer's config may hold and its trainer does not read: they look in force and are not.
 
-Known for halo-forge's RAFT command, read in its source (commit c8f6548, 2026-01-29).
+Known for halo-forge's RAFT command, read in its source (commit c8f6548, 2026-01-29), and for Ultralytics (8.4.190).
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ _HALO_FORGE: Final[Mapping[str, tuple[str, str]]] = {
 _DECAY: Final = "lr_decay_per_cycle"
 _WARMUP: Final = "training.warmup_steps"
 _FOUNDED: Final = Founded("observed", "B", "read in halo-forge's source: halo_forge/cli.py of commit c8f6548")
+_ULTRALYTICS: Final = Founded("observed", "B", "read in Ultralytics 8.4.190, engine/trainer.py; ultralytics#8400")
 
 
 def unread_keys(top: yaml.MappingNode, path: Path) -> list[Slip]:
-    """Return the keys of a halo-forge config that do not mean what they say, in the order of the file.
+    """Return the keys of a config that do not mean what they say to its trainer, in the order of the file.
 
     Args:
         top: the document.
@@ -53,9 +54,16 @@ def unread_keys(top: yaml.MappingNode, path: Path) -> list[Slip]:
     """
     found = [(name, node) for name, key, node in entries(top) if key is None]
     places = dict(sorted(found, key=lambda entry: (entry[1].start_mark.line, entry[1].start_mark.column)))
-    if not is_halo_forge(places):
-        return []
-    return sorted(_halo_forge(places, path), key=lambda slip: tuple(map(int, slip.where.rsplit(":", 2)[1:])))
+    slips = [*_ultralytics(places, path), *(_halo_forge(places, path) if is_halo_forge(places) else ())]
+    return sorted(slips, key=lambda slip: tuple(map(int, slip.where.rsplit(":", 2)[1:])))
+
+
+def _ultralytics(places: Mapping[str, yaml.Node], path: Path) -> Iterator[Slip]:
+    optimizer, rate = places.get("optimizer"), places.get("lr0")
+    if optimizer is not None and rate is not None and str(optimizer.value) == "auto":
+        text = "With `optimizer: auto` Ultralytics chooses the learning rate itself and does not read `lr0`."
+        fix = "Name the optimiser, for example `optimizer: SGD`."
+        yield _slip("A key that its trainer does not read", text, fix, rate, path, _ULTRALYTICS)
 
 
 def _halo_forge(places: Mapping[str, yaml.Node], path: Path) -> Iterator[Slip]:
@@ -78,6 +86,6 @@ def _halo_forge(places: Mapping[str, yaml.Node], path: Path) -> Iterator[Slip]:
         yield _slip("The rate decays although no decay is written", text, fix, rate, path)
 
 
-def _slip(title: str, text: str, fix: str, node: yaml.Node, path: Path) -> Slip:
+def _slip(title: str, text: str, fix: str, node: yaml.Node, path: Path, founded: Founded = _FOUNDED) -> Slip:
     where = f"{path}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
-    return Slip(where, "key-not-read", title, "low", text, fix, _FOUNDED)
+    return Slip(where, "key-not-read", title, "low", text, fix, founded)
