@@ -173,7 +173,7 @@ class RunConfig:
     method: Literal["lora", "full"] | None = None
     """What is trained: adapters or all weights."""
     stage: str | None = None
-    """``pretrain``, ``sft``, ``raft``, ``dpo``, ``rl``, where the config itself says so."""
+    """``pretrain``, ``sft``, ``raft``, ``dpo``, ``rl``, ``embedding``, where the config itself says so."""
     epochs: float | None = None
     """Passes over the training samples."""
     train_samples: int | None = None
@@ -188,6 +188,14 @@ class RunConfig:
     """True where groups of weights have learning rates of their own; None: not said."""
     schedule_temperature: float | None = None
     """Multiplier of the schedule that some recipes call "temperature"; has nothing to do with sampling."""
+    num_cycles: int | None = None
+    """Cycles that one campaign is to have."""
+    lr_decay: float | None = None
+    """Factor on the learning rate from one cycle to the next; 1: the same in all."""
+    warmup_ratio: float | None = None
+    """Warm-up as a share of the steps, where it is given so and no count of steps goes before it."""
+    clips: bool | None = None
+    """False where the trainer is known to clip nothing, because the limit is missing; None: not known."""
 
     @property
     def is_known(self) -> bool:
@@ -196,14 +204,12 @@ class RunConfig:
 
     @property
     def effective_batch(self) -> int | None:
-        """Samples per optimiser step (per device where their number is not known); None without a batch size.
-
-        Accumulation that is not given is 1: that is every trainer's default.
-        """
+        """Samples per optimiser step (per device where their number is not known); None without a batch size."""
         if self.global_batch_size is not None:
             return self.global_batch_size
         if self.batch_size is None:
             return None
+        # Accumulation that is not given is 1: that is every trainer's default.
         return self.batch_size * (self.gradient_accumulation or 1) * (self.devices or 1)
 
 

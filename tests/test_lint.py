@@ -68,9 +68,11 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
 
 def test_rules_that_a_config_answers(tmp_path: Path) -> None:
     report = lint(tmp_path, TRL)
-    assert found(report) == {"logging-too-sparse": "", "warmup-too-long": ""}
+    assert found(report) == {"logging-too-sparse": ":6:16", "warmup-too-long": ":5:15"}
     remark = next(remark for remark in report.remarks if remark.rule == "warmup-too-long")
     assert "10 of 16 steps are warm-up; 2 would do" in remark.text
+    assert remark.fix == "Write a warm-up of 2 steps."
+    assert (remark.level, remark.grade) == ("observed", "B")
     assert [(source.claim, source.grade) for source in remark.evidence][:2] == [("0-23", "C"), ("2-07", "B")]
     assert report.unanswered["lr-off-reference"] == ("stage",)
 
@@ -85,14 +87,16 @@ def test_a_healthy_config_has_nothing_to_remark(tmp_path: Path) -> None:
 
 def test_a_warmup_as_long_as_the_run_is_said_once(tmp_path: Path) -> None:
     report = lint(tmp_path, "learning_rate: 1.0e-4\nwarmup_steps: 500\nmax_steps: 100\n")
-    assert found(report) == {"warmup-outlasts-run": ""}
+    assert found(report) == {"warmup-outlasts-run": ":2:15"}
 
 
 def test_a_rate_far_from_its_reference_rests_on_that_reference(tmp_path: Path) -> None:
     report = lint(tmp_path, "stage: sft\nfinetuning_type: full\nlearning_rate: 2.0e-2\n")
     (remark,) = report.remarks
     assert (remark.rule, remark.severity) == ("lr-far-from-reference", "low")
-    assert {source.grade for source in remark.evidence} == {"C"}
+    assert {source.grade for source in remark.evidence} == {"C"} == {remark.grade}
+    assert remark.where.endswith("config.yaml:3:16")
+    assert remark.fix.startswith("Write a rate between 1.0e-05 and 1.0e-04,")
     assert "200 times" in remark.text
 
 
@@ -129,7 +133,7 @@ def test_numbers_and_names_that_are_what_they_look_like(tmp_path: Path, text: st
 @pytest.mark.parametrize("text", SLIPS)
 def test_the_number_to_write_is_one_for_pyyaml(tmp_path: Path, text: str) -> None:
     (remark,) = lint(tmp_path, text + "\n").remarks
-    written = remark.text.rsplit("write ", 1)[1].rstrip(".")
+    written = remark.fix.split()[1].rstrip(".")
     value = yaml.safe_load(f"a: {written}")["a"]
     assert isinstance(value, float)
     wrong = next(word for word in remark.text.split("`")[1].split() if "e" in word.lower() and word[0].isdigit())
@@ -217,7 +221,7 @@ def test_the_steps_of_the_next_cycle_follow_from_what_the_last_one_kept(tmp_path
     text = "learning_rate: 5.0e-5\nwarmup_steps: 10\nper_device_train_batch_size: 2\ngradient_accumulation_steps: 16\n"
     report = lint(tmp_path, text, earlier)
     assert report.taken == ("epochs", "train_samples", "stage")
-    assert found(report) == {"warmup-too-long": ""}
+    assert found(report) == {"warmup-too-long": ":2:15"}
     assert "10 of 16 steps" in report.remarks[0].text
 
 
@@ -244,13 +248,19 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "10 of 16 steps are warm-up" in out
     assert "grade C" in out
     assert "would change this" in out
+    assert "fix: Write a warm-up of 2 steps." in out
+    assert f"{path.name}:5:15: low Warm-up is longer" in " ".join(out.split())
 
     code, out, _ = run(capsys, path, "--logdir", RECORDING, "--format", "json")
     document: dict[str, Any] = json.loads(out)
     assert (code, document["schema"], document["problems"]) == (0, "raftmon/lint@1", [])
     (config,) = document["configs"]
     assert config["known"]["effective_batch"] == 32
-    assert {finding["rule"] for finding in config["findings"]} == {"logging-too-sparse", "warmup-too-long"}
+    assert {finding["rule"] for finding in config["findings"]} == {
+        "logging-too-sparse",
+        "warmup-too-long",
+        "raft-at-sft-rate",
+    }
     assert config["against"]["run"] == "cycle_10/logs"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from raftmon.documents import flatten
 from raftmon.events.tail import EventFile
 from raftmon.model import Problem, RunConfig
 from raftmon.runs.config_keys import normalised_optimizer, parameters_of
@@ -372,7 +373,8 @@ def test_a_config_file_in_json(tmp_path: Path) -> None:
     read = read_trainer_config(path, [])
     assert read is not None
     config, node = read
-    assert (config.learning_rate, config.global_batch_size, config.beta2, node) == (3e-5, 64, 0.95, None)
+    assert (config.learning_rate, config.global_batch_size, config.beta2) == (3e-5, 64, 0.95)
+    assert flatten(node)["optimizer.params.lr"] == "3e-5"
     assert config.optimizer == "onebitadam"
 
 

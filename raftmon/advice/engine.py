@@ -17,7 +17,7 @@ from raftmon.advice.rule import Duration, Rule
 from raftmon.model import SEVERITIES, Finding, FindingState, Reading
 from raftmon.signals.registry import SIGNALS
 
-__all__ = ["RuleEngine"]
+__all__ = ["RuleEngine", "filled_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _finding(rule: Rule, look: Look, readings: Mapping[str, float | None], count
         since_step=where.since_step if speaks else None,
         readings=tuple(Reading(name, readings.get(name), SIGNALS[name].unit) for name in names),
         thresholds={name: rule.parameters[name].value for name in rule.compared},
-        text=_filled_in(rule, look.held or readings) if speaks else "",
+        text=filled_in(rule.whole_text, rule, look.held or readings) if speaks else "",
         missing=_missing(names, readings, counts) if where.state == "unknown" else (),
         evidence=rule.evidence,
     )
@@ -199,10 +199,10 @@ class _AdviceText(string.Formatter):
         return _Readable(value if isinstance(value, float) else math.nan), field_name
 
 
-def _filled_in(rule: Rule, readings: Mapping[str, float | None]) -> str:
-    """Put readings and parameters into the advice text."""
+def filled_in(text: str, rule: Rule, readings: Mapping[str, float | None]) -> str:
+    """Put readings, and the parameters of a rule, into a text of its advice."""
     parameters = {name: parameter.value for name, parameter in rule.parameters.items()}
-    return _AdviceText().vformat(rule.text, (), {**parameters, **readings})
+    return _AdviceText().vformat(text, (), {**parameters, **readings})
 
 
 def _inhibited(findings: list[Finding], rules: tuple[Rule, ...]) -> list[Finding]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from raftmon.model import RunConfig
-from raftmon.signals.config import planned_steps
+from raftmon.signals.config import RANK_EXPONENT, RSLORA_EXPONENT, planned_steps
 
 __all__ = ["Interaction", "Interactions", "interactions"]
 
@@ -26,10 +26,6 @@ SQUARE_ROOT: Final = 0.5
 LINEAR: Final = 1.0
 BATCH_CAP: Final = 2.0
 """Above the (unknown) noise scale of the gradient the best rate grows no more (McCandlish 2018, Surge 2024)."""
-RANK_EXPONENT: Final = 0.8
-"""Study: best rate ~ r^-0.8 with alpha = 2r, over ranks 1 to 64."""
-RSLORA_EXPONENT: Final = 0.32
-"""Study: best rate ~ r^-0.32 with rsLoRA and a fixed alpha."""
 SHARPENING_BELOW: Final = 0.8
 """Study: the same best rate at temperatures 1.0 and 1.3, a third of it at 0.7."""
 TEMPERATURE_CAP: Final = 2.0

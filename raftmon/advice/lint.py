@@ -14,15 +14,20 @@ from pathlib import Path
 from typing import Final
 
 from raftmon.advice.claims import Claim
-from raftmon.advice.engine import RuleEngine
+from raftmon.advice.engine import RuleEngine, filled_in
 from raftmon.advice.interactions import Interactions, interactions
+from raftmon.advice.kept_samples import most_samples
 from raftmon.advice.learning_rate import rounded, written_rate
+from raftmon.advice.places import Places
 from raftmon.advice.rule import All, Comparison, Condition, Rule
 from raftmon.advice.unread_keys import unread_keys
-from raftmon.advice.yaml_slips import yaml_slips
+from raftmon.advice.yaml_slips import Slip, yaml_slips
+from raftmon.documents import flatten
+from raftmon.grounds import EvidenceLevel
 from raftmon.model import SEVERITIES, CycleView, Problem, RunConfig, RunView, Severity
 from raftmon.runs.sidecars import read_trainer_config
-from raftmon.signals.config import ConfigSignals, lacking
+from raftmon.runs.trainer_marks import Flat
+from raftmon.signals.config import ConfigSignals, lacking, planned_steps
 from raftmon.signals.references import Reference, reference_for
 from raftmon.signals.registry import SIGNALS
 
@@ -31,6 +36,8 @@ __all__ = ["Earlier", "Evidence", "LintReport", "Remark", "RunComparison", "earl
 _ALSO_ANSWERED: Final = {"run.warmup_share": "config.warmup_share"}
 """Signals of a run that a config answers for a run that has not begun."""
 _GRADED: Final = re.compile(r"grade ([A-DX]):? *")
+_OF_SOME_CONFIGS: Final = frozenset({"LoRA rank", "number of cycles", "decay between cycles", "clip limit"})
+"""What a config without them is not about, or leaves to a trainer that has a sound default."""
 _FROM_THE_RUN: Final = ("optimizer", "beta2", "epochs", "stage", "method", "train_samples")
 """Fields that a config may leave to its trainer, and that the trainer's next run will have alike."""
 
@@ -51,15 +58,21 @@ class Remark:
     """One thing to know about a config."""
 
     where: str
-    """The file, with ``:line:column`` where the place is known."""
+    """``path:line:column`` of the value that it is about; of the block where a missing key belongs."""
     rule: str
     """Id of a rule; ``yaml-...`` for a slip of the file's YAML, ``key-not-read`` for a key without effect."""
     title: str
     severity: Severity
     text: str
-    """What is the matter and what to do about it."""
+    """What is the matter."""
+    fix: str
+    """What to do about it: one sentence, or the line to write."""
     evidence: tuple[Evidence, ...]
-    """What it rests on; empty for what can be tried at once."""
+    """What it rests on, at least one source."""
+    level: EvidenceLevel
+    """How well it is founded."""
+    grade: str
+    """Of the whole: that of its rule, or of the reference range that it rests on."""
     would_change: tuple[str, ...] = ()
     """What would show that it does not hold here."""
 
@@ -95,9 +108,11 @@ class LintReport:
     config: RunConfig
     taken: tuple[str, ...]
     """Fields that the config leaves open and that were taken from the earlier run."""
+    at_most: str
+    """What the planned steps were worked out from where they are an upper bound; else empty."""
     reference: Reference | None
     remarks: tuple[Remark, ...]
-    """Gravest first."""
+    """Gravest first, then in the order of the file."""
     unanswered: Mapping[str, tuple[str, ...]]
     """Rule to what the config does not say about it."""
     against: RunComparison | None
@@ -148,15 +163,18 @@ def lint_config(
         return None
     written, node = read
     config, taken = _completed(written, earlier)
+    config, at_most = _bounded_by_prompts(config, flatten(node), path)
     reference = reference_for(config, None)
-    remarks, unanswered = _judged(str(path), config, rules, claims, reference)
-    slips = [*yaml_slips(node, path), *unread_keys(node, path)] if node is not None else []
-    remarks += [Remark(slip.where, slip.id, slip.title, slip.severity, slip.text, ()) for slip in slips]
-    remarks.sort(key=lambda remark: -SEVERITIES.index(remark.severity))
+    remarks, unanswered = _judged(Places(path, node), config, rules, claims, reference)
+    remarks = [_bounded(remark, at_most) for remark in remarks]
+    slips = [*yaml_slips(node, path, is_json=path.suffix.lower() == ".json"), *unread_keys(node, path)]
+    remarks += [_of_slip(slip) for slip in slips]
+    remarks.sort(key=lambda remark: (-SEVERITIES.index(remark.severity), *_line_and_column(remark)))
     return LintReport(
         path=str(path),
         config=config,
         taken=taken,
+        at_most=at_most,
         reference=reference,
         remarks=tuple(remarks),
         unanswered=unanswered,
@@ -164,8 +182,19 @@ def lint_config(
     )
 
 
+def _line_and_column(remark: Remark) -> tuple[int, int]:
+    _, line, column = remark.where.rsplit(":", 2)
+    return int(line), int(column)
+
+
+def _of_slip(slip: Slip) -> Remark:
+    level, grade, source = slip.founded
+    evidence = (Evidence("", grade, source),)
+    return Remark(slip.where, slip.id, slip.title, slip.severity, slip.text, slip.fix, evidence, level, grade)
+
+
 def _judged(
-    path: str,
+    places: Places,
     config: RunConfig,
     rules: Sequence[Rule],
     claims: Mapping[str, Claim],
@@ -177,18 +206,53 @@ def _judged(
         for rule in rules
         if rule.subject == "run"
         and _is_answerable(rule.when)
-        and ("any" in rule.scenarios or config.stage is None or config.stage in rule.scenarios)
+        and ("any" in rule.scenarios or config.stage in rule.scenarios)
     }
-    remarks, unanswered = [], {}
-    for finding in RuleEngine(answering.values()).findings(_readings(config), 0, 0, {}):
+    remarks, unanswered, readings = [], {}, _readings(config)
+    for finding in RuleEngine(answering.values()).findings(readings, 0, 0, {}):
         rule = answering[finding.rule]
         if finding.state == "firing" and finding.inhibited_by is None:
-            evidence = _evidence(rule, claims, reference)
-            about = (rule.id, rule.title, rule.severity, finding.text, evidence)
-            remarks.append(Remark(path, *about, would_change=rule.would_change))
+            remarks.append(_of_rule(rule, places, readings, claims, reference))
         elif finding.state == "unknown" and (missing := _lacking(rule, config)):
             unanswered[rule.id] = missing
     return remarks, unanswered
+
+
+def _of_rule(
+    rule: Rule,
+    places: Places,
+    readings: Mapping[str, float | None],
+    claims: Mapping[str, Claim],
+    reference: Reference | None,
+) -> Remark:
+    founded = reference if _rests_on_reference(rule) else None
+    return Remark(
+        where=places.of_rule(rule),
+        rule=rule.id,
+        title=rule.title,
+        severity=rule.severity,
+        text=filled_in(rule.text, rule, readings),
+        fix=filled_in(rule.fix, rule, readings),
+        evidence=_evidence(rule, claims, reference),
+        would_change=rule.would_change,
+        level=rule.evidence_level,
+        grade=founded.grade if founded is not None else rule.grade,
+    )
+
+
+def _bounded_by_prompts(config: RunConfig, flat: Flat, path: Path) -> tuple[RunConfig, str]:
+    """Take the most samples that a cycle's prompts allow where nothing else is known; returns how they were counted."""
+    if config.train_samples is not None or config.max_steps is not None or (most := most_samples(flat, path)) is None:
+        return config, ""
+    bounded = dataclasses.replace(config, train_samples=most.samples)
+    return (bounded, most.text) if planned_steps(bounded) is not None else (config, "")
+
+
+def _bounded(remark: Remark, at_most: str) -> Remark:
+    """Say of a remark on steps that they are a bound: fewer steps make such a remark only truer."""
+    if not at_most or " steps" not in remark.text:
+        return remark
+    return dataclasses.replace(remark, text=f"{remark.text} The steps are the most there can be: {at_most}.")
 
 
 def _completed(config: RunConfig, earlier: Earlier | None) -> tuple[RunConfig, tuple[str, ...]]:
@@ -230,15 +294,15 @@ def _is_answerable(condition: Condition) -> bool:
 
 
 def _lacking(rule: Rule, config: RunConfig) -> tuple[str, ...]:
-    """Return what a config does not say; empty where it says enough, or speaks of no LoRA at all."""
+    """Return what a config does not say; empty where it says enough, or lacks what most configs do not speak of."""
     signals = [_ALSO_ANSWERED.get(comparison.signal, comparison.signal) for comparison in rule.when.comparisons()]
     missing = tuple(dict.fromkeys(words for signal in signals for words in lacking(signal, config)))
-    return () if missing == ("LoRA rank",) else missing
+    return () if not _OF_SOME_CONFIGS.isdisjoint(missing) else missing
 
 
 def _evidence(rule: Rule, claims: Mapping[str, Claim], reference: Reference | None) -> tuple[Evidence, ...]:
     """Return what a rule rests on; one on the usual range rests on that range alone."""
-    if reference is not None and any(c.signal == "config.of_reference" for c in rule.when.comparisons()):
+    if reference is not None and _rests_on_reference(rule):
         return tuple(Evidence(claim, reference.grade, reference.source) for claim in reference.claims)
     evidence = []
     for claim, ref in rule.sources:
@@ -246,3 +310,8 @@ def _evidence(rule: Rule, claims: Mapping[str, Claim], reference: Reference | No
         grade = graded[1] if graded is not None else claims[claim].grade if claim in claims else ""
         evidence.append(Evidence(claim, grade, ref[graded.end() :] if graded is not None else ref))
     return tuple(evidence)
+
+
+def _rests_on_reference(rule: Rule) -> bool:
+    """Tell whether a rule compares with the usual range and nothing else."""
+    return all(comparison.signal == "config.of_reference" for comparison in rule.when.comparisons())

@@ -154,7 +154,7 @@ class Rule:
     """How long it must not hold before the rule resolves."""
     inhibits: tuple[str, ...]
     text: str
-    """Advice, with ``{signal}`` and ``{signal:.1%}`` places."""
+    """What is the matter, with ``{signal}`` and ``{signal:.1%}`` places."""
     multiply: float | None
     """Factor for the learning rate, or None."""
     roll_back: bool
@@ -176,12 +176,19 @@ class Rule:
     """What would show that the rule is wrong about a run."""
     evidence: Evidence | None = None
     """All of this for those who read a finding; None for a rule that was not read from a file."""
+    fix: str = ""
+    """What to do, where `text` does not say it itself, with places alike."""
+
+    @property
+    def whole_text(self) -> str:
+        """What is the matter, and what to do."""
+        return f"{self.text} {self.fix}" if self.fix else self.text
 
     @functools.cached_property
     def mentioned(self) -> tuple[str, ...]:
         """Names of the signals that it compares, and of those that its advice quotes."""
         compared = [comparison.signal for comparison in self.when.comparisons()]
-        quoted = [name for _, name, _, _ in string.Formatter().parse(self.text) if name and "." in name]
+        quoted = [name for _, name, _, _ in string.Formatter().parse(self.whole_text) if name and "." in name]
         return tuple(dict.fromkeys(compared + quoted))
 
     @property

@@ -87,6 +87,9 @@ def read_rule(path: Path, problems: list[Problem], overrides: Mapping[str, Mappi
         applies.finish()
     advice = fields.mapping("advice", required=True)
     text, multiply, roll_back, stop = _advice(advice, parameters)
+    fix = advice.text("fix", "") if advice is not None else ""
+    if advice is not None:
+        advice.finish()
     founded = read_founded(fields.mapping("evidence", required=True))
     rule = Rule(
         id=rule_id,
@@ -116,6 +119,7 @@ def read_rule(path: Path, problems: list[Problem], overrides: Mapping[str, Mappi
         enabled=bool(override.get("enabled", True)),
         grade=founded.grade,
         would_change=read_would_change(fields),
+        fix=fix,
     )
     _check_rule(rule, fields)
     fields.finish()
@@ -207,9 +211,7 @@ def _advice(fields: Fields | None, parameters: Mapping[str, Parameter]) -> tuple
         if not multiply > 0.0:
             adjust.complain("`multiply` must be above 0", "For example 0.5.", "multiply")
         adjust.finish()
-    roll_back, stop = fields.flag("roll_back", False), fields.flag("stop", False)
-    fields.finish()
-    return text, multiply, roll_back, stop
+    return text, multiply, fields.flag("roll_back", False), fields.flag("stop", False)
 
 
 def _about_campaign(condition: Condition) -> bool:
@@ -223,7 +225,7 @@ def _check_rule(rule: Rule, fields: Fields) -> None:
         fields.complain("mixes signals of a run with signals of a campaign", "Write two rules.", "when")
     if len(rule.title) > 60:
         fields.complain(f"`title` has {len(rule.title)} characters", "Say it in at most 60.", "title")
-    for _, name, _, _ in string.Formatter().parse(rule.text):
+    for _, name, _, _ in string.Formatter().parse(rule.whole_text):
         if name and name not in SIGNALS and name not in rule.parameters:
             fields.complain(f"the advice names `{name}`", "Name a signal or a parameter of the rule.", "advice")
     if rule.status != "experimental" and rule.measured.runs == 0:

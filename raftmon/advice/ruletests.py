@@ -52,6 +52,8 @@ _CONFIG: Final = (
     "epochs",
     "train_samples",
     "model_parameters",
+    "num_cycles",
+    "lr_decay",
 )
 _WORDS: Final = ("scheduler", "optimizer", "method", "stage")
 _PROBES: Final = ("rho", "kl", "harm", "loss_drop", "broken")
@@ -193,6 +195,8 @@ def _sibling(fields: Fields) -> tuple[float, tuple[float | None, ...]]:
 def _config(fields: Fields) -> Mapping[str, float | str | bool]:
     """Read what the case knows of the configuration, in the words of `RunConfig`."""
     found: dict[str, float | str | bool] = {name: text for name in _WORDS if (text := fields.text(name, ""))}
+    if not fields.flag("clips", True):
+        found["clips"] = False
     return {**found, **_numbers(fields, _CONFIG)}
 
 

@@ -9,26 +9,49 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
 import yaml
 
+from raftmon.documents import flatten
+from raftmon.grounds import EvidenceLevel, Grade
 from raftmon.model import Severity
 from raftmon.runs.key_table import KEYS
+from raftmon.runs.trainer_marks import is_halo_forge, number_reader
 
-__all__ = ["Slip", "entries", "yaml_slips"]
+__all__ = ["Founded", "Slip", "entries", "yaml_slips"]
 
 _NUMBER: Final = re.compile(r"([-+]?)([0-9][0-9_]*)(\.[0-9_]*)?[eE]([-+]?)([0-9]+)")
-_TEXTS: Final = ("optimizer", "scheduler", "method", "use_rslora", "model_parameters")
+_PLAIN_NUMBER: Final = re.compile(r"[-+]?(?:[0-9][0-9_]*)?\.?[0-9][0-9_]*")
+_TEXT_FOR_NUMBER: Final = "yaml-text-for-number"
+_HAND_ON: Final = "Hugging Face's parser and halo-forge hand it on as such; OmegaConf and pydantic read a number"
+_Words: TypeAlias = tuple[str, str, Severity, str, str]
+"""Id, title, severity, text and fix of a slip."""
+_TEXTS: Final = ("optimizer", "scheduler", "method", "use_rslora", "model_parameters", "devices")
+"""Fields whose values may be text: names, and devices that Lightning takes as one."""
 _NUMERIC_KEYS: Final = frozenset(key for name, keys in KEYS.items() if name not in _TEXTS for key in keys)
 _RATE_KEYS: Final = frozenset(KEYS["learning_rate"])
-_READ_AS_NUMBERS: Final = frozenset({"_component_", "_target_", "class_path"})
-"""Keys of files that OmegaConf or jsonargparse reads, which know better than YAML 1.1."""
 _MOST_NODES: Final = 50_000
 _MOST_SLIPS: Final = 50
+
+
+class Founded(NamedTuple):
+    """What a slip rests on, as a rule's `evidence` has it."""
+
+    level: EvidenceLevel
+    grade: Grade
+    source: str
+
+
+_FOUNDED: Final[Mapping[str, Founded]] = {
+    _TEXT_FOR_NUMBER: Founded("established", "A", "YAML 1.1, section on floats; tried with PyYAML 6.0.3"),
+    "yaml-duplicate-key": Founded("established", "A", "tried: PyYAML 6.0.3 and Python's json keep the last one"),
+    "rate-not-positive": Founded("established", "A", "arithmetic: a step is a multiple of the rate"),
+    "yaml-unresolved": Founded("established", "A", "OmegaConf's interpolation, which needs the rest of the config"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +64,38 @@ class Slip:
     title: str
     severity: Severity
     text: str
+    """What is the matter."""
+    fix: str
+    """What to do: one sentence."""
+    founded: Founded
+    """What it rests on."""
 
 
-def yaml_slips(top: yaml.MappingNode, path: Path) -> list[Slip]:
+def yaml_slips(top: yaml.MappingNode, path: Path, *, is_json: bool = False) -> list[Slip]:
     """Return the slips of a document in the order of its lines, at most 50.
 
     Args:
         top: the document.
         path: the file, for places.
+        is_json: whether ``5e-5`` is a number there; one in quotes is none anywhere.
     """
     slips: dict[tuple[int, int], Slip] = {}
     found = list(entries(top))
-    numbers = any(name.rsplit(".", 1)[-1] in _READ_AS_NUMBERS for name, _, _ in found)
+    flat = flatten(top)
+    reader, multiplied = number_reader(flat), is_halo_forge(flat)
     for name, key, value in found:
         mark = key.start_mark if key is not None else value.start_mark
         slip = (
             _twice(name)
             if key is not None
-            else _useless_rate(name, value) or _float(name, value, numbers) or _unresolved(name, value)
+            else _useless_rate(name, value)
+            or _quoted(name, value)
+            or (None if is_json else _float(name, value, reader, multiplied))
+            or _unresolved(name, value)
         )
         if slip is not None and len(slips) < _MOST_SLIPS:
             where = f"{path}:{mark.line + 1}:{mark.column + 1}"
-            slips.setdefault((mark.line, mark.column), Slip(where, *slip))
+            slips.setdefault((mark.line, mark.column), Slip(where, *slip, _FOUNDED[slip[0]]))
     return [slips[place] for place in sorted(slips)]
 
 
@@ -90,32 +123,61 @@ def entries(top: yaml.Node) -> Iterator[tuple[str, yaml.Node | None, yaml.Node]]
             stack.extend((name, item) for item in node.value)
 
 
-def _twice(name: str) -> tuple[str, str, Severity, str]:
-    text = f"`{name}` is given twice: most readers take the last one, some refuse the file. Keep one."
-    return "yaml-duplicate-key", "A key is given twice", "medium", text
+def _twice(name: str) -> _Words:
+    text = f"`{name}` is given twice: most readers take the last one, some refuse the file."
+    return "yaml-duplicate-key", "A key is given twice", "medium", text, "Keep one of the two."
 
 
-def _float(name: str, node: yaml.Node, numbers: bool) -> tuple[str, str, Severity, str] | None:
-    """Look for a number that YAML 1.1 reads as a text; `numbers`: the file is one whose reader knows better."""
-    if not isinstance(node, yaml.ScalarNode) or not str(node.tag).endswith(":str"):
+def _quoted(name: str, node: yaml.Node) -> _Words | None:
+    """Look for a number in quotes under a key that wants a number."""
+    if not isinstance(node, yaml.ScalarNode) or node.style not in ("'", '"') or name not in _NUMERIC_KEYS:
+        return None
+    written = str(node.value).strip()
+    match = _NUMBER.fullmatch(written)
+    if match is None and _PLAIN_NUMBER.fullmatch(written) is None:
+        return None
+    text = f"`{name}: {written}` stands in quotes and is a text; {_HAND_ON}."
+    fix = f"Write {_as_number(match) if match is not None else written} without quotes."
+    return _TEXT_FOR_NUMBER, "A number that is read as text", _severity(name), text, fix
+
+
+def _float(name: str, node: yaml.Node, reader: str | None, multiplied: bool) -> _Words | None:
+    """Look for a number that YAML 1.1 reads as a text.
+
+    Args:
+        name: dotted key.
+        node: its value.
+        reader: what reads the file, where that knows better.
+        multiplied: whether the trainer multiplies the rate as it stands.
+    """
+    if not isinstance(node, yaml.ScalarNode) or not str(node.tag).endswith(":str") or node.style in ("'", '"'):
         return None
     match = _NUMBER.fullmatch(str(node.value).strip())
-    if match is None or (node.style in ("'", '"') and name not in _NUMERIC_KEYS):
+    if match is None:
         return None
+    severity: Severity = _severity(name)
+    if reader is not None:
+        severity, then = "informational", f"{reader} reads a number"
+    elif multiplied and name in _RATE_KEYS:
+        severity, then = "high", "halo-forge multiplies it, and stops with a TypeError after the first cycle's samples"
+    else:
+        then = _HAND_ON
+    text = f"`{name}: {node.value}` is a text for PyYAML (YAML 1.1); {then}."
+    return _TEXT_FOR_NUMBER, "A number that YAML reads as text", severity, text, f"Write {_as_number(match)}."
+
+
+def _severity(name: str) -> Severity:
+    return "medium" if name in _RATE_KEYS else "low"
+
+
+def _as_number(match: re.Match[str]) -> str:
+    """Return how YAML 1.1 wants it: a point in the mantissa, a sign in the exponent."""
     sign, mantissa, point, exponent_sign, exponent = match.groups()
     fraction = "0" if point in (None, ".") else point[1:]
-    right = f"{'-' if sign == '-' else ''}{mantissa}.{fraction}e{exponent_sign or '+'}{exponent}"
-    severity: Severity = "informational" if numbers else "medium" if name in _RATE_KEYS else "low"
-    readers = (
-        "the OmegaConf or jsonargparse that this file seems written for reads a number"
-        if numbers
-        else "Hugging Face's parser and halo-forge hand it on as such; OmegaConf and pydantic read a number"
-    )
-    text = f"`{name}: {node.value}` is a text for PyYAML (YAML 1.1); {readers}. To be safe write {right}."
-    return "yaml-text-for-number", "A number that YAML reads as text", severity, text
+    return f"{'-' if sign == '-' else ''}{mantissa}.{fraction}e{exponent_sign or '+'}{exponent}"
 
 
-def _useless_rate(name: str, node: yaml.Node) -> tuple[str, str, Severity, str] | None:
+def _useless_rate(name: str, node: yaml.Node) -> _Words | None:
     """Look for a learning rate that no training can use."""
     if name not in _RATE_KEYS or not isinstance(node, yaml.ScalarNode):
         return None
@@ -125,13 +187,14 @@ def _useless_rate(name: str, node: yaml.Node) -> tuple[str, str, Severity, str] 
         return None
     if 0.0 < rate < math.inf:
         return None
-    text = f"`{name}: {node.value}` trains nothing. A learning rate is a number above 0, such as 5.0e-5."
-    return "rate-not-positive", "The learning rate is no number above 0", "high", text
+    text, fix = f"`{name}: {node.value}` trains nothing.", "Write a number above 0, such as 5.0e-5."
+    return "rate-not-positive", "The learning rate is no number above 0", "high", text, fix
 
 
-def _unresolved(name: str, node: yaml.Node) -> tuple[str, str, Severity, str] | None:
+def _unresolved(name: str, node: yaml.Node) -> _Words | None:
     value = str(node.value).strip()
     if name not in _RATE_KEYS or not (value.startswith("${") or value == "???"):
         return None
     text = f"`{name}` is `{value}`: raftmon does not resolve it, so that nothing here speaks of the learning rate."
-    return "yaml-unresolved", "The learning rate stands elsewhere", "informational", text
+    fix = "Lint the composed config, as the trainer prints it, to have its rate judged."
+    return "yaml-unresolved", "The learning rate stands elsewhere", "informational", text, fix

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import click
 
 from raftmon.commands.shared import names_of, open_monitor, read_all, require_something, settings_option
 from raftmon.errors import DocumentErrors, NothingToRead
-from raftmon.model import Problem
+from raftmon.model import SEVERITIES, Problem
 
 if TYPE_CHECKING:
     from raftmon.advice.lint import Earlier
@@ -22,7 +23,8 @@ __all__ = ["lint"]
 @click.option("--logdir", type=click.Path(path_type=Path), help="Compare with the newest run below this directory.")
 @settings_option
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="For people or programs.")
-def lint(configs: tuple[Path, ...], logdir: Path | None, settings: Path | None, form: str) -> None:
+@click.option("--fail-on", type=click.Choice(SEVERITIES), help="Exit with 1 on a remark this grave, or graver.")
+def lint(configs: tuple[Path, ...], logdir: Path | None, settings: Path | None, form: str, fail_on: str | None) -> None:
     """Say what a trainer's CONFIG (YAML or JSON) means for the learning rate, before anything has run."""
     from raftmon.advice.claims import load_claims
     from raftmon.advice.lint import lint_config
@@ -46,6 +48,9 @@ def lint(configs: tuple[Path, ...], logdir: Path | None, settings: Path | None, 
     if not any(report.config.is_known for report in reports):
         remedy = "Give the file that holds the learning rate; CONTRIBUTING.md says how to add the keys of a trainer."
         raise NothingToRead(names_of(configs), "no value under a key of any known trainer", remedy)
+    severities = [remark.severity for report in reports for remark in report.remarks]
+    if fail_on is not None and any(SEVERITIES.index(found) >= SEVERITIES.index(fail_on) for found in severities):
+        sys.exit(1)
 
 
 def _earlier(logdir: Path, settings: Path | None) -> Earlier:

@@ -61,6 +61,7 @@ def rule_explained(rule: Rule, rules: Sequence[Rule]) -> dict[str, Any]:
         **rule_document(_evidence(rule)),
         "keep_firing_for": str(rule.keep) if rule.keep.count else "",
         "text": rule.text,
+        "fix": rule.fix,
         "parameters": {
             name: {"value": p.value, "unit": p.unit, "origin": p.origin} for name, p in rule.parameters.items()
         },
@@ -76,7 +77,7 @@ def print_rule(rule: Rule, rules: Sequence[Rule], console: Console) -> None:
         ("What it means", [paragraph(rule.description)]),
         ("When it fires", _when(rule, evidence)),
         ("What it points to, and what it may do", _power(rule, evidence)),
-        ("What it says", [paragraph(_with_places(rule.text))]),
+        ("What it says", [paragraph(_with_places(rule.whole_text))]),
         ("What else it could be", [item(entry) for entry in rule.false_positives]),
         ("What would change its mind", [item(entry) for entry in rule.would_change]),
         ("How it is founded", _founded(evidence)),

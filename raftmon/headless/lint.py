@@ -65,7 +65,9 @@ def _block(report: LintReport) -> list[RenderableType]:
         lines.append(_indented(Text(f"{words} (grade {ref.grade}: {ref.source})", style="dim")))
     if report.taken:
         lines.append(_indented(Text(f"taken from the earlier run: {', '.join(report.taken)}", style="dim")))
-    lines += [_indented(_remark(remark, report.path)) for remark in report.remarks]
+    if report.at_most:
+        lines.append(_indented(Text(plain(f"steps at most: {report.at_most}"), style="dim")))
+    lines += [_indented(_remark(remark)) for remark in report.remarks]
     if not report.remarks:
         lines.append(_indented(Text("nothing to remark", style="green")))
     if report.unanswered:
@@ -88,16 +90,15 @@ def _value(config: RunConfig, name: str) -> str:
     return f"{value:g}" if isinstance(value, float) else plain(str(value))
 
 
-def _remark(remark: Remark, path: str) -> RenderableType:
-    place = remark.where.removeprefix(path).removeprefix(":")
-    head = Text.assemble((f"{remark.severity} ", SEVERITY_STYLES[remark.severity]), remark.title)
-    head.append(f"  {remark.rule}{f', line {place}' if place else ''}", style="dim")
+def _remark(remark: Remark) -> RenderableType:
+    head = Text.assemble(f"{plain(remark.where)}: ", (remark.severity, SEVERITY_STYLES[remark.severity]))
+    head.append(f" {remark.title}").append(f"  {remark.rule}", style="dim")
     grid = Table.grid()
     grid.add_row(head)
-    body = plain(remark.text)
-    grid.add_row(Padding(Text(body), (0, 0, 0, 2)))
-    if remark.evidence:
-        grid.add_row(Padding(Text(f"evidence: {_sources(remark.evidence)}", style="dim"), (0, 0, 0, 2)))
+    grid.add_row(Padding(Text(plain(remark.text)), (0, 0, 0, 2)))
+    grid.add_row(Padding(Text(f"fix: {plain(remark.fix)}", style="green"), (0, 0, 0, 2)))
+    founded = f"evidence ({remark.level}, grade {remark.grade}): {_sources(remark.evidence)}"
+    grid.add_row(Padding(Text(founded, style="dim"), (0, 0, 0, 2)))
     if remark.would_change:
         minds = "; ".join(entry.rstrip(".") for entry in remark.would_change)
         grid.add_row(Padding(Text(f"would change this: {minds}.", style="dim"), (0, 0, 0, 2)))
@@ -111,9 +112,8 @@ def _sources(evidence: Sequence[Evidence]) -> str:
         claims.setdefault((source.grade, source.ref), []).append(source.claim)
     parts = []
     for (grade, ref), ids in claims.items():
-        words = [", ".join(id_ for id_ in ids if id_), f"grade {grade}" if grade else ""]
-        about = ", ".join(word for word in words if word)
-        parts.append(f"{ref} (claim {about})" if about else ref)
+        named = ", ".join(id_ for id_ in ids if id_)
+        parts.append(f"{ref} (claim {named}{f', grade {grade}' if grade else ''})" if named else ref)
     return "; ".join(parts)
 
 
@@ -154,6 +154,7 @@ def _config_document(report: LintReport) -> dict[str, Any]:
         "config": report.path,
         "known": {**dataclasses.asdict(report.config), "effective_batch": report.config.effective_batch},
         "taken_from_run": list(report.taken),
+        "steps_at_most": report.at_most or None,
         "reference": dataclasses.asdict(reference) if reference is not None else None,
         "findings": [
             {
@@ -162,6 +163,9 @@ def _config_document(report: LintReport) -> dict[str, Any]:
                 "title": remark.title,
                 "severity": remark.severity,
                 "text": remark.text,
+                "fix": remark.fix,
+                "evidence_level": remark.level,
+                "grade": remark.grade,
                 "evidence": [dataclasses.asdict(source) for source in remark.evidence],
                 "would_change": list(remark.would_change),
             }

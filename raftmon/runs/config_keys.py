@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, Literal, TypeAlias
 
 from raftmon.model import RunConfig
 from raftmon.runs.key_table import KEYS
+from raftmon.runs.trainer_marks import (
+    HALO_FORGE_WARMUP,
+    Flat,
+    clips,
+    cycle_decay,
+    is_halo_forge,
+    method_without_a_key,
+    stage_of,
+)
 
-__all__ = ["Flat", "canonical", "is_halo_forge", "normalised_optimizer", "parameters_of", "run_config"]
+__all__ = ["canonical", "normalised_optimizer", "parameters_of", "run_config", "used_keys"]
 
-Flat: TypeAlias = Mapping[str, str]
-"""Dotted key to text."""
 Found: TypeAlias = dict[str, float | str | bool]
 """Name of a field (or ``warmup_ratio``) to its value."""
 
@@ -35,31 +42,12 @@ _POSITIVE: Final = frozenset(
         "devices",
         "global_batch_size",
         "model_parameters",
+        "num_cycles",
+        "lr_decay",
     }
 )
 _ROOTS: Final = ("cfg", "config", "hparams", "args", "params", "raft")
 """Keys which some trainers put around everything else."""
-_HALO_FORGE: Final = (
-    "num_cycles",
-    "raft.num_cycles",
-    "lr_decay_per_cycle",
-    "keep_top_percent",
-    "raft.keep_top_percent",
-)
-_STAGES: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("pt", "pretrain", "pretraining"), "pretrain"),
-    "sft": "sft",
-    **dict.fromkeys(("dpo", "ipo", "kto", "orpo", "simpo", "cpo"), "dpo"),
-    **dict.fromkeys(("ppo", "grpo", "rloo", "gspo", "dapo", "reinforce"), "rl"),
-    "raft": "raft",
-}
-_STAGE_ROOTS: Final[Mapping[str, str]] = {
-    "actor_rollout_ref.": "rl",
-    "worker.actor.": "rl",
-    "policy.generation.": "rl",
-    "actor_train.": "rl",
-    "raft.": "raft",
-}
 _METHODS: Final[Mapping[str, Literal["lora", "full"]]] = {
     **dict.fromkeys(("lora", "qlora", "dora", "adalora", "true"), "lora"),
     **dict.fromkeys(("full", "none", "false"), "full"),
@@ -80,19 +68,14 @@ _MIXTURE: Final = re.compile(r"[0-9]x[0-9]|[-_]a[0-9.]+b", re.IGNORECASE)
 
 def canonical(flat: Flat) -> Found:
     """Return what one source says in the words of `RunConfig`; values that cannot be meant are left out."""
-    roots = {key.split(".", 1)[0] for key in flat}
-    inner = flat
-    if len(roots) == 1 and next(iter(roots)) in _ROOTS:
-        inner = {key.split(".", 1)[1]: text for key, text in flat.items() if "." in key}
+    _, inner = _without_root(flat)
     found: Found = {}
-    for name, keys in KEYS.items():
-        for key in keys:
-            text = inner.get(key, inner.get(f"{key}.0"))
-            value = _value(name, text) if text is not None else None
-            if value is not None:
-                found[name] = value
-                break
-    stage = _stage(flat)
+    for name in KEYS:
+        key = _used_key(name, inner)
+        value = _value(name, inner[key]) if key is not None else None
+        if value is not None:
+            found[name] = value
+    stage = stage_of(flat)
     if stage is not None:
         found["stage"] = stage
     for name in _void(inner):
@@ -101,7 +84,48 @@ def canonical(flat: Flat) -> Found:
     if any(_OWN_RATE.search(key) and (_number(text) or 0.0) > 0.0 for key, text in inner.items()):
         found["several_rates"] = True
     _count_megatron_warmup(inner, found)
+    _note_what_no_key_says(flat, inner, found)
     return found
+
+
+def used_keys(flat: Flat) -> dict[str, str]:
+    """Return from which dotted key of a source each field was read; fields without one are left out."""
+    root, inner = _without_root(flat)
+    used = {name: f"{root}{key}" for name in KEYS if (key := _used_key(name, inner)) is not None}
+    if "warmup_steps" not in used and "lr_warmup_samples" in inner:
+        used["warmup_steps"] = f"{root}lr_warmup_samples"
+    elif "warmup_ratio" in used and not _number(flat.get(used.get("warmup_steps", ""), "")):
+        used["warmup_steps"] = used["warmup_ratio"]
+    return used
+
+
+def _without_root(flat: Flat) -> tuple[str, Flat]:
+    """Take off the one key that some trainers put around everything; returns it with its dot, and the rest."""
+    roots = {key.split(".", 1)[0] for key in flat}
+    root = next(iter(roots)) if len(roots) == 1 else ""
+    if root not in _ROOTS:
+        return "", flat
+    return f"{root}.", {key.split(".", 1)[1]: text for key, text in flat.items() if "." in key}
+
+
+def _used_key(name: str, flat: Flat) -> str | None:
+    """Return the likeliest key that holds a value which can be meant; the first entry of a list counts for it."""
+    keys = (written for key in KEYS[name] for written in (key, f"{key}.0"))
+    return next((key for key in keys if key in flat and _value(name, flat[key]) is not None), None)
+
+
+def _note_what_no_key_says(flat: Flat, inner: Flat, found: Found) -> None:
+    """Add what follows from the trainer's own defaults."""
+    decay, method = cycle_decay(flat), method_without_a_key(flat)
+    if decay is not None:
+        found["lr_decay"] = decay
+    if method is not None and "method" not in found:
+        found["method"] = method
+    if is_halo_forge(inner):
+        found["epochs"] = 1.0  # its `train_epochs`, which no key of a config reaches
+        found["warmup_steps"] = found.get("warmup_steps") or HALO_FORGE_WARMUP
+    if "max_grad_norm" not in found and clips(flat) is False:
+        found["clips"] = False
 
 
 def _count_megatron_warmup(flat: Flat, found: Found) -> None:
@@ -126,18 +150,6 @@ def _note_method(flat: Flat, found: Found) -> None:
             found.pop(name, None)
 
 
-def _stage(flat: Flat) -> str | None:
-    for key in ("stage", "rl", "rlhf_type"):
-        stage = _STAGES.get(flat.get(key, "").lower())
-        if stage is not None:
-            return stage
-    if any(key in flat for key in _HALO_FORGE):
-        return "raft"
-    if "num_generations" in flat:
-        return "rl"  # TRL's GRPO and RLOO
-    return next((stage for root, stage in _STAGE_ROOTS.items() if any(key.startswith(root) for key in flat)), None)
-
-
 def _void(flat: Flat) -> Iterator[str]:
     """Yield the fields whose key does not mean what it says, because of another key."""
     if flat.get("optimizer") == "auto" and "lr0" in flat:
@@ -156,12 +168,6 @@ def _void(flat: Flat) -> Iterator[str]:
     if is_halo_forge(flat):
         # halo-forge does not hand these on to the Trainer, whose defaults are in force.
         yield from ("max_grad_norm", "weight_decay", "scheduler", "epochs", "logging_steps")
-
-
-def is_halo_forge(keys: Iterable[str]) -> bool:
-    """Tell whether dotted keys are those of halo-forge's RAFT command."""
-    names = set(keys)
-    return not names.isdisjoint(_HALO_FORGE) and any(name.startswith("training.") for name in names)
 
 
 def _value(name: str, text: str) -> float | str | bool | None:
@@ -281,4 +287,8 @@ def run_config(found: Mapping[str, float | str | bool], source: str) -> RunConfi
         model_parameters=known.number("model_parameters"),
         several_rates=known.flag("several_rates"),
         schedule_temperature=known.number("schedule_temperature"),
+        num_cycles=known.count("num_cycles"),
+        lr_decay=known.number("lr_decay"),
+        warmup_ratio=ratio if not warmup else None,
+        clips=known.flag("clips"),
     )

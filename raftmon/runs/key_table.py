@@ -227,6 +227,8 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "actor_infer.generating_args.temperature",
         "trl.temperature",
     ),
+    "num_cycles": ("num_cycles", "raft.num_cycles", "raft.cycles", "cycles", "num_raft_iteration"),
+    "lr_decay": ("lr_decay_per_cycle", "training.lr_decay_factor"),
     "schedule_temperature": (
         "schedule_temperature",
         "schedule.temperature",

@@ -27,7 +27,9 @@ import yaml
 
 from raftmon.documents import MAX_DOCUMENT_BYTES, compose, flatten, read_node, read_text
 from raftmon.model import Problem, RunConfig
-from raftmon.runs.config_keys import Flat, canonical, run_config
+from raftmon.runs.config_keys import canonical, run_config
+from raftmon.runs.json_places import compose_json
+from raftmon.runs.trainer_marks import Flat
 
 __all__ = ["read_run_config", "read_trainer_config", "sidecar_stamp"]
 
@@ -72,7 +74,7 @@ def read_run_config(
     return run_config(found, ", ".join(sources))
 
 
-def read_trainer_config(path: Path, problems: list[Problem]) -> tuple[RunConfig, yaml.MappingNode | None] | None:
+def read_trainer_config(path: Path, problems: list[Problem]) -> tuple[RunConfig, yaml.MappingNode] | None:
     """Read a trainer's own config file, YAML or JSON, in whatever dialect.
 
     Args:
@@ -80,36 +82,35 @@ def read_trainer_config(path: Path, problems: list[Problem]) -> tuple[RunConfig,
         problems: where a file that cannot be read, or whose top is no mapping, is noted; nothing is raised.
 
     Returns:
-        What it says, and the YAML with its places (None for JSON); None with at least one more problem noted.
+        What it says, and the document with its places; None with at least one more problem noted.
     """
-    if path.suffix.lower() == ".json":
-        flat = _trainer_json(path, problems)
-        return (run_config(canonical(flat), path.name), None) if flat is not None else None
-    node = read_node(path, problems)
+    before = len(problems)
+    is_json = path.suffix.lower() == ".json"
+    node = _trainer_json(path, problems) if is_json else read_node(path, problems)
     if isinstance(node, yaml.MappingNode):
         return run_config(canonical(flatten(node)), path.name), node
-    if not problems:
-        what = "empty" if node is None else "the document is no mapping"
-        problems.append(Problem(f"{path}:1:1", what, "Give the trainer's config: `key: value` lines."))
+    if len(problems) == before:
+        what = (
+            "empty" if node is None else "the document is no JSON object" if is_json else "the document is no mapping"
+        )
+        remedy = 'Begin with `{"key": value`.' if is_json else "Give the trainer's config: `key: value` lines."
+        problems.append(Problem(f"{path}:1:1", what, remedy))
     return None
 
 
-def _trainer_json(path: Path, problems: list[Problem]) -> Flat | None:
+def _trainer_json(path: Path, problems: list[Problem]) -> yaml.Node | None:
     text = read_text(path, problems)
     if text is None:
         return None
     try:
-        document = json.loads(text)
+        json.loads(text)
     except (ValueError, RecursionError) as error:
         where, what = str(path), "not valid JSON: nested too deep"
         if isinstance(error, json.JSONDecodeError):
             where, what = f"{path}:{error.lineno}:{error.colno}", f"not valid JSON: {error.msg}"
         problems.append(Problem(where, what, "Mend the file at this place."))
         return None
-    if not isinstance(document, dict):
-        problems.append(Problem(f"{path}:1:1", "the document is no JSON object", 'Begin with `{"key": value`.'))
-        return None
-    return dict(_leaves(document))
+    return compose_json(text, str(path))
 
 
 def sidecar_stamp(run_dir: Path) -> tuple[int, ...]:

@@ -17,15 +17,30 @@ from typing import ClassVar, Final
 from raftmon.model import RunConfig
 from raftmon.signals.base import SignalInfo
 from raftmon.signals.progress import RunFacts, ScheduleSignals
-from raftmon.signals.references import reference_for
+from raftmon.signals.references import Reference, reference_at, reference_for
 
-__all__ = ["ConfigSignals", "LogAgainstConfig", "lacking", "planned_steps", "warmup_advised"]
+__all__ = [
+    "ABOUT",
+    "RANK_EXPONENT",
+    "RSLORA_EXPONENT",
+    "ConfigSignals",
+    "LogAgainstConfig",
+    "lacking",
+    "planned_steps",
+    "warmup_advised",
+]
 
 USUAL_BETA2: Final = 0.999
 """Adam's in PyTorch and in every trainer that takes PyTorch's default."""
 WARMUP_SHARE: Final = 0.1
 SHORTEST_WARMUP: Final = 2.0
 """Steps: a tenth of a very short run is less than a schedule can express."""
+RANK_EXPONENT: Final = 0.8
+"""Study of 531 small trainings (2026), 4.7: best rate ~ r^-0.8 with alpha = 2r, over ranks 1 to 64."""
+RSLORA_EXPONENT: Final = 0.32
+"""The same: best rate ~ r^-0.32 with rsLoRA and a fixed alpha."""
+ANCHOR_RANK: Final = 32
+"""The rank from which a larger one is counted: sweeps of LoRA's rate were made up to it."""
 _ADAM_LIKE: Final = ("adam", "adamw", "lamb")
 _MEAN_WITHOUT_WARMUP: Final[Mapping[str, float]] = {
     "constant": 1.0,
@@ -48,8 +63,35 @@ _INGREDIENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "config.decay_horizon": ("learning rate", "weight decay", "planned steps"),
     "config.alpha_missing": ("LoRA rank",),
     "config.decays": ("schedule",),
+    "config.reference_low": ("stage", "method (LoRA or all weights)"),
+    "config.reference_high": ("stage", "method (LoRA or all weights)"),
+    "config.of_sft_rate": ("learning rate", "stage", "method (LoRA or all weights)"),
+    "config.lora_rank": ("LoRA rank",),
+    "config.rank_of_reference": ("LoRA rank", "LoRA alpha", "learning rate", "stage"),
+    "config.cycles": ("number of cycles",),
+    "config.cycle_decay": ("decay between cycles",),
+    "config.clip_limit": ("clip limit",),
+    "config.clips_nothing": ("clip limit",),
 }
 """What each signal is made of, in words for people."""
+ABOUT: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(
+        ("config.warmup_steps", "config.warmup_share", "config.warmup_excess", "run.warmup_share"),
+        ("warmup_steps", "warmup_ratio"),
+    ),
+    "config.logging_steps": ("logging_steps",),
+    "config.logs": ("logging_steps",),
+    "config.decay_horizon": ("weight_decay",),
+    "config.alpha_missing": ("lora_alpha",),
+    "config.cycles": ("num_cycles",),
+    "config.cycle_decay": ("lr_decay", "num_cycles"),
+    "config.clip_limit": ("max_grad_norm",),
+    "config.clips_nothing": ("max_grad_norm",),
+    "config.effective_batch": ("global_batch_size", "batch_size"),
+    "config.steps": ("max_steps", "epochs"),
+    "config.lora_rank": ("lora_rank",),
+}
+"""Fields of `RunConfig` that a person changes to change a signal, the likeliest first; the learning rate if none."""
 _DECAYING: Final = ("linear", "cosine", "polynomial", "inverse_sqrt", "cosine_with_min_lr", "cosineannealing")
 _NOT_TO_ZERO: Final = ("constant", "constant_with_warmup", "wsd", "warmup_stable_decay", "reduce_lr_on_plateau")
 
@@ -80,12 +122,16 @@ def lacking(signal: str, config: RunConfig) -> tuple[str, ...]:
         "learning rate": config.learning_rate,
         "planned steps": planned_steps(config),
         "batch size": config.effective_batch,
-        "warm-up": config.warmup_steps,
+        "warm-up": config.warmup_steps if config.warmup_ratio is None else config.warmup_ratio,
         "logging interval": config.logging_steps,
         "stage": config.stage,
         "method (LoRA or all weights)": config.method,
         "weight decay": config.weight_decay,
         "LoRA rank": config.lora_rank,
+        "LoRA alpha": config.lora_alpha,
+        "number of cycles": config.num_cycles,
+        "decay between cycles": config.lr_decay,
+        "clip limit": config.max_grad_norm if config.clips is None else config.clips,
         "schedule": config.scheduler,
     }
     return tuple(words for words in _INGREDIENTS.get(signal, ()) if known[words] is None)
@@ -121,6 +167,25 @@ class ConfigSignals:
         SignalInfo("config.decay_horizon", "ratio", "config", 0, "1/(learning rate × weight decay) over planned steps"),
         SignalInfo("config.alpha_missing", "flag", "config", 0, "1 for LoRA without a known alpha, else 0"),
         SignalInfo("config.decays", "flag", "config", 0, "1 when the schedule is meant to fall (nearly) to 0, else 0"),
+        SignalInfo("config.reference_low", "", "config", 0, "lower end of the usual range for the method and stage"),
+        SignalInfo("config.reference_high", "", "config", 0, "upper end of the usual range for the method and stage"),
+        SignalInfo(
+            "config.of_sft_rate", "ratio", "config", 0, "learning rate of RAFT over the usual one of SFT by that method"
+        ),
+        SignalInfo("config.lora_rank", "", "config", 0, "configured LoRA rank"),
+        SignalInfo(
+            "config.rank_of_reference",
+            "ratio",
+            "config",
+            0,
+            "learning rate × (rank/32)^0.8 (alpha at least the rank; ^0.32 with rsLoRA; ^0 else) over the range's top",
+        ),
+        SignalInfo("config.cycles", "cycles", "config", 0, "cycles that the campaign is to have"),
+        SignalInfo("config.cycle_decay", "ratio", "config", 0, "learning rate of a cycle over that of the one before"),
+        SignalInfo("config.clip_limit", "", "config", 0, "limit of the gradient norm, where one is set"),
+        SignalInfo(
+            "config.clips_nothing", "flag", "config", 0, "1 when the trainer clips nothing for want of a limit, else 0"
+        ),
     )
 
     def __init__(self, config: RunConfig, stage: str | None = None) -> None:
@@ -228,7 +293,7 @@ def _static(config: RunConfig, stage: str | None) -> dict[str, float | None]:
         "config.steps": _float(steps),
         "config.effective_batch": _float(config.effective_batch),
         "config.warmup_steps": _float(warmup),
-        "config.warmup_share": warmup / steps if warmup is not None and steps else None,
+        "config.warmup_share": warmup / steps if warmup is not None and steps else config.warmup_ratio,
         "config.warmup_advised": advised,
         "config.warmup_excess": warmup / advised if warmup is not None and advised else None,
         "config.logging_steps": _float(logging),
@@ -237,7 +302,33 @@ def _static(config: RunConfig, stage: str | None) -> dict[str, float | None]:
         "config.decay_horizon": 1.0 / (rate * decay) / steps if rate and decay and steps and rate * decay else None,
         "config.alpha_missing": float(config.lora_alpha is None) if config.lora_rank is not None else None,
         "config.decays": decays,
+        "config.reference_low": reference.low if reference is not None else None,
+        "config.reference_high": reference.high if reference is not None else None,
+        "config.of_sft_rate": _of_sft_rate(config, stage),
+        "config.lora_rank": _float(config.lora_rank),
+        "config.rank_of_reference": _rank_of_reference(config, reference),
+        "config.cycles": _float(config.num_cycles),
+        "config.cycle_decay": config.lr_decay,
+        "config.clip_limit": config.max_grad_norm or None,
+        "config.clips_nothing": 1.0 if config.clips is False else 0.0 if config.max_grad_norm else None,
     }
+
+
+def _of_sft_rate(config: RunConfig, stage: str | None) -> float | None:
+    """Return the rate of RAFT against the usual one of SFT; None for any other stage."""
+    sft = reference_at(config.method, "sft") if (config.stage or stage) == "raft" else None
+    if sft is None or sft.usual is None or config.learning_rate is None:
+        return None
+    return config.learning_rate / sft.usual
+
+
+def _rank_of_reference(config: RunConfig, reference: Reference | None) -> float | None:
+    """Return the rate that a large rank amounts to, over the top of the range for LoRA."""
+    rank, alpha, rate = config.lora_rank, config.lora_alpha, config.learning_rate
+    if rank is None or alpha is None or rate is None or reference is None or reference.method != "lora":
+        return None
+    exponent = RSLORA_EXPONENT if config.use_rslora else RANK_EXPONENT if alpha >= rank else 0.0
+    return float(rate * max(1.0, rank / ANCHOR_RANK) ** exponent / reference.high)
 
 
 def _float(value: int | None) -> float | None:

@@ -11,10 +11,10 @@ from raftmon.documents import SHIPPED_RULES, Fields, read_fields
 from raftmon.errors import DocumentErrors
 from raftmon.model import Problem, RunConfig
 
-__all__ = ["Reference", "load_references", "reference_for"]
+__all__ = ["Reference", "load_references", "reference_at", "reference_for"]
 
 Method = Literal["lora", "full"]
-STAGES: Final = ("pretrain", "sft", "raft", "dpo", "rl")
+STAGES: Final = ("pretrain", "sft", "raft", "dpo", "rl", "embedding")
 GRADES: Final = ("A", "B", "C", "D")
 
 
@@ -30,6 +30,8 @@ class Reference:
     """A replicated, B one strong source, C practice, D somebody's hypothesis."""
     claims: tuple[str, ...]
     source: str
+    usual: float | None = None
+    """The one rate that is quoted most for it, where there is one."""
 
     def excess(self, rate: float) -> float:
         """Return how many times a rate lies above the range (over 1) or of which part below it (under 1); 1 inside."""
@@ -62,8 +64,12 @@ def reference_for(config: RunConfig, stage: str | None) -> Reference | None:
         config: says the method, and the stage if it knows it.
         stage: what else is known of the stage.
     """
-    wanted = (config.method, config.stage or stage)
-    return next((ref for ref in load_references() if (ref.method, ref.stage) == wanted), None)
+    return reference_at(config.method, config.stage or stage)
+
+
+def reference_at(method: str | None, stage: str | None) -> Reference | None:
+    """Return the range of a method and a stage, or None without one."""
+    return next((ref for ref in load_references() if (ref.method, ref.stage) == (method, stage)), None)
 
 
 def _reference(fields: Fields) -> Reference:
@@ -76,8 +82,11 @@ def _reference(fields: Fields) -> Reference:
         grade=fields.text("grade", choices=GRADES),
         claims=fields.texts("claims"),
         source=fields.text("source"),
+        usual=fields.number("usual"),
     )
     if not 0.0 < reference.low <= reference.high:
         fields.complain("the range is empty", "`low` must be above 0 and not above `high`.", "low")
+    if reference.usual is not None and not reference.low <= reference.usual <= reference.high:
+        fields.complain("`usual` lies outside the range", "It must lie between `low` and `high`.", "usual")
     fields.finish()
     return reference
