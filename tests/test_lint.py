@@ -254,7 +254,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     code, out, _ = run(capsys, path, "--logdir", RECORDING, "--format", "json")
     document: dict[str, Any] = json.loads(out)
     assert (code, document["schema"], document["problems"]) == (0, "raftmon/lint@1", [])
-    (config,) = document["configs"]
+    (config,) = document["good_configs"]
     assert config["known"]["effective_batch"] == 32
     assert {finding["rule"] for finding in config["findings"]} == {
         "logging-too-sparse",

@@ -17,7 +17,7 @@ from raftmon.runs.json_places import compose_json
 from raftmon.runs.trainer_marks import clips, cycle_decay, method_without_a_key, stage_of
 from tests.test_lint import CLAIMS, RULES
 
-CONFIGS = sorted((Path(__file__).parent / "configs").iterdir())
+CONFIGS = sorted((Path(__file__).parent / "good_configs").iterdir())
 CORPUS = Path(os.environ.get("RAFTMON_CORPUS", Path(__file__).parents[2] / "shared" / "corpus"))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),

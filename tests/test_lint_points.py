@@ -308,7 +308,7 @@ def test_the_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     path.write_text(HALO_FORGE.replace("5.0e-5", "2e-4"))
     code, out, _ = run(capsys, path, "--format", "json", "--fail-on", "high")
     document: dict[str, Any] = json.loads(out)
-    (config,) = document["configs"]
+    (config,) = document["good_configs"]
     findings = {finding["rule"]: finding for finding in config["findings"]}
     assert code == 1
     slip, rule = findings["yaml-text-for-number"], findings["raft-at-sft-rate"]
