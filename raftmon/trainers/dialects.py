@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import yaml
 
@@ -109,7 +109,7 @@ def _by_trainers(tree: ConfigTree) -> Iterator[RateKey]:
 def _read_by(trainer: Trainer, places: dict[str, Place], tree: ConfigTree, document: int) -> Iterator[RateKey]:
     keys, choose = trainer.keys, trainer.choose
     if trainer.select is not None:
-        keys, choose = _selected(trainer.select, places)
+        keys, choose = (_selected(trainer.select, places, tree),), "first"
     there = [key for name in keys for key in _matching(name, places)]
     for key in there[:1] if choose == "first" else there:
         yield RateKey(key, trainer, places[key], document)
@@ -120,13 +120,16 @@ def _read_by(trainer: Trainer, places: dict[str, Place], tree: ConfigTree, docum
         raise Refused(tree.path, "no learning rate in this config", remedy)
 
 
-def _selected(select: Select, places: dict[str, Place]) -> tuple[tuple[str, ...], Literal["first", "one"]]:
-    """Return the key that another key decides for; all where that one stands in a file that this one builds on."""
+def _selected(select: Select, places: dict[str, Place], tree: ConfigTree) -> str:
+    """Return the key that another key decides for."""
     decider = places.get(select.key)
     if decider is None and "defaults" in places:
-        return (*dict.fromkeys([select.otherwise, *select.by_value.values()]),), "one"
+        what = (
+            f"`{select.key}`, which decides where the learning rate is read, stands in a file that this one builds on"
+        )
+        raise Refused(tree.where(places["defaults"].node), what, f"Write `{select.key}` here, or choose with --key.")
     value = (decider.scalar or "").lower() if decider is not None else ""
-    return (select.by_value.get(value, select.otherwise),), "first"
+    return select.by_value.get(value, select.otherwise)
 
 
 def _matching(name: str, places: dict[str, Place]) -> list[str]:

@@ -107,10 +107,19 @@ def _require_not_composed(config: TrainerConfig) -> None:
         what = f"`{config.rate_key.key}` is not in this file, which takes values from others (`{key}:`)"
         raise Refused(where, what, "Give the file that holds it, or pass the trainer's flag.")
     items = composed.node.value if isinstance(composed.node, yaml.SequenceNode) else []
-    names = [str(item.value) for item in items if isinstance(item, yaml.ScalarNode)]
-    if _SELF in names and items[-1].value != _SELF:
+    names = [_entry_name(item) for item in items]
+    after = names[names.index(_SELF) + 1 :] if _SELF in names else []
+    # `override hydra/...` only configures Hydra itself.
+    if any(not name.startswith("override hydra/") for name in after):
         what = f"files named after `{_SELF}` in `{key}:` may set another learning rate"
         raise Refused(where, what, f"Move `{_SELF}` to the end of the list, or pass the trainer's flag.")
+
+
+def _entry_name(item: yaml.Node) -> str:
+    """Return an entry of a `defaults:` list: a word, or the group of ``group: file``."""
+    if isinstance(item, yaml.MappingNode) and item.value:
+        item = item.value[0][0]
+    return str(item.value)
 
 
 def _resumes(config: TrainerConfig, resume: Resume, directory: Path) -> str | None:
