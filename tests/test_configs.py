@@ -92,7 +92,7 @@ def test_what_would_harm_or_have_no_effect_is_refused(name: str, tmp_path: Path)
 
 
 def _changed_bytes(before: bytes, after: bytes) -> bytes:
-    """Return the bytes of the old file that are not in the new one; what the new one has more lies in the same place."""
+    """Return the bytes of the old file that are not in the new one."""
     most = min(len(before), len(after))
     head = next((n for n in range(most) if before[n] != after[n]), most)
     tail = next((n for n in range(most - head) if before[-1 - n] != after[-1 - n]), most - head)

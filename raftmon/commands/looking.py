@@ -35,17 +35,26 @@ def watch(logdirs: tuple[Path, ...], settings: Path | None) -> None:
 @click.command()
 @logdirs_argument
 @settings_option
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="The trainer's config, with which the next cycle's rate begins."
+)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="For people or programs.")
 @click.option("--follow", is_flag=True, help="Go on: a line (or a JSON document a line) for each change.")
 @click.option("--fail-on", type=click.Choice(SEVERITIES), help="Exit with 1 when a finding this grave fires.")
 @click.option("--run", "glob", metavar="GLOB", help="Only runs whose name matches, for example 'cycle_*'.")
 def advise(
-    logdirs: tuple[Path, ...], settings: Path | None, form: str, follow: bool, fail_on: str | None, glob: str | None
+    logdirs: tuple[Path, ...],
+    settings: Path | None,
+    config: Path | None,
+    form: str,
+    follow: bool,
+    fail_on: str | None,
+    glob: str | None,
 ) -> None:
     """Judge every run below LOGDIR, say why, and what to do."""
     from raftmon.headless.follow import worst_firing
 
-    monitor = open_monitor(logdirs, settings, watching=follow)
+    monitor = open_monitor(logdirs, settings, watching=follow, config=config)
     if follow:
         snapshot = _follow(monitor, form, fail_on, glob)
     else:

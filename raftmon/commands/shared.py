@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
-from raftmon.errors import NothingToRead
+from raftmon.errors import NothingToRead, UsageError
 
 if TYPE_CHECKING:
     from raftmon.model import Snapshot
@@ -54,15 +54,33 @@ def strategy_options(command: Callable[P, R]) -> Callable[P, R]:
     return command
 
 
-def open_monitor(logdirs: Sequence[Path], settings: Path | None, *, watching: bool) -> Monitor:
-    """Return a monitor of logdirs; it is told of changes by the kernel when `watching`."""
+def open_monitor(
+    logdirs: Sequence[Path], settings: Path | None, *, watching: bool, config: Path | None = None
+) -> Monitor:
+    """Return a monitor of logdirs.
+
+    Args:
+        logdirs: directories that hold runs.
+        settings: the user's settings file.
+        watching: whether the kernel tells of changes.
+        config: of the trainer, where the next cycle's rate is to begin with what it says.
+    """
     from raftmon.advice.settings import read_settings
     from raftmon.monitor import Monitor
     from raftmon.runs.watch import Watcher
 
     absolute = [Path(os.path.abspath(path.expanduser())) for path in logdirs]  # noqa: PTH100 - it also takes `..` out
+    known, coming = read_settings(settings), None
+    if config is not None:
+        from raftmon.coming import next_run, open_config, with_schedule
+        from raftmon.journal import Journal
+
+        file = open_config(config, known.config_key, Journal())
+        if file.trouble is not None:
+            raise UsageError(file.trouble.where, file.trouble.what, file.trouble.remedy)
+        known, coming = with_schedule(known, file), next_run(file, absolute[0], None, "test")
     watcher = Watcher(absolute) if watching else None
-    return Monitor(absolute, settings=read_settings(settings), watcher=watcher)
+    return Monitor(absolute, settings=known, watcher=watcher, coming=coming)
 
 
 def read_all(monitor: Monitor) -> Snapshot:

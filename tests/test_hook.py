@@ -1,0 +1,528 @@
+"""Between two cycles: the arithmetic, what is written, what is refused, what is taken back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from raftmon.advice.settings import Settings, Strategy
+from raftmon.errors import NothingToRead, Refused, UsageError
+from raftmon.hook import Override, pre_cycle, undo
+from raftmon.journal import Journal
+from raftmon.override import override_document
+from raftmon.trainers.effect import Process, running_processes, running_with
+from tests.loop import CONFIG, Loop
+
+HALO_FORGE = """\
+# halo-forge
+num_cycles: 6
+output_dir: models/raft
+raft: {samples_per_prompt: 8, keep_top_percent: 0.5}
+training:
+  batch_size: 2
+  gradient_accumulation_steps: 16
+  learning_rate: 5e-5
+"""
+
+
+def hook(loop: Loop, cycle: int | None = None, apply: bool = True, **options: Any) -> Override:
+    options.setdefault("processes", list)
+    return pre_cycle(loop.config, loop.campaign, cycle, apply, journal=Journal(loop.journal), **options)
+
+
+def written(loop: Loop, key: str = "learning_rate") -> Any:
+    value: Any = yaml.safe_load(loop.config.read_text())
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+def exponential(base: float | None = 5e-5, decay: float = 0.85) -> Settings:
+    return Settings(strategy=Strategy("exponential", base=base, decay=decay))
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Loop:
+    made = Loop(tmp_path)
+    made.train(1)
+    made.train(2)
+    return made
+
+
+def test_nothing_to_change_leaves_every_byte(loop: Loop) -> None:
+    before = loop.config.read_bytes()
+
+    override = hook(loop)
+
+    assert (override.cycle, override.learning_rate, override.current) == (3, 5e-5, 5e-5)
+    assert (override.applied, override.changed, override.diff, override.refused) == (True, False, "", None)
+    assert loop.config.read_bytes() == before
+    # It is noted all the same: the next cycle's config is compared with this one.
+    assert [(entry.cycle, entry.state) for entry in Journal(loop.journal).entries()] == [(3, "written")]
+
+
+def test_a_dry_run_shows_all_and_touches_nothing(loop: Loop) -> None:
+    override = hook(loop, apply=False, settings=exponential())
+
+    assert override.learning_rate == pytest.approx(3.61e-5)
+    assert "-learning_rate: 5.0e-05   # of every cycle\n+learning_rate: 3.61e-05   # of every cycle\n" in override.diff
+    assert override.because[0].text == "strategy:exponential 5.0e-05 × 0.85^2 = 3.61e-05"
+    assert override.flag == "--learning_rate 3.61e-05"
+    assert (override.applied, override.changed) == (False, True)
+    assert loop.config.read_text() == CONFIG
+    assert not loop.journal.exists()
+
+
+def test_apply_writes_one_number_and_undo_takes_it_back(loop: Loop) -> None:
+    override = hook(loop, settings=exponential())
+
+    assert override.applied
+    assert loop.config.read_text() == CONFIG.replace("5.0e-05", "3.61e-05")
+    taken = undo(loop.config, loop.journal)
+    assert (taken.key, taken.cycle) == ("learning_rate", 3)
+    assert loop.config.read_text() == CONFIG
+    with pytest.raises(Refused, match="no override to take back"):
+        undo(loop.config, loop.journal)
+    assert [entry.undone_at is not None for entry in Journal(loop.journal).entries()] == [True]
+
+
+def test_undo_walks_back_and_refuses_what_was_edited(loop: Loop) -> None:
+    hook(loop, settings=exponential())
+    hook(loop, 4, settings=exponential())
+    undo(loop.config, loop.journal)
+    assert written(loop) == 3.61e-5
+    loop.config.write_text(loop.config.read_text() + "# edited\n")
+
+    with pytest.raises(Refused, match="edited since") as caught:
+        undo(loop.config, loop.journal)
+
+    assert caught.value.exit_code == 4
+    assert written(loop) == 3.61e-5
+
+
+@pytest.mark.parametrize(
+    ("strategy", "rate"),
+    [
+        (Strategy("constant", base=4e-5), 4e-5),
+        (Strategy("constant"), 5e-5),
+        (Strategy("exponential", decay=0.7), 2.45e-5),
+        (Strategy("exponential", base=5e-5, decay=0.5, least=2e-5), 2e-5),
+        (Strategy("manual", schedule={1: 5e-5, 3: 3e-5}), 3e-5),
+        (Strategy("manual", schedule={1: 5e-5, 2: 4e-5}), 4e-5),
+    ],
+)
+def test_the_strategies(loop: Loop, strategy: Strategy, rate: float) -> None:
+    override = hook(loop, settings=Settings(strategy=strategy))
+
+    assert override.learning_rate == pytest.approx(rate)
+    assert written(loop) == pytest.approx(rate)
+
+
+def test_a_schedule_in_the_config_is_followed(tmp_path: Path) -> None:
+    schedule = "learning_rate_schedule:\n  cycle_1: 5.0e-5\n  cycle_2: 4.0e-5\n  cycle_3: 3e-5\n"
+    loop = Loop(tmp_path, CONFIG + schedule)
+    loop.train(1)
+    loop.train(2)
+
+    override = hook(loop)
+
+    assert (override.learning_rate, override.because[0].rule) == (3e-5, "strategy:manual")
+    assert loop.config.read_text() == CONFIG.replace("5.0e-05", "3.0e-05") + schedule
+
+
+def test_a_manual_strategy_without_a_schedule_is_a_wrong_setting(loop: Loop) -> None:
+    with pytest.raises(UsageError, match="no schedule"):
+        hook(loop, settings=Settings(strategy=Strategy("manual")))
+
+
+def test_a_drop_goes_back_and_lowers_only_with_authority(loop: Loop) -> None:
+    loop.train(3, passed=420)
+    loop.train(4, passed=150)
+    before = loop.config.read_bytes()
+
+    held = hook(loop, apply=False)
+    assert (held.cycle, held.learning_rate, held.roll_back_to) == (5, 5e-5, None)
+    assert [step.rule for step in held.held_back] == ["cycle-much-worse"]
+    assert "--authority test lets it act" in held.held_back[0].text
+
+    override = hook(loop, authority="test")
+    assert (override.roll_back_to, override.best_cycle) == (2, 3)
+    assert override.learning_rate == pytest.approx(1.67e-5)
+    assert written(loop) == pytest.approx(1.67e-5)
+    assert [step.rule for step in override.because] == [
+        "config",
+        "cycle-much-worse",
+        "guardrail:max_change",
+        "roll-back",
+    ]
+    # Asked once more for the same cycle, it says the same: what it wrote is no new start.
+    again = hook(loop, authority="test")
+    assert (again.learning_rate, again.changed) == (override.learning_rate, False)
+    undo(loop.config, loop.journal)
+    assert loop.config.read_bytes() == before
+
+
+def test_what_evidence_lowered_stays_low_under_a_strategy(loop: Loop) -> None:
+    loop.train(3, passed=420)
+    loop.train(4, passed=150)
+    lowered = hook(loop, authority="test", settings=exponential(decay=0.95))
+    assert lowered.learning_rate is not None
+    loop.written_at(5)
+    loop.train(5, rate=lowered.learning_rate, passed=420)
+
+    after = hook(loop, authority="test", settings=exponential(decay=0.95))
+
+    assert after.cycle == 6
+    assert after.learning_rate is not None
+    assert after.learning_rate < lowered.learning_rate
+    assert [step.rule for step in after.because][:2] == ["strategy:exponential", "carried"]
+
+
+def test_stop_writes_nothing(loop: Loop) -> None:
+    loop.train(3, passed=420)
+    loop.train(4, passed=200)
+    loop.train(5, passed=100)
+    loop.train(6, passed=60)
+
+    override = hook(loop, authority="test")
+
+    assert override.stop
+    assert (override.applied, override.refused) == (False, None)
+    assert loop.config.read_text() == CONFIG
+
+
+def test_halo_forge_multiplies_by_its_decay(tmp_path: Path) -> None:
+    loop = Loop(tmp_path, HALO_FORGE)
+    loop.train(1, 5e-5)
+    loop.train(2, 4.25e-5)
+
+    as_it_is = hook(loop, apply=False)
+    assert as_it_is.learning_rate == pytest.approx(3.6125e-5)
+    assert "5.0e-05 × 0.85^2" in as_it_is.because[0].text
+    assert "text for PyYAML" in as_it_is.remarks[0]
+
+    override = hook(loop, settings=Settings(strategy=Strategy("constant", base=4e-5)))
+    assert override.learning_rate == 4e-5
+    assert override.written == pytest.approx(4e-5 / 0.85**2)
+    assert override.flag == f"--learning-rate {4e-5 / 0.85**2:.5e}".replace("0e-", "e-")
+    assert written(loop, "training.learning_rate") * 0.85**2 == pytest.approx(4e-5, rel=1e-5)
+    assert "start it anew" in " ".join(override.remarks)
+
+
+def test_halo_forge_does_not_go_below_its_floor(tmp_path: Path) -> None:
+    loop = Loop(tmp_path, HALO_FORGE + "min_lr: 1.0e-5\n".replace("  ", ""))
+    loop.train(1, 5e-5)
+
+    override = hook(loop, settings=Settings(strategy=Strategy("constant", base=8e-6), guardrails=_wide()))
+
+    assert override.refused is not None
+    assert "never trains below its min_lr" in override.refused
+    assert override.learning_rate == 8e-6
+
+
+def _wide() -> Any:
+    return dataclasses.replace(Settings().guardrails, max_change=100.0)
+
+
+def test_a_given_key_is_the_rate_itself(tmp_path: Path) -> None:
+    loop = Loop(tmp_path, HALO_FORGE)
+    loop.train(1, 5e-5)
+    loop.train(2, 4.25e-5)
+
+    override = hook(loop, settings=exponential(), key="training.learning_rate")
+
+    assert override.written == override.learning_rate == pytest.approx(3.61e-5)
+    assert written(loop, "training.learning_rate") == pytest.approx(3.61e-5)
+    by_settings = hook(loop, 4, settings=dataclasses.replace(exponential(), config_key="training.learning_rate"))
+    assert by_settings.written == pytest.approx(3.07e-5)
+
+
+def test_more_accumulation_raises_by_the_square_root_and_less_lowers(loop: Loop) -> None:
+    arguments: dict[str, object] = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 16}
+    loop.train(2, arguments=arguments)
+
+    override = hook(loop)
+
+    step = next(step for step in override.because if step.rule == "change:effective_batch")
+    assert step.factor == pytest.approx(0.5)
+    assert override.learning_rate == pytest.approx(2.5e-5)
+
+
+def test_the_journal_knows_the_config_of_the_cycle_before(loop: Loop) -> None:
+    hook(loop)
+    loop.train(3)
+    text = loop.config.read_text()
+    loop.config.write_text(text.replace("gradient_accumulation_steps: 4", "gradient_accumulation_steps: 8"))
+
+    override = hook(loop, apply=False)
+
+    step = next(step for step in override.because if step.rule == "change:effective_batch")
+    assert step.factor == pytest.approx(2**0.5)
+    assert override.learning_rate == pytest.approx(7.07e-5)
+
+
+def test_a_hypothesis_raises_nothing_and_lowers(loop: Loop) -> None:
+    loop.config.write_text(CONFIG + "temperature: 0.7\n")
+    hook(loop)
+    loop.train(3)
+    loop.config.write_text(CONFIG + "temperature: 1.0\n")
+    hotter = hook(loop, apply=False)
+    assert hotter.learning_rate == 5e-5
+    assert any("rests on a hypothesis" in step.text for step in hotter.because)
+
+    loop.config.write_text(CONFIG + "temperature: 1.0\n")
+    hook(loop, 4)
+    loop.train(4)
+    loop.config.write_text(CONFIG + "temperature: 0.7\n")
+    assert hook(loop, apply=False).learning_rate == pytest.approx(2.5e-5)
+
+
+def test_fewer_kept_samples_are_shown_in_the_arithmetic(tmp_path: Path) -> None:
+    loop = Loop(tmp_path, CONFIG + "max_steps: 100\n")
+    for cycle in (1, 2):
+        loop.train(cycle, arguments={"max_steps": 100})
+    report = [{"cycle": 1, "kept": 800}, {"cycle": 2, "kept": 800}, {"cycle": 3, "kept": 200}]
+    (loop.campaign / "raft_statistics.json").write_text(json.dumps(report))
+
+    override = hook(loop, apply=False)
+
+    assert override.cycle == 3
+    step = next(step for step in override.because if step.rule == "change:train_samples")
+    assert step.factor == pytest.approx(0.5)
+    assert override.learning_rate == pytest.approx(2.5e-5)
+
+
+def test_another_optimiser_holds_the_rate(loop: Loop) -> None:
+    loop.config.write_text(CONFIG.replace("adamw_torch", "sgd"))
+
+    override = hook(loop, apply=False)
+
+    assert any("no common scale" in step.text and "held" in step.text for step in override.because)
+    assert override.learning_rate == 5e-5
+
+
+def test_the_log_shows_another_rate_than_the_file_means(loop: Loop) -> None:
+    loop.train(2, rate=1e-4)
+
+    override = hook(loop, settings=exponential())
+
+    assert override.refused is not None
+    assert "cycle 2 trained at 1.0e-04, but `learning_rate` meant 5.0e-05 for it" in override.refused
+    assert "--learning_rate 3.61e-05" in (override.remedy or "")
+    assert loop.config.read_text() == CONFIG
+
+
+def test_a_file_edited_since_that_cycle_is_no_contradiction(loop: Loop) -> None:
+    loop.train(2, rate=1e-4)
+    loop.config.write_text(CONFIG)
+
+    override = hook(loop, settings=exponential())
+
+    assert override.refused is None
+    assert any("changed since it began" in remark for remark in override.remarks)
+
+
+def test_what_raftmon_wrote_was_not_used(loop: Loop) -> None:
+    hook(loop, settings=exponential())
+    loop.written_at(3)
+    loop.train(3, rate=5e-5)
+
+    override = hook(loop, settings=exponential())
+
+    assert override.refused is not None
+    assert "cycle 3 trained at 5.0e-05, but `learning_rate` meant 3.61e-05" in override.refused
+
+
+def test_a_short_warm_up_that_hides_the_rate_is_no_contradiction(tmp_path: Path) -> None:
+    loop = Loop(tmp_path)
+    loop.train(1, rate=5e-5, arguments={"warmup_steps": 100})
+    loop.train(2, rate=5e-5, arguments={"warmup_steps": 100})
+
+    assert hook(loop).refused is None
+
+
+def test_a_trainer_that_runs_has_read_its_config(loop: Loop) -> None:
+    process = Process(4711, "python3.11", ("python", "train.py", "--config", loop.config.name), str(loop.config.parent))
+
+    override = hook(loop, settings=exponential(), processes=lambda: [process])
+
+    assert override.refused is not None
+    assert "process 4711 (python3.11) runs with this config" in override.refused
+    assert "--learning_rate 3.61e-05" in (override.remedy or "")
+    assert "raftmon.hook.pre_cycle" in (override.remedy or "")
+    assert loop.config.read_text() == CONFIG
+
+
+def test_who_counts_as_a_running_trainer(tmp_path: Path) -> None:
+    config = tmp_path / "raft.yaml"
+    config.touch()
+    link = tmp_path / "link.yaml"
+    link.symlink_to(config)
+
+    def runs(name: str, *words: str, directory: Path = tmp_path) -> bool:
+        return running_with(config, [Process(1, name, words, str(directory))]) is not None
+
+    assert runs("python3", "python3", "train.py", "raft.yaml")
+    assert runs("python3", "python3", "train.py", "--config=raft.yaml")
+    assert runs("python3", "python3", "-m", "trl", str(link), directory=Path("/"))
+    assert not runs("vim", "vim", "raft.yaml")
+    assert not runs("python3", "python3", "train.py", "other.yaml")
+    assert not runs("python3", "python3", "/usr/bin/raftmon", "watch", "--config", "raft.yaml")
+    assert not runs("python3", "python3", "train.py", "raft.yaml", directory=Path("/"))
+
+
+def test_a_real_process_is_seen_and_its_family_is_not(tmp_path: Path) -> None:
+    config = tmp_path / "raft.yaml"
+    config.touch()
+    script = "import sys; print('up', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", script, str(config)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as trainer:
+        assert trainer.stdout is not None
+        trainer.stdout.readline()
+        found = running_with(config, running_processes())
+        assert found is not None
+        assert found.pid == trainer.pid
+    assert running_with(config, running_processes()) is None
+    assert os.getpid() not in {process.pid for process in running_processes()}
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ("resume_from_checkpoint: true\n", "resume_from_checkpoint"),
+        ("resume_from_checkpoint: out/checkpoint-16\n", "resume_from_checkpoint"),
+        ("defaults:\n  - base\n  - _self_\n  - override\n", "files named after `_self_`"),
+    ],
+)
+def test_a_rate_that_would_not_be_used_is_not_written(tmp_path: Path, more: str, what: str) -> None:
+    loop = Loop(tmp_path, CONFIG + more)
+    loop.train(1)
+
+    override = hook(loop, settings=exponential())
+
+    assert override.refused is not None
+    assert what in override.refused
+    assert ":9:" in override.refused or ":10:" in override.refused
+
+
+def test_checkpoints_of_which_the_trainer_goes_on_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = Loop(tmp_path, CONFIG + "stage: sft\nfinetuning_type: lora\n")
+    loop.train(1)
+    monkeypatch.chdir(tmp_path)
+    assert hook(loop, settings=exponential(), apply=False).refused is None
+    (tmp_path / "out" / "checkpoint-16").mkdir(parents=True)
+
+    override = hook(loop, settings=exponential())
+    assert override.refused is not None
+    assert "LLaMA-Factory goes on from output_dir's last checkpoint by itself" in override.refused
+
+    loop.config.write_text(loop.config.read_text() + "overwrite_output_dir: true\n")
+    assert hook(loop, settings=exponential()).refused is None
+
+
+def test_before_the_first_cycle_the_number_must_be_said(tmp_path: Path) -> None:
+    loop = Loop(tmp_path)
+
+    with pytest.raises(NothingToRead, match="--cycle 1"):
+        hook(loop)
+
+    override = hook(loop, 1, settings=exponential(base=2e-5))
+    assert (override.cycle, written(loop)) == (1, 2e-5)
+
+
+def test_two_campaigns_below_a_logdir_must_be_told_apart(loop: Loop) -> None:
+    other = Loop(loop.campaign.parent, name="other.yaml")
+    other.campaign = loop.campaign.parent / "second"
+    other.train(1)
+    loop.campaign = loop.campaign.parent
+
+    with pytest.raises(UsageError, match="2 campaigns below: campaign, second"):
+        hook(loop)
+
+
+def test_verdicts_of_the_coming_cycle_do_not_count_as_a_trained_one(loop: Loop) -> None:
+    loop.train(3)
+    for path in sorted((loop.campaign / "cycle_3").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+
+    assert hook(loop, apply=False).cycle == 3
+
+
+def test_wrong_arguments_are_told(loop: Loop) -> None:
+    with pytest.raises(UsageError, match="cycles count from 1"):
+        hook(loop, 0)
+    with pytest.raises(UsageError, match="no status of a rule"):
+        hook(loop, authority="all")
+    with pytest.raises(UsageError, match="cannot be read"):
+        pre_cycle(loop.config.parent / "missing.yaml", loop.campaign)
+
+
+def test_the_document_keeps_its_contract(loop: Loop) -> None:
+    document = override_document(hook(loop, settings=exponential()))
+
+    contract = {
+        "schema",
+        "config",
+        "key",
+        "cycle",
+        "current",
+        "learning_rate",
+        "applied",
+        "roll_back_to",
+        "stop",
+        "best_cycle",
+        "authority",
+        "because",
+        "refused",
+        "remedy",
+    }
+    assert contract <= document.keys()
+    assert document["schema"] == "raftmon/override@1"
+    assert document["because"][0].keys() == {"rule", "factor", "text"}
+    assert document == Journal(loop.journal).entries()[0].document
+
+
+def test_kill_9_between_journal_and_config_leaves_both_in_order(tmp_path: Path) -> None:
+    """Sixty overrides are killed at any moment; then the file is one of the two, and undo knows what to do."""
+    random_source, seen = random.Random(11), set()
+    loop = Loop(tmp_path)
+    loop.train(1)
+    loop.train(2)
+    changed = CONFIG.replace("5.0e-05", "3.61e-05")
+    started = time.perf_counter()
+    hook(loop, apply=False, settings=exponential())
+    usual = time.perf_counter() - started
+    for _ in range(60):
+        child = os.fork()
+        if not child:
+            try:
+                hook(loop, settings=exponential())
+            finally:
+                os._exit(0)
+        # The moment is what is tested: no clock can be handed to a process that is killed.
+        time.sleep(random_source.uniform(0.3 * usual, 1.6 * usual))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        content = loop.config.read_text()
+        seen.add(content)
+        assert content in (CONFIG, changed)
+        if content == changed:
+            undo(loop.config, loop.journal)
+        assert loop.config.read_text() == CONFIG
+    assert seen == {CONFIG, changed}
+    left: Iterable[str] = {path.name for path in tmp_path.iterdir()}
+    hook(loop, settings=exponential())
+    assert loop.config.read_text() == changed
+    assert ".raft.yaml.raftmon" not in {path.name for path in tmp_path.iterdir()}, left
