@@ -206,5 +206,5 @@ def test_advise_begins_with_the_config(loop: Loop, capsys: pytest.CaptureFixture
 
     following = json.loads(out)["campaigns"][0]["next"]
     assert (code, following["learning_rate"]) == (0, 4e-5)
-    assert following["because"][0] == "config 4.0e-05 = 4.0e-05"
+    assert following["because"][0] == "config 4.0e-05"
     assert run(capsys, "advise", loop.campaign, "--config", loop.campaign / "none.yaml")[0] == 2

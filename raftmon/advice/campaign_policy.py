@@ -187,7 +187,7 @@ def _planned(number: int, known: Sequence[float], settings: Settings, intent: In
     strategy = settings.strategy
     if not strategy.given and intent.configured is not None:
         rate: float | None = intent.configured
-        step = Step("config", None, f"{intent.origin} = {format_rate(intent.configured)}")
+        step = Step("config", None, intent.origin)
     elif strategy.kind == "constant" and strategy.base is None and current is not None:
         rate, step = current, Step("strategy:constant", None, f"strategy:constant {format_rate(current)}")
     else:

@@ -91,7 +91,7 @@ class TrainerConfig:
             begin = f"{self.rate_key.title} by default {rate_text(rate)}"
         if self.decay is None or self.decay.factor == 1.0:
             return begin
-        return f"{begin} × {self.decay.factor:g}^{cycle - 1} (the trainer's own decay)"
+        return f"{begin} × {self.decay.factor:g}^{cycle - 1} (the trainer's own decay) = {self.used(cycle):.3g}"
 
     def flag(self, value: float) -> str | None:
         """Return the trainer's own command-line override for a number; None: it has none, or is not known."""
