@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from transformers import HfArgumentParser, Trainer, TrainingArguments, default_data_collator, set_seed
 
 from tests.e2e import tiny
@@ -38,8 +39,9 @@ def examples(samples: list[tiny.Sample]) -> list[dict[str, Any]]:
 
 def main(config: Path, campaign: Path, cycle: int) -> None:
     """Train one cycle."""
-    raft, arguments = HfArgumentParser([RaftArguments, TrainingArguments]).parse_yaml_file(config)
-    arguments.output_dir = str(campaign / f"cycle_{cycle}")
+    # As `parse_yaml_file` does it. The directory cannot come later: transformers 4 derives the event file's from it.
+    settings = yaml.safe_load(config.read_text()) | {"output_dir": str(campaign / f"cycle_{cycle}")}
+    raft, arguments = HfArgumentParser([RaftArguments, TrainingArguments]).parse_dict(settings)
     set_seed(cycle)
     samples = tiny.generate_and_verify(cycle)
     tiny.write_verdicts(campaign / f"cycle_{cycle}_verified.jsonl", samples)
