@@ -1,6 +1,7 @@
 """The command line: parse, call, print, exit code. Whatever a command needs is imported when it runs.
 
-Exit codes: 0 done; 1 a finding at or above ``--fail-on`` fires; 2 usage, settings or rule error; 3 nothing to read.
+Exit codes: 0 done; 1 a finding at or above ``--fail-on`` fires; 2 usage, settings or rule error; 3 nothing to read;
+4 ``pre-cycle`` and ``undo`` did not write, and why.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final, NoReturn
 import click
 
 from raftmon import __version__
-from raftmon.commands import lint, looking, rules
+from raftmon.commands import lint, looking, override, plan, rules
 from raftmon.errors import RaftmonError
 from raftmon.plain import plain_lines
 
@@ -35,7 +36,16 @@ def cli() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-for command in (looking.watch, looking.advise, lint.lint, looking.demo, rules.rules):
+for command in (
+    looking.watch,
+    looking.advise,
+    override.pre_cycle,
+    override.undo,
+    plan.plan,
+    lint.lint,
+    looking.demo,
+    rules.rules,
+):
     cli.add_command(command)
 
 

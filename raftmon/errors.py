@@ -8,7 +8,8 @@ record, a file without permission) becomes a `raftmon.model.Problem` in the Snap
     RaftmonError                exit code 2
     ├── UsageError              a wrong argument
     ├── DocumentErrors          one or more defects of YAML files: rules, settings, trainer configs
-    └── NothingToRead           no logdir, or no event file in it; exit code 3
+    ├── NothingToRead           no logdir, or no event file in it; exit code 3
+    └── Refused                 a config that is not written, because that would harm it or change nothing; exit code 4
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from raftmon.model import Problem
 
-__all__ = ["DocumentErrors", "NothingToRead", "RaftmonError", "UsageError"]
+__all__ = ["DocumentErrors", "NothingToRead", "RaftmonError", "Refused", "UsageError"]
 
 
 class RaftmonError(Exception):
@@ -42,6 +43,12 @@ class NothingToRead(RaftmonError):
     """There is no logdir, or no event file in it."""
 
     exit_code = 3
+
+
+class Refused(RaftmonError):
+    """A file that is not written: the write would damage it, have no effect, or be lost."""
+
+    exit_code = 4
 
 
 class DocumentErrors(RaftmonError):

@@ -239,6 +239,8 @@ class RunView:
     findings: tuple[Finding, ...]
     """Every rule that applies to this run, firing ones first, then by severity."""
     advice: tuple[Advice, ...]
+    first_wall_time: float | None = None
+    """Wall time of the oldest point in seconds since the epoch, as the trainer wrote it."""
 
     @property
     def firing(self) -> tuple[Finding, ...]:
@@ -277,6 +279,18 @@ class CycleView:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the arithmetic behind a learning rate."""
+
+    rule: str
+    """What it rests on: the id of a rule, or ``strategy:exponential``, ``probe:rho``, ``change:lora_rank``..."""
+    factor: float | None
+    """What the rate was multiplied by; None: the step sets, holds or remarks."""
+    text: str
+    """The arithmetic in words."""
+
+
+@dataclass(frozen=True, slots=True)
 class NextCycle:
     """What the next cycle should do."""
 
@@ -284,14 +298,21 @@ class NextCycle:
     learning_rate: float | None
     """None: nothing is known to start from."""
     authority: Authority
-    because: tuple[str, ...]
-    """The steps of the arithmetic, in order."""
+    steps: tuple[Step, ...]
+    """The arithmetic, in order."""
     roll_back_to: int | None
     """Start from the checkpoint that this cycle saved (0: the base model); None: go on from the newest."""
     stop: bool
     """True: end the campaign and ship the best checkpoint."""
     text: str
     """The advice for people."""
+    evidence_factor: float = 1.0
+    """What rules and changes of the configuration made of the strategy's rate, guardrails left out."""
+
+    @property
+    def because(self) -> tuple[str, ...]:
+        """The arithmetic in words."""
+        return tuple(step.text for step in self.steps)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from raftmon.advice.campaigns import CampaignJudge
+from raftmon.advice.campaigns import CampaignJudge, NextRun
 from raftmon.advice.judging import RunJudge
 from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
 from raftmon.advice.settings import Settings
@@ -47,6 +47,7 @@ class Monitor:
         rules: directory of the rule set.
         watcher: tells what has changed; without one, every poll looks at everything.
         clock: seconds since the epoch.
+        coming: the training that is about to start, where its config is known.
 
     Raises:
         DocumentErrors: when a rule file, the tag table or the settings have a defect.
@@ -60,6 +61,7 @@ class Monitor:
         rules: Path = SHIPPED_RULES,
         watcher: Watcher | None = None,
         clock: Callable[[], float] = time.time,
+        coming: NextRun | None = None,
     ) -> None:
         self._logdirs = [Path(logdir) for logdir in logdirs]
         self._settings = settings if settings is not None else Settings()
@@ -71,6 +73,7 @@ class Monitor:
             raise DocumentErrors(tuple(problems))
         self._watcher = watcher
         self._clock = clock
+        self._coming = coming
         self._runs: dict[Path, RunJudge] = {}
         self._campaigns: dict[Path, CampaignJudge] = {}
         self._campaign_of: dict[Path, tuple[Path, int]] = {}
@@ -164,7 +167,7 @@ class Monitor:
             return False
         name = path.relative_to(logdir).as_posix()
         quiet = QUIET_SECONDS if self._watcher is not None else 0.0
-        self._campaigns[path] = CampaignJudge(name, files, self._rules, self._settings, quiet)
+        self._campaigns[path] = CampaignJudge(name, files, self._rules, self._settings, quiet, self._coming)
         return True
 
     def _follow_campaign(self, path: Path) -> bool:

@@ -22,6 +22,7 @@ from raftmon.model import (
     RunConfig,
     RunView,
     Snapshot,
+    Step,
     Verdict,
 )
 from tests.views import (
@@ -74,7 +75,10 @@ def raft_campaign(name: str = "models/raft", **changes: Any) -> CampaignView:
             cycle=5,
             learning_rate=2.61e-5,
             authority="propose",
-            because=("strategy:exponential 5e-5 × 0.85^4", "guardrail: within ×3"),
+            steps=(
+                Step("strategy:exponential", None, "strategy:exponential 5e-5 × 0.85^4"),
+                Step("guardrail", None, "guardrail: within ×3"),
+            ),
             roll_back_to=3,
             stop=False,
             text="Cycle 4 fell 5.6 points below cycle 3, outside the noise. Start again from the checkpoint of "

@@ -1,13 +1,16 @@
 """What the next cycle of a campaign should do, in the order of the policy that the study behind the rules tested.
 
-1. Broken numbers, 2. harm (a drop that chance does not explain): go back to the best checkpoint, then lower; harm in
-the cycle after that once more: stop and ship the best one. 3. Spent diversity: halve, and stop before a collapse.
-4. rho, or else 5. the KL of the cycle, where a trainer logs them: the rate that would give the target. 6. Otherwise the
-strategy. Guardrails come last. Each step is named in the advice.
+0. The strategy, or what the trainer's config says by itself, and what earlier evidence made of it. 1. Broken numbers,
+2. harm (a drop that chance does not explain): go back to the best checkpoint, then lower; harm in the cycle after that
+once more: stop and ship the best one. 3. Spent diversity: halve, and stop before a collapse. A verdict on the newest
+cycle's own run that its rate is too high lowers too. 4. rho, or else 5. the KL of the cycle, where a trainer logs them:
+the rate that would give the target. 6. What changed in the configuration since the newest cycle. Guardrails come last.
+Each step is named in the advice.
 
 A rule that is only ``experimental`` is shown but moves no number. Rates are lowered by the strongest reason, not by the
-product of all, since they tend to have one cause; they are raised by a probe alone, and only where nothing that fires,
-shown rules included, speaks against it. So more evidence of "too high" never raises a rate.
+product of all, since they tend to have one cause; they are raised by a probe or a change of the configuration alone,
+and only where nothing that fires, shown rules included, speaks against it. So more evidence of "too high" never raises
+a rate.
 """
 
 from __future__ import annotations
@@ -17,12 +20,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from raftmon.advice.interactions import Interaction, Interactions
 from raftmon.advice.learning_rate import AUTHORITY, format_rate, guarded, rounded, strategy_rate, weaker
 from raftmon.advice.rule import Rule
 from raftmon.advice.settings import Settings
-from raftmon.model import Authority, CycleView, Finding, NextCycle, PointsTo
+from raftmon.grounds import STATUSES, Status
+from raftmon.model import Advice, Authority, CycleView, Finding, NextCycle, PointsTo, Step
 
-__all__ = ["checkpoint_of", "next_cycle"]
+__all__ = ["Intent", "checkpoint_of", "following", "next_cycle"]
 
 ORDER: Final[tuple[PointsTo, ...]] = ("health", "lr_too_high", "collapse")
 """Steps 1 to 3: what a rule points to, the gravest first."""
@@ -36,6 +41,32 @@ TARGET_KL: Final = 0.02
 KL_RANGE: Final = (0.5, 3.16)
 DEAD_ZONE: Final = 1.5
 """A probe that asks for less than this factor asks for nothing: half a decade is what a sweep resolves."""
+GUESSED: Final = "D"
+"""Grade of an interaction whose size nobody measured: it may lower a rate, but raise none."""
+SAME: Final = 0.005
+"""Rates that differ by a smaller share are the same: proposals have three digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is planned for the next cycle, beside what was measured."""
+
+    cycle: int | None = None
+    """Number of the cycle; None: the one after the newest."""
+    configured: float | None = None
+    """Learning rate that the trainer's config gives that cycle as it is; None: not known."""
+    origin: str = "config"
+    """How the config comes to that rate, in words."""
+    carried: Step | None = None
+    """What earlier evidence made of the strategy's rate; a strategy knows nothing of it."""
+    changes: Interactions | None = None
+    """What changed in the configuration since the newest cycle."""
+    least: Status = "test"
+    """Least status of a rule that may move a number, go back or stop."""
+
+    def allows(self, rule: Rule) -> bool:
+        """Tell whether a rule may act."""
+        return list(STATUSES).index(rule.status) >= list(STATUSES).index(self.least)
 
 
 @dataclass
@@ -49,21 +80,27 @@ class _Plan:
     start: float | None
     """What factors apply to: the fault happened at the rate in force, but a strategy may mean less already."""
     authority: Authority
-    because: list[str]
+    steps: list[Step]
+    planned: float | None = None
+    """What the strategy alone means."""
     stop: bool = False
     remarks: list[str] = field(default_factory=list)
     """What is said beside the numbers."""
 
-    def lower(self, factor: float, why: str) -> None:
+    def lower(self, factor: float, rule: str, why: str) -> None:
         """Lower the rate to a factor of the one in force, where no other reason has lowered it further."""
         if self.rate is None or self.start is None:
             return
         asked = self.start * factor
         if asked < self.rate:
             self.rate = asked
-            self.because.append(f"{why} = {format_rate(asked)}")
+            self.steps.append(Step(rule, factor, f"{why} = {format_rate(asked)}"))
         else:
-            self.because.append(f"{why}: no lower than {format_rate(self.rate)}")
+            self.steps.append(Step(rule, None, f"{why}: no lower than {format_rate(self.rate)}"))
+
+    def note(self, rule: str, text: str) -> None:
+        """Note a step that multiplies nothing."""
+        self.steps.append(Step(rule, None, text))
 
 
 def next_cycle(
@@ -73,6 +110,8 @@ def next_cycle(
     rules: Mapping[str, Rule],
     settings: Settings,
     readings: Mapping[str, float | None] | None = None,
+    intent: Intent | None = None,
+    newest: Sequence[Advice] = (),
 ) -> NextCycle | None:
     """Work out what the next cycle of a campaign should do.
 
@@ -83,31 +122,51 @@ def next_cycle(
         rules: id to rule.
         settings: strategy and guardrails.
         readings: the campaign's signals, for the probes.
+        intent: what is planned; None: nothing is known of it.
+        newest: advice on the run of the newest cycle.
     """
+    meant = intent or Intent()
     known = [cycle.learning_rate for cycle in cycles if cycle.learning_rate]
-    if not cycles or (not known and settings.strategy.base is None and best_cycle is None):
+    starts = known or settings.strategy.base is not None or meant.configured is not None
+    if (not cycles and meant.cycle is None) or (not starts and best_cycle is None):
         return None
-    number = cycles[-1].cycle + 1
-    plan = _planned(number, known, settings)
+    number = meant.cycle if meant.cycle is not None else following(cycles)
+    plan = _planned(number, known, settings, meant)
     firing = [finding for finding in findings if finding.state == "firing" and finding.inhibited_by is None]
-    acting = [finding for finding in firing if AUTHORITY[rules[finding.rule].status] != "show"]
+    acting = [f for f in firing if AUTHORITY[rules[f.rule].status] != "show" or meant.least == "experimental"]
+    acting = [finding for finding in acting if meant.allows(rules[finding.rule])]
     acting.sort(key=lambda finding: ORDER.index(finding.points_to) if finding.points_to in ORDER else len(ORDER))
     for finding in acting:
         _heed(plan, finding, rules[finding.rule])
-    _stop_after_harm(plan, findings, rules, cycles)
+    _stop_after_harm(plan, findings, rules, cycles, meant)
+    _heed_verdict(plan, newest, meant)
     _heed_probes(plan, firing, readings or {})
+    _heed_changes(plan, firing, meant.changes)
+    factor = plan.rate / plan.planned if plan.rate and plan.planned else 1.0
     if plan.rate is not None:
-        plan.rate = rounded(guarded(plan.rate, plan.current, settings.guardrails, plan.because))
+        rate, clamps = guarded(plan.rate, plan.current, settings.guardrails, meant.configured)
+        plan.steps += clamps
+        is_as_configured = meant.configured is not None and abs(rate / meant.configured - 1.0) < SAME
+        plan.rate = meant.configured if is_as_configured else rounded(rate)
     roll_back_to = None
     if best_cycle is not None and any(rules[finding.rule].roll_back for finding in acting):
         roll_back_to = checkpoint_of(cycles, best_cycle)
-        plan.because.append(
-            f"back to the checkpoint of cycle {roll_back_to}" if roll_back_to else "back to the base model"
-        )
+        text = f"back to the checkpoint of cycle {roll_back_to}" if roll_back_to else "back to the base model"
+        plan.note("roll-back", text)
     ship = checkpoint_of(cycles, best_cycle) if best_cycle is not None else None
     told = [finding for finding in acting or firing if finding.severity != "informational"]
     text = _text(plan, number, roll_back_to, ship, told[:1])
-    return NextCycle(number, plan.rate, plan.authority, tuple(plan.because), roll_back_to, plan.stop, text)
+    return NextCycle(number, plan.rate, plan.authority, tuple(plan.steps), roll_back_to, plan.stop, text, factor)
+
+
+def following(cycles: Sequence[CycleView]) -> int:
+    """Return the number of the cycle that is trained next.
+
+    Samples of a cycle may be judged already while its training has not begun; a campaign without any run in its logdir
+    is known by its judged samples alone.
+    """
+    trained = [cycle.cycle for cycle in cycles if cycle.run is not None]
+    return (max(trained) if trained else cycles[-1].cycle) + 1
 
 
 def checkpoint_of(cycles: Sequence[CycleView], cycle: int) -> int:
@@ -119,26 +178,44 @@ def checkpoint_of(cycles: Sequence[CycleView], cycle: int) -> int:
     return max(0, cycle - 1) if view.measures == "before" else cycle
 
 
-def _planned(number: int, known: Sequence[float], settings: Settings) -> _Plan:
-    """Begin with what the strategy says; a constant one without a base holds the rate in force."""
+def _planned(number: int, known: Sequence[float], settings: Settings, intent: Intent) -> _Plan:
+    """Begin with what is planned: the strategy, where a person gave one, else what the config says by itself.
+
+    A constant strategy without a base, and no config, hold the rate in force.
+    """
     current = known[-1] if known else None
-    rate, step = strategy_rate(settings.strategy, number, known[0] if known else None)
-    if settings.strategy.kind == "constant" and settings.strategy.base is None and current is not None:
-        rate, step = current, f"strategy:constant {format_rate(current)}"
+    strategy = settings.strategy
+    if not strategy.given and intent.configured is not None:
+        rate: float | None = intent.configured
+        step = Step("config", None, f"{intent.origin} = {format_rate(intent.configured)}")
+    elif strategy.kind == "constant" and strategy.base is None and current is not None:
+        rate, step = current, Step("strategy:constant", None, f"strategy:constant {format_rate(current)}")
+    else:
+        first = known[0] if known else intent.configured
+        rate, text = strategy_rate(strategy, number, first)
+        step = Step(f"strategy:{strategy.kind}", None, text)
+    planned, steps = rate, [step]
+    if intent.carried is not None and intent.carried.factor is not None and rate is not None:
+        rate *= intent.carried.factor
+        steps.append(Step(intent.carried.rule, intent.carried.factor, f"{intent.carried.text} = {format_rate(rate)}"))
     start = min(rate, current) if rate is not None and current is not None else rate
-    return _Plan(rate, current, start, "propose" if rate is not None else "show", [step])
+    return _Plan(rate, current, start, "propose" if rate is not None else "show", steps, planned)
 
 
 def _heed(plan: _Plan, finding: Finding, rule: Rule) -> None:
     """Do what a rule of steps 1 to 3 asks for."""
     if rule.multiply is not None:
-        plan.lower(rule.multiply, f"{finding.rule} × {rule.multiply:g}")
+        plan.lower(rule.multiply, finding.rule, f"{finding.rule} × {rule.multiply:g}")
     plan.authority = weaker(plan.authority, AUTHORITY[rule.status])
     plan.stop = plan.stop or rule.stop
 
 
 def _stop_after_harm(
-    plan: _Plan, findings: Sequence[Finding], rules: Mapping[str, Rule], cycles: Sequence[CycleView]
+    plan: _Plan,
+    findings: Sequence[Finding],
+    rules: Mapping[str, Rule],
+    cycles: Sequence[CycleView],
+    intent: Intent,
 ) -> None:
     """Stop where a harm was there in the judged cycle before the newest one already, explained by a graver one or not.
 
@@ -149,15 +226,30 @@ def _stop_after_harm(
         rule = rules[finding.rule]
         is_harm = rule.points_to == "lr_too_high" and rule.roll_back and AUTHORITY[rule.status] != "show"
         began = finding.since_step
-        if is_harm and finding.state == "firing" and began is not None and began < newest:
+        if is_harm and intent.allows(rule) and finding.state == "firing" and began is not None and began < newest:
             plan.stop = True
-            plan.because.append(f"{rule.id} since cycle {began}: harm twice in a row, stop")
+            plan.note(rule.id, f"{rule.id} since cycle {began}: harm twice in a row, stop")
             return
 
 
+def _heed_verdict(plan: _Plan, newest: Sequence[Advice], intent: Intent) -> None:
+    """Lower the rate where the newest cycle's own run was judged too high, by rules that may act."""
+    for advice in newest:
+        allowed = {"stable": ("apply",), "test": ("apply", "propose"), "experimental": ("apply", "propose", "show")}
+        if advice.parameter != "learning_rate" or not advice.current or advice.authority not in allowed[intent.least]:
+            continue
+        if advice.proposed is not None and advice.proposed < advice.current:
+            factor = advice.proposed / advice.current
+            plan.lower(factor, "verdict:too_high", f"the newest run's rate is too high: × {factor:.3g}")
+            plan.authority = weaker(plan.authority, advice.authority)
+
+
 def _heed_probes(plan: _Plan, firing: Sequence[Finding], readings: Mapping[str, float | None]) -> None:
-    """Steps 4 to 6: ask rho, or else the KL; without either say what would tell."""
-    asked = _by_rho(readings.get("campaign.rho")) or _by_kl(readings.get("campaign.kl"))
+    """Steps 4 and 5: ask rho, or else the KL; without either say what would tell."""
+    rho, kl = readings.get("campaign.rho"), readings.get("campaign.kl")
+    asked, probe = _by_rho(rho), "probe:rho"
+    if asked is None:
+        asked, probe = _by_kl(kl), "probe:kl"
     if asked is None:
         if any(finding.points_to == "lr_too_low" for finding in firing):
             plan.remarks.append(
@@ -168,16 +260,44 @@ def _heed_probes(plan: _Plan, firing: Sequence[Finding], readings: Mapping[str, 
     factor, why = asked
     against = [finding for finding in firing if finding.points_to in ORDER]
     if 1.0 / DEAD_ZONE < factor < DEAD_ZONE:
-        plan.because.append(f"{why}, within ×{DEAD_ZONE:g}: no change")
+        plan.note(probe, f"{why}, within ×{DEAD_ZONE:g}: no change")
     elif factor < 1.0:
-        plan.lower(factor, why)
+        plan.lower(factor, probe, why)
         plan.authority = weaker(plan.authority, "propose")
     elif against:
-        plan.because.append(f"{why}, but {against[0].rule} speaks against raising: held")
+        plan.note(probe, f"{why}, but {against[0].rule} speaks against raising: held")
     elif plan.rate is not None and plan.current is not None:
         plan.rate = max(plan.rate, plan.current * factor)
-        plan.because.append(f"{why} = {format_rate(plan.rate)}")
+        plan.steps.append(Step(probe, factor, f"{why} = {format_rate(plan.rate)}"))
         plan.authority = weaker(plan.authority, "propose")
+
+
+def _heed_changes(plan: _Plan, firing: Sequence[Finding], changes: Interactions | None) -> None:
+    """Step 6: multiply by what changed in the configuration; nothing is raised on a guess or against evidence."""
+    if changes is None or plan.rate is None:
+        return
+    if any(item.refused for item in changes.found):
+        for item in changes.found:
+            if item.refused:
+                plan.note(f"change:{item.parameter}", f"{item.text} The learning rate is held.")
+        return
+    against = next((finding.rule for finding in firing if finding.points_to in ORDER), None)
+    for item in changes.found:
+        if item.factor is None or math.isclose(item.factor, 1.0):
+            plan.note(f"change:{item.parameter}", item.text)
+        elif item.factor > 1.0 and (reason := _why_not_raised(item, against)):
+            plan.note(f"change:{item.parameter}", f"{item.text} × {item.factor:.3g} would raise it, {reason}: held.")
+        else:
+            plan.rate *= item.factor
+            text = f"{item.text} × {item.factor:.3g} = {format_rate(plan.rate)}"
+            plan.steps.append(Step(f"change:{item.parameter}", item.factor, text))
+
+
+def _why_not_raised(item: Interaction, against: str | None) -> str:
+    """Return why a factor above 1 is not applied; empty where it is."""
+    if against is not None:
+        return f"but {against} speaks against that"
+    return "but that rests on a hypothesis" if item.grade == GUESSED else ""
 
 
 def _by_rho(rho: float | None) -> tuple[float, str] | None:

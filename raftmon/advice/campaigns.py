@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from raftmon.advice.campaign_policy import next_cycle
+from raftmon.advice.campaign_policy import Intent, following, next_cycle
 from raftmon.advice.engine import RuleEngine
+from raftmon.advice.interactions import Interactions, interactions
 from raftmon.advice.learning_rate import written_rate
 from raftmon.advice.rule import Rule
 from raftmon.advice.settings import Settings
-from raftmon.model import CampaignView, CycleView, Problem, RunView
+from raftmon.grounds import Status
+from raftmon.model import CampaignView, CycleView, Finding, NextCycle, Problem, RunConfig, RunView, Step
 from raftmon.runs.cycles import CampaignEvidence, CampaignFiles, CycleEvidence
 from raftmon.signals.campaign import CampaignSignals, CycleFacts
 from raftmon.signals.rates import Rate
@@ -22,10 +26,38 @@ from raftmon.signals.statistics import wilson_interval
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CampaignJudge"]
+__all__ = ["CampaignJudge", "NextRun", "Start"]
 
 LOSS_POINTS: Final = 8
 """Least loss points of a cycle from which its fall is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where the arithmetic of one cycle begins, beside what its campaign shows."""
+
+    configured: float | None
+    """Learning rate that the trainer's config gives the cycle as it is; None: not known."""
+    origin: str
+    """How the config comes to it, in words."""
+    carried: Step | None
+    """What earlier evidence made of the strategy's rate."""
+    before: RunConfig | None
+    """The configuration of the cycle before, from its own config file; None: what its run logged is all there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class NextRun:
+    """The training that is about to start."""
+
+    config: RunConfig
+    """What its config says."""
+    start: Callable[[int], Start]
+    """Cycle to where its arithmetic begins."""
+    cycle: int | None
+    """Number that a person gave it; None: found from the campaign."""
+    least: Status
+    """Least status of a rule that may move a number, go back or stop."""
 
 
 class CampaignJudge:
@@ -37,14 +69,24 @@ class CampaignJudge:
         rules: all that are enabled, those on runs included.
         settings: strategy and guardrails.
         quiet: seconds without growth after which a file of verdicts counts as whole.
+        coming: the training that is about to start, where it is known.
     """
 
-    def __init__(self, name: str, path: Path, rules: Sequence[Rule], settings: Settings, quiet: float = 0.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        rules: Sequence[Rule],
+        settings: Settings,
+        quiet: float = 0.0,
+        coming: NextRun | None = None,
+    ) -> None:
         self.name = name
         self.path = path
         self.problems: list[Problem] = []
         self._rules = [rule for rule in rules if rule.subject == "campaign"]
         self._settings = settings
+        self._coming = coming
         self._files = CampaignFiles(path, quiet=quiet)
         self._evidence = CampaignEvidence()
 
@@ -87,9 +129,39 @@ class CampaignJudge:
         findings = engine.findings(readings, last, last, counts)
         rated = [cycle for cycle in cycles if cycle.verification_rate is not None]
         best = max(rated, key=lambda cycle: cycle.verification_rate or 0.0).cycle if rated else None
-        by_id = {rule.id: rule for rule in self._rules}
-        advice = next_cycle(cycles, best, findings, by_id, self._settings, readings)
+        advice = self._next(cycles, best, findings, readings, runs)
         return CampaignView(self.name, str(self.path), cycles, best, advice, findings)
+
+    def _next(
+        self,
+        cycles: tuple[CycleView, ...],
+        best: int | None,
+        findings: tuple[Finding, ...],
+        readings: Mapping[str, float | None],
+        runs: Mapping[int, RunView],
+    ) -> NextCycle | None:
+        """Work out the next cycle, with what is known of its config."""
+        by_id = {rule.id: rule for rule in self._rules}
+        newest = runs.get(max(runs)) if runs else None
+        advice = newest.advice if newest is not None else ()
+        coming, intent = self._coming, None
+        if coming is not None and cycles:
+            number = coming.cycle if coming.cycle is not None else following(cycles)
+            start = coming.start(number)
+            changes = self._changes(coming.config, start.before, newest, number)
+            intent = Intent(number, start.configured, start.origin, start.carried, changes, coming.least)
+        return next_cycle(cycles, best, findings, by_id, self._settings, readings, intent, advice)
+
+    def _changes(
+        self, after: RunConfig, before: RunConfig | None, newest: RunView | None, number: int
+    ) -> Interactions | None:
+        """Compare the configuration of the newest cycle with that of the next; samples kept are what each trains on."""
+        then = before if before is not None else newest.config if newest is not None else None
+        if then is None:
+            return None
+        trained = self._evidence.cycles.get(newest.cycle or 0) if newest is not None else None
+        coming = self._evidence.cycles.get(number)
+        return interactions(_with_samples(then, trained), _with_samples(after, coming))
 
     def _cycle(self, number: int, run: RunView | None, held_out: bool) -> CycleView:
         training = self._evidence.cycles.get(number) or _from_tags(number, run, "verification_rate")
@@ -138,6 +210,11 @@ class CampaignJudge:
             broken=_broken(run),
             loss_drop=_loss_drop(run),
         )
+
+
+def _with_samples(config: RunConfig, evidence: CycleEvidence | None) -> RunConfig:
+    kept = evidence.kept if evidence is not None else None
+    return config if kept is None else dataclasses.replace(config, train_samples=kept)
 
 
 def _counted(evidence: CycleEvidence) -> Rate | None:

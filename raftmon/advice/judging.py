@@ -140,6 +140,7 @@ class RunJudge:
             cycle=cycle,
             last_step=self.run.last_step,
             last_wall_time=self.run.last_wall_time,
+            first_wall_time=self.run.first_wall_time,
             series={role: self._series_view(role, tag) for role, tag in self._assigned.items()},
             other_tags=len(self.run.series) - len(self._assigned),
             config=self._config,

@@ -13,7 +13,7 @@ import numpy as np
 
 from raftmon.advice.rule import Rule
 from raftmon.advice.settings import Guardrails, Strategy
-from raftmon.model import Advice, Authority, Finding, RunConfig, Verdict
+from raftmon.model import Advice, Authority, Finding, RunConfig, Step, Verdict
 
 __all__ = [
     "AUTHORITY",
@@ -144,18 +144,33 @@ def _rate_advice(
     return Advice("learning_rate", current, proposed, authority, tuple(because), text)
 
 
-def guarded(rate: float, current: float | None, guardrails: Guardrails, because: list[str]) -> float:
-    """Clamp a rate to the guardrails; each clamp is named in `because`."""
-    clamped = rate
+def guarded(
+    rate: float, current: float | None, guardrails: Guardrails, configured: float | None = None
+) -> tuple[float, tuple[Step, ...]]:
+    """Clamp a rate to the guardrails.
+
+    Args:
+        rate: the proposal.
+        current: in force in the newest cycle.
+        guardrails: the user's.
+        configured: what the user's own config says already: a person may change more at once.
+
+    Returns:
+        The rate, and a step for each clamp.
+    """
+    clamped, steps = rate, []
     if current is not None and current > 0.0:
-        clamped = min(max(rate, current / guardrails.max_change), current * guardrails.max_change)
+        known = (current, configured if configured is not None else current)
+        clamped = min(max(rate, min(known) / guardrails.max_change), max(known) * guardrails.max_change)
         if clamped != rate:
-            because.append(f"guardrail: at most ×{guardrails.max_change:g} a cycle = {format_rate(clamped)}")
+            text = f"guardrail: at most ×{guardrails.max_change:g} a cycle = {format_rate(clamped)}"
+            steps.append(Step("guardrail:max_change", clamped / rate, text))
     for limit, clamp in ((guardrails.least, max), (guardrails.most, min)):
         if limit is not None and clamp(clamped, limit) != clamped:
+            name = "min" if clamp is max else "max"
+            steps.append(Step(f"guardrail:{name}", limit / clamped, f"guardrail: {name} {format_rate(limit)}"))
             clamped = limit
-            because.append(f"guardrail: {'min' if clamp is max else 'max'} {format_rate(limit)}")
-    return clamped
+    return clamped, tuple(steps)
 
 
 def _best_of_sweep(findings: Sequence[Finding]) -> float | None:

@@ -32,7 +32,9 @@ from raftmon.signals.registry import SIGNALS
 
 __all__ = ["SHIPPED_RULES", "load_rules"]
 
-NOT_RULES: Final = frozenset({"tags.yaml", "dialects.yaml", "references.yaml", "verdict.yaml", "claims.yaml"})
+NOT_RULES: Final = frozenset(
+    {"tags.yaml", "dialects.yaml", "trainers.yaml", "references.yaml", "verdict.yaml", "claims.yaml"}
+)
 SCENARIOS: Final = ("raft", "sft", "lora", "dpo", "rl", "pretrain", "any")
 _Word = TypeVar("_Word", bound=str)
 

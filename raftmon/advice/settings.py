@@ -12,7 +12,7 @@ from raftmon.documents import Fields, read_fields
 from raftmon.errors import DocumentErrors
 from raftmon.model import Problem
 
-__all__ = ["Guardrails", "Settings", "Strategy", "read_settings"]
+__all__ = ["Guardrails", "Settings", "Strategy", "StrategyKind", "read_settings"]
 
 StrategyKind: TypeAlias = Literal["constant", "exponential", "manual"]
 
@@ -30,6 +30,8 @@ class Strategy:
     """Floor, for ``exponential``."""
     schedule: Mapping[int, float] = field(default_factory=dict)
     """Cycle to learning rate, for ``manual``."""
+    given: bool = True
+    """Whether a person chose it; False: it is the default, and what a trainer's config says comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Guardrails:
 class Settings:
     """All settings, defaults filled in."""
 
-    strategy: Strategy = field(default_factory=Strategy)
+    strategy: Strategy = field(default_factory=lambda: Strategy(given=False))
     guardrails: Guardrails = field(default_factory=Guardrails)
     rules: Mapping[str, Mapping[str, float | bool]] = field(default_factory=dict)
     """Rule id to ``enabled`` and parameter values."""
@@ -54,6 +56,8 @@ class Settings:
     """Tag to role, for tags that raftmon does not know."""
     keymap: Mapping[str, str] = field(default_factory=dict)
     """Binding id to key, for the TUI."""
+    config_key: str | None = None
+    """Dotted key of the learning rate in the trainer's config; None: found by the file's own keys."""
 
 
 def read_settings(path: Path | None) -> Settings:
@@ -74,8 +78,9 @@ def read_settings(path: Path | None) -> Settings:
         rules=_rules(fields.mapping("rules")),
         tags=_texts(fields.mapping("tags")),
         keymap=_texts(fields.mapping("keymap")),
+        config_key=fields.text("config_key", "") or None,
     )
-    for key in ("config_key", "notify", "listen"):
+    for key in ("notify", "listen"):
         fields.texts(key)  # read by the commands that they belong to
     fields.finish()
     if problems:
@@ -85,7 +90,7 @@ def read_settings(path: Path | None) -> Settings:
 
 def _strategy(fields: Fields | None) -> Strategy:
     if fields is None:
-        return Strategy()
+        return Strategy(given=False)
     kind = cast(StrategyKind, fields.text("kind", "constant", choices=("constant", "exponential", "manual")))
     base, decay = fields.number("base"), fields.number("decay", 0.85) or 0.0
     least, table = fields.number("min", 1e-6) or 0.0, fields.mapping("schedule")
@@ -100,8 +105,6 @@ def _strategy(fields: Fields | None) -> Strategy:
         fields.complain("`strategy.decay` must be above 0 and at most 1", "For example 0.85.", "decay")
     if base is not None and not base > 0.0:
         fields.complain("`strategy.base` must be above 0", "For example 5.0e-5.", "base")
-    if kind == "manual" and not schedule:
-        fields.complain("`strategy.schedule` is missing", "Write `schedule: {cycle_1: 5.0e-5}`.")
     fields.finish()
     return Strategy(kind, base, decay, least, schedule)
 

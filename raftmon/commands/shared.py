@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
@@ -15,7 +15,19 @@ if TYPE_CHECKING:
     from raftmon.model import Snapshot
     from raftmon.monitor import Monitor
 
-__all__ = ["logdirs_argument", "names_of", "open_monitor", "read_all", "require_something", "settings_option"]
+__all__ = [
+    "journal_option",
+    "logdirs_argument",
+    "names_of",
+    "open_monitor",
+    "read_all",
+    "require_something",
+    "settings_option",
+    "strategy_options",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 logdirs_argument = click.argument(
     "logdirs", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="LOGDIR..."
@@ -23,6 +35,23 @@ logdirs_argument = click.argument(
 settings_option = click.option(
     "--settings", type=click.Path(path_type=Path, dir_okay=False), help="Settings file (raftmon.yaml)."
 )
+
+journal_option = click.option(
+    "--journal", type=click.Path(path_type=Path, dir_okay=False), help="Journal of overrides; else the user's own."
+)
+
+
+def strategy_options(command: Callable[P, R]) -> Callable[P, R]:
+    """Add the flags of a strategy to a command: --strategy, --base-lr, --decay, --min-lr."""
+    kinds = click.Choice(["constant", "exponential", "manual"])
+    for option in (
+        click.option("--min-lr", type=float, help="Floor of an exponential strategy."),
+        click.option("--decay", type=float, help="Factor per cycle of an exponential strategy, for example 0.85."),
+        click.option("--base-lr", type=float, help="Learning rate of cycle 1."),
+        click.option("--strategy", type=kinds, help="How the rate goes from cycle to cycle; else as the settings say."),
+    ):
+        command = option(command)
+    return command
 
 
 def open_monitor(logdirs: Sequence[Path], settings: Path | None, *, watching: bool) -> Monitor:

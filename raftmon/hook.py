@@ -1,0 +1,271 @@
+"""The hook between two cycles: works out the next learning rate and, when told to, writes it into the trainer's config.
+
+::
+
+    from raftmon.hook import pre_cycle
+
+    override = pre_cycle("raft.yaml", "models/raft", apply=True)
+    if override.stop: ...
+
+The campaign says what the next cycle should train at (`raftmon.monitor`), the config what it would train at as it is
+(`raftmon.trainers`), the journal what was done before (`raftmon.journal`). A write that would damage the file, have no
+effect or be lost is refused, and the reason and the remedy are part of what is returned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from raftmon.advice.obeyed import agrees, rate_in_force
+from raftmon.advice.settings import Settings, read_settings
+from raftmon.coming import (
+    MOST_BYTES,
+    ConfigFile,
+    first_cycle,
+    next_run,
+    open_config,
+    read_campaign,
+    with_schedule,
+)
+from raftmon.errors import Refused, UsageError
+from raftmon.grounds import STATUSES, Status, proposal
+from raftmon.journal import Entry, Journal
+from raftmon.model import CampaignView, NextCycle, RunView, Step
+from raftmon.override import Override, Undone, difference, override_document
+from raftmon.trainers.config import TrainerConfig
+from raftmon.trainers.effect import Process, require_effect, running_processes, running_with
+from raftmon.trainers.replace import read_whole, replace_file
+from raftmon.trainers.rewrite import rate_text
+
+__all__ = ["Override", "Undone", "pre_cycle", "undo"]
+
+
+def pre_cycle(
+    config: Path | str,
+    logdir: Path | str,
+    cycle: int | None = None,
+    apply: bool = False,
+    *,
+    settings: Settings | Path | str | None = None,
+    key: str | None = None,
+    authority: Status = "stable",
+    journal: Journal | Path | str | None = None,
+    processes: Callable[[], Iterable[Process]] = running_processes,
+) -> Override:
+    """Work out the learning rate of the next cycle, and write it into the trainer's config when told to.
+
+    Args:
+        config: the trainer's config, YAML or JSON.
+        logdir: directory with the runs of one campaign.
+        cycle: number of the cycle that comes; None: found from the campaign.
+        apply: whether to write.
+        settings: the user's, or their file.
+        key: dotted key of the learning rate, where the file leaves it open; its value is the rate itself.
+        authority: least status of a rule that may move the number, go back or stop.
+        journal: where overrides are noted; None: the user's own.
+        processes: the programs that run, to see whether a trainer has read the config already.
+
+    Raises:
+        UsageError: an argument cannot be meant.
+        NothingToRead: there is no campaign below `logdir`.
+        DocumentErrors: the settings or rules have defects.
+    """
+    if authority not in STATUSES:
+        raise UsageError(f"authority {authority}", "no status of a rule", f"One of: {', '.join(STATUSES)}.")
+    if cycle is not None and cycle < 1:
+        raise UsageError(f"cycle {cycle}", "cycles count from 1", "Give 1 or more, or leave it out.")
+    known = settings if isinstance(settings, Settings) else read_settings(Path(settings) if settings else None)
+    notes = journal if isinstance(journal, Journal) else Journal(Path(journal) if journal is not None else None)
+    file = open_config(Path(config), key or known.config_key, notes)
+    known = with_schedule(known, file)
+    coming = next_run(file, Path(logdir), cycle, authority)
+    campaign, newest = read_campaign(Path(logdir), known, coming)
+    following = campaign.next if campaign is not None else first_cycle(known, coming)
+    override = _override(file, campaign, following, authority)
+    if override.stop or override.refused is not None:
+        return override
+    return _write(override, file, Path(logdir), newest, apply, notes, processes)
+
+
+def undo(config: Path | str, journal: Journal | Path | str | None = None) -> Undone:
+    """Take back the newest override of a config.
+
+    Raises:
+        Refused: there is none, or the file was changed since.
+    """
+    notes = journal if isinstance(journal, Journal) else Journal(Path(journal) if journal is not None else None)
+    path = Path(config)
+    data = read_whole(path, MOST_BYTES)
+    for entry in notes.standing(path):
+        if entry.before == entry.after:
+            continue
+        if data == entry.before and entry.state == "intended":
+            notes.finish(entry.id, "failed")  # killed before it was written
+            continue
+        if data != entry.after:
+            remedy = f"What it was before is in the journal {notes.path}; change the file by hand."
+            raise Refused(str(path), "edited since the override, which can therefore not be taken back", remedy)
+        replace_file(path, entry.after, entry.before)
+        notes.undo(entry.id)
+        return Undone(str(path), entry.key, entry.cycle, difference(entry.after, entry.before, str(path)))
+    raise Refused(str(path), "no override to take back", f"The journal {notes.path} has none for this file.")
+
+
+def _override(
+    file: ConfigFile, campaign: CampaignView | None, following: NextCycle | None, authority: Status
+) -> Override:
+    """Say what the advice means for the file; nothing is written yet."""
+    config, trouble = file.config, file.trouble
+    rate, target = following.learning_rate if following is not None else None, None
+    number = following.cycle if following is not None else None
+    if config is not None and rate is not None and number is not None:
+        try:
+            target = config.to_write(rate, number)
+        except Refused as error:
+            trouble = trouble or error
+    trainer = config.rate_key.trainer if config is not None else None
+    if rate is None and trouble is None:
+        remedy = "Write one into the config, or give --base-lr."
+        trouble = Refused(str(file.path), "no learning rate is known to start from", remedy)
+    return Override(
+        config=str(file.path),
+        key=config.rate_key.key if config is not None else None,
+        trainer=trainer.name if trainer is not None else None,
+        cycle=number,
+        current=config.written.rate if config is not None else None,
+        learning_rate=rate,
+        written=target,
+        applied=False,
+        changed=False,
+        roll_back_to=following.roll_back_to if following is not None else None,
+        stop=following.stop if following is not None else False,
+        best_cycle=campaign.best_cycle if campaign is not None else None,
+        authority=authority,
+        because=following.steps if following is not None else (),
+        held_back=tuple(_held_back(campaign, authority)) if campaign is not None else (),
+        text=following.text if following is not None else "",
+        flag=config.flag(target) if config is not None and target is not None else None,
+        diff="",
+        refused=f"{trouble.where}: {trouble.what}" if trouble is not None else None,
+        remedy=trouble.remedy if trouble is not None else None,
+        evidence_factor=following.evidence_factor if following is not None else 1.0,
+    )
+
+
+def _held_back(campaign: CampaignView, authority: Status) -> Iterable[Step]:
+    """Yield what firing rules ask for that may not act."""
+    order = list(STATUSES)
+    for finding in campaign.firing:
+        evidence = finding.evidence
+        if evidence is None or order.index(evidence.status) >= order.index(authority) or not proposal(evidence):
+            continue
+        text = f"{finding.rule} asks for: {proposal(evidence)}; --authority {evidence.status} lets it act"
+        yield Step(finding.rule, evidence.multiply, text)
+
+
+def _write(
+    override: Override,
+    file: ConfigFile,
+    logdir: Path,
+    newest: RunView | None,
+    apply: bool,
+    journal: Journal,
+    processes: Callable[[], Iterable[Process]],
+) -> Override:
+    """Check that a write would have its effect, and make it where that was asked for."""
+    try:
+        if file.config is None or override.written is None:
+            raise Refused(override.config, "nothing to write", "")
+        require_effect(file.config, Path.cwd())
+        remarks = [*_remarks(override, file.config), *_require_obeyed(file, newest, logdir, override)]
+        _require_not_running(file, processes, override)
+        data = file.config.with_rate(override.written)
+        diff = difference(file.data, data, override.config)
+        told = replace(override, changed=data != file.data, diff=diff, remarks=tuple(remarks))
+        if apply:
+            told = replace(told, applied=True)
+            _replace(told, file, data, logdir, journal)
+        return told
+    except Refused as error:
+        return replace(override, refused=f"{error.where}: {error.what}", remedy=error.remedy)
+
+
+def _replace(override: Override, file: ConfigFile, data: bytes, logdir: Path, journal: Journal) -> None:
+    """Note the override, replace the file, and note that; one that changes nothing is noted too, for the next cycle."""
+    factor = override.evidence_factor
+    entry = Entry(
+        at=0.0,
+        kind="pre-cycle",
+        state="intended",
+        config=os.path.realpath(file.path),
+        campaign=os.path.realpath(logdir),
+        key=override.key or "",
+        cycle=override.cycle,
+        learning_rate=override.learning_rate,
+        evidence_factor=factor,
+        before=file.data,
+        after=data,
+        document=override_document(override),
+    )
+    number = journal.begin(entry)
+    try:
+        if data != file.data:
+            replace_file(file.path, file.data, data)
+    except Refused:
+        with contextlib.suppress(Refused):
+            journal.finish(number, "failed")
+        raise
+    # The file is written: should this note fail, its bytes tell that to whoever asks.
+    with contextlib.suppress(Refused):
+        journal.finish(number, "written")
+
+
+def _remarks(override: Override, config: TrainerConfig) -> Iterable[str]:
+    trainer, place = config.rate_key.trainer, config.rate_key.place
+    if config.written.is_text:
+        yield f"`{override.key}` was a text for PyYAML (YAML 1.1); a number is written."
+    if place is None or place.inherited:
+        yield f"`{override.key}` is added: the file {'takes it from a merge key' if place else 'has no such key'}."
+    if trainer is not None and trainer.process == "campaign":
+        yield f"{trainer.title} reads its config once, when it starts: start it anew for cycle {override.cycle}."
+
+
+def _require_obeyed(file: ConfigFile, newest: RunView | None, logdir: Path, override: Override) -> Iterable[str]:
+    """Refuse where the newest cycle did not train at the learning rate that this file meant for it.
+
+    Returns:
+        A remark where that cannot be told.
+    """
+    config, key = file.config, override.key
+    if newest is None or newest.cycle is None or config is None or config.written.rate is None:
+        return ()
+    found, cycle = rate_in_force(newest), newest.cycle
+    if found is None:
+        return (f"The log of cycle {cycle} does not tell whether the trainer takes its learning rate from this file.",)
+    observed, share = found
+    campaign = os.path.realpath(logdir)
+    meant = [e.learning_rate for e in file.entries if e.cycle == cycle and e.campaign == campaign]
+    known = [rate for rate in (config.used(cycle), *meant) if rate is not None]
+    if any(agrees(rate, observed, share) for rate in known):
+        return ()
+    if newest.first_wall_time is None or file.path.stat().st_mtime > newest.first_wall_time:
+        return (f"Cycle {cycle} trained at {rate_text(observed)}; this file, changed since it began, means another.",)
+    what = f"cycle {cycle} trained at {rate_text(observed)}, but `{key}` meant {rate_text(known[-1])} for it"
+    remedy = "A command-line flag or a script wins over this file: pass the next rate there, or take the flag out."
+    raise Refused(override.config, what, f"{remedy} The flag: {override.flag}" if override.flag else remedy)
+
+
+def _require_not_running(file: ConfigFile, processes: Callable[[], Iterable[Process]], override: Override) -> None:
+    process = running_with(file.path, processes())
+    if process is None:
+        return
+    what = f"process {process.pid} ({process.name}) runs with this config, which it has read already"
+    flag = f" with {override.flag}" if override.flag else ""
+    remedy = (
+        f"Write when it has ended, or start it anew{flag}; inside it, call raftmon.hook.pre_cycle before each cycle."
+    )
+    raise Refused(override.config, what, remedy)
