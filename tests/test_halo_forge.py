@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from raftmon.cli import main
 from raftmon.monitor import Monitor
 from tests.halo_forge import DECAY, EXPERIMENTS, FLOOR, RATE, build, config_text, schedule, used_rate
 
@@ -101,6 +103,48 @@ def test_the_rate_of_such_a_cycle_is_the_configured_one(tmp_path: Path, name: st
     """Otherwise the next cycle would be planned from a tenth of the rate that the config says."""
     (campaign,) = Monitor([build(tmp_path, name)]).poll().campaigns
     assert [cycle.learning_rate for cycle in campaign.cycles] == pytest.approx([RATE, RATE * DECAY])
+
+
+CONSTANT = "constant, base: 5.0e-5"
+EXPONENTIAL = "exponential, base: 5.0e-5, decay: 0.85, min: 1.0e-6"
+SHADOWED = pytest.mark.xfail(reason="top-level lr_decay_per_cycle and min_lr are taken to be in force")
+
+
+@pytest.mark.parametrize("name", ["HumanEval", "3B"])
+@pytest.mark.parametrize(
+    ("strategy", "text"),
+    [
+        (EXPONENTIAL, config_text("5.0e-5")),
+        (EXPONENTIAL, config_text("5e-5")),
+        (EXPONENTIAL, config_text(None)),
+        (EXPONENTIAL, config_text("1.0e-5", training="lr_decay_factor: 0.7")),
+        (CONSTANT, config_text("5.0e-5")),
+        (CONSTANT, config_text("5.0e-5", training="lr_decay_factor: 1.0")),
+        (CONSTANT, config_text("5.0e-5", training="lr_decay_per_cycle: 0.5\nmin_lr: 4.0e-5")),
+        pytest.param(CONSTANT, config_text("5.0e-5", top="lr_decay_per_cycle: 1.0"), marks=SHADOWED),
+        pytest.param(EXPONENTIAL, config_text("5.0e-5", top="min_lr: 4.0e-5"), marks=SHADOWED),
+        pytest.param(
+            EXPONENTIAL,
+            config_text("5.0e-5", training="lr_decay_factor: 0.7", top="lr_decay_per_cycle: 0.9"),
+            marks=SHADOWED,
+        ),
+    ],
+)
+def test_the_next_cycle_trains_at_the_rate_that_was_said(
+    tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str], name: str, strategy: str, text: str
+) -> None:
+    """halo-forge multiplies what the config says by its decay: the value to be written is another one."""
+    campaign = build(tmp_path / "models", name)
+    config.write_text(text)
+    (tmp_path / "raftmon.yaml").write_text(f"strategy: {{kind: {strategy}}}\nguardrails: {{max_change: 10.0}}\n")
+    files = ["--settings", str(tmp_path / "raftmon.yaml"), "--journal", str(tmp_path / "journal.db")]
+    with pytest.raises(SystemExit) as end:
+        main(["pre-cycle", str(config), "--logdir", str(campaign), *files, "--apply", "--format", "json"])
+    assert end.value.code == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["cycle"] == len(EXPERIMENTS[name].cycles) + 1
+    # A rate is written with three to six digits.
+    assert used_rate(config, said["cycle"]) == pytest.approx(said["learning_rate"], rel=1e-3)
 
 
 def _logged(directory: Path, cycle: int, tag: str) -> list[float]:
