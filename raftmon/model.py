@@ -262,7 +262,7 @@ class CycleView:
     run: str | None
     """Path of the cycle's run below the logdir; None when only sidecar files are there."""
     learning_rate: float | None
-    """Largest learning rate logged in the cycle, else the configured one."""
+    """What the cycle was given: the largest rate logged where the log shows the peak, else the configured one."""
     verification_rate: float | None
     """Share (0..1) of generated samples that the verifier accepted."""
     verified: int | None

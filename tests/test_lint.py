@@ -174,7 +174,7 @@ training:
     places = [remark.where.rsplit("config.yaml", 1)[-1] for remark in report.remarks]
     assert places == [":3:18", ":4:18", ":5:37", ":6:17"]
     assert "clipped at 1.0" in report.remarks[1].text
-    constant = "lr_decay_per_cycle: 1.0\ntraining: {learning_rate: 5.0e-5, warmup_steps: 1}\n"
+    constant = "training: {learning_rate: 5.0e-5, lr_decay_factor: 1.0, warmup_steps: 1}\n"
     assert lint(tmp_path, constant).remarks == ()
     assert lint(tmp_path, text.replace("num_cycles: 6", "a: 1")).remarks == ()
 
@@ -254,7 +254,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     code, out, _ = run(capsys, path, "--logdir", RECORDING, "--format", "json")
     document: dict[str, Any] = json.loads(out)
     assert (code, document["schema"], document["problems"]) == (0, "raftmon/lint@1", [])
-    (config,) = document["good_configs"]
+    (config,) = document["configs"]
     assert config["known"]["effective_batch"] == 32
     assert {finding["rule"] for finding in config["findings"]} == {
         "logging-too-sparse",

@@ -107,9 +107,9 @@ def test_what_the_keys_of_a_trainer_tell(flat: dict[str, str], stage: str | None
     ("flat", "decay"),
     [
         ({"num_cycles": "6", "training.learning_rate": "5e-5"}, 0.85),
-        ({"num_cycles": "6", "training.learning_rate": "5e-5", "lr_decay_per_cycle": "1.0"}, 1.0),
+        ({"num_cycles": "6", "training.learning_rate": "5e-5", "lr_decay_per_cycle": "1.0"}, 0.85),
         ({"num_cycles": "6", "training.lr_decay_factor": "0.7"}, 0.7),
-        ({"num_cycles": "6", "training.lr_decay_factor": "0.7", "lr_decay_per_cycle": "0.9"}, 0.9),
+        ({"num_cycles": "6", "training.lr_decay_factor": "0.7", "lr_decay_per_cycle": "0.9"}, 0.7),
         ({"num_cycles": "6", "training.lr_decay_per_cycle": "1.0"}, 0.85),
         ({"raft.cycles": "6", "raft.training.learning_rate": "5e-5"}, 1.0),
         ({"num_raft_iteration": "20"}, 1.0),

@@ -17,7 +17,6 @@ HALO_FORGE = """\
 base_model: Qwen/Qwen2.5-Coder-3B
 prompts: prompts.jsonl
 num_cycles: 8
-lr_decay_per_cycle: 1.0
 raft:
   samples_per_prompt: 8
   keep_top_percent: 0.5
@@ -25,6 +24,7 @@ training:
   batch_size: 2
   gradient_accumulation_steps: 16
   learning_rate: 5.0e-5
+  lr_decay_factor: 1.0
 lora: {r: 16, alpha: 32}
 """
 TORCHTUNE = """\
@@ -89,7 +89,7 @@ def test_raft_at_the_sft_rate(tmp_path: Path) -> None:
     report = lint(tmp_path, HALO_FORGE.replace("5.0e-5", "2.0e-4").replace("num_cycles: 8", "num_cycles: 5"))
     assert rules_of(report) == {"raft-at-sft-rate"}
     found = remark(report, "raft-at-sft-rate")
-    assert (place(report, found.rule), found.severity, found.grade) == ("11:18", "low", "D")
+    assert (place(report, found.rule), found.severity, found.grade) == ("10:18", "low", "D")
     assert "never tested" in found.text
     assert ("0-06", "D") in {(source.claim, source.grade) for source in found.evidence}
     far = lint(tmp_path, HALO_FORGE.replace("5.0e-5", "2.0e-3"))
@@ -100,23 +100,27 @@ def test_a_constant_rate_beyond_cycle_six(tmp_path: Path) -> None:
     report = lint(tmp_path, HALO_FORGE)
     assert rules_of(report) == {"constant-rate-many-cycles"}
     found = remark(report, "constant-rate-many-cycles")
-    assert (place(report, found.rule), found.severity) == ("4:21", "informational")
+    assert (place(report, found.rule), found.severity) == ("11:20", "informational")
     assert "withdrawn by their author" in found.text
-    for changed in (("num_cycles: 8", "num_cycles: 6"), ("per_cycle: 1.0", "per_cycle: 0.85")):
+    for changed in (("num_cycles: 8", "num_cycles: 6"), ("factor: 1.0", "factor: 0.85")):
         assert rules_of(lint(tmp_path, HALO_FORGE.replace(*changed))) == set()
     malagent = "raft:\n  training: {learning_rate: 5.0e-5, batch_size: 2}\n  cycles: 7\n"
     assert place(lint(tmp_path, malagent), "constant-rate-many-cycles") == "3:11"
 
 
 def test_the_decay_that_halo_forge_does_not_read(tmp_path: Path) -> None:
-    text = HALO_FORGE.replace("lr_decay_per_cycle: 1.0\n", "").replace(
-        "  batch_size", "  lr_decay_per_cycle: 1.0\n  batch_size"
-    )
+    text = HALO_FORGE.replace("lr_decay_factor", "lr_decay_per_cycle")
     report = lint(tmp_path, text)
     assert report.config.lr_decay == 0.85, "what is in force"
     found = {remark.where.removeprefix(f"{report.path}:"): remark.fix for remark in report.remarks}
-    assert found["8:23"] == "Move the line to the top level, without indentation."
-    assert "lr_decay_per_cycle: 1.0` at the top level" in found["11:18"]
+    assert found["11:23"] == "Write `lr_decay_factor` below `training:`, or start it with `--lr-decay`."
+    assert "lr_decay_factor: 1.0` below `training:`" in found["10:18"]
+    top = lint(
+        tmp_path, HALO_FORGE.replace("  lr_decay_factor: 1.0\n", "") + "lr_decay_per_cycle: 1.0\nmin_lr: 1.0e-6\n"
+    )
+    assert [remark.where.removeprefix(f"{top.path}:") for remark in top.remarks if "--lr-decay" in remark.text] == [
+        "12:21"
+    ]
 
 
 def test_the_rate_that_ultralytics_does_not_read(tmp_path: Path) -> None:
@@ -130,7 +134,7 @@ def test_the_rate_that_ultralytics_does_not_read(tmp_path: Path) -> None:
 def test_halo_forge_stops_on_a_rate_that_is_a_text(tmp_path: Path) -> None:
     report = lint(tmp_path, HALO_FORGE.replace("5.0e-5", "5e-5"))
     found = remark(report, "yaml-text-for-number")
-    assert (place(report, found.rule), found.severity, found.fix) == ("11:18", "high", "Write 5.0e-5.")
+    assert (place(report, found.rule), found.severity, found.fix) == ("10:18", "high", "Write 5.0e-5.")
     assert "TypeError" in found.text
 
 
@@ -163,7 +167,7 @@ def test_the_steps_of_a_cycle_from_its_prompts(tmp_path: Path) -> None:
     report = lint(tmp_path, HALO_FORGE)
     assert report.config.train_samples == 400
     found = remark(report, "warmup-too-long")
-    assert place(report, found.rule) == "9:3", "the block that lacks `warmup_steps`"
+    assert place(report, found.rule) == "8:3", "the block that lacks `warmup_steps`"
     assert "10 of 13 steps" in found.text
     assert "the most there can be: 100 prompts × 8 samples, of which at most 0.5 is kept" in found.text
     kept = Earlier("cycle_2", RunConfig(train_samples=64), 5e-5, "raft")
@@ -308,15 +312,15 @@ def test_the_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     path.write_text(HALO_FORGE.replace("5.0e-5", "2e-4"))
     code, out, _ = run(capsys, path, "--format", "json", "--fail-on", "high")
     document: dict[str, Any] = json.loads(out)
-    (config,) = document["good_configs"]
+    (config,) = document["configs"]
     findings = {finding["rule"]: finding for finding in config["findings"]}
     assert code == 1
     slip, rule = findings["yaml-text-for-number"], findings["raft-at-sft-rate"]
     assert (slip["where"], slip["fix"], slip["evidence_level"], slip["grade"]) == (
-        f"{path}:11:18",
+        f"{path}:10:18",
         "Write 2.0e-4.",
         "established",
         "A",
     )
-    assert (rule["where"], rule["evidence_level"], rule["grade"]) == (f"{path}:11:18", "anecdotal", "D")
+    assert (rule["where"], rule["evidence_level"], rule["grade"]) == (f"{path}:10:18", "anecdotal", "D")
     assert (config["known"]["num_cycles"], config["known"]["lr_decay"], config["steps_at_most"]) == (8, 1.0, None)

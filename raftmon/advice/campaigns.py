@@ -14,6 +14,7 @@ from raftmon.advice.campaign_policy import Intent, following, next_cycle
 from raftmon.advice.engine import RuleEngine
 from raftmon.advice.interactions import Interactions, interactions
 from raftmon.advice.learning_rate import written_rate
+from raftmon.advice.obeyed import rate_in_force
 from raftmon.advice.rule import Rule
 from raftmon.advice.settings import Settings
 from raftmon.grounds import Status
@@ -233,6 +234,9 @@ def _from_tags(number: int, run: RunView | None, role: str) -> CycleEvidence | N
 
 
 def _learning_rate(run: RunView | None, training: CycleEvidence | None) -> float | None:
+    given = rate_in_force(run) if run is not None else None
+    if given is not None:
+        return given[0]
     series = run.series.get("learning_rate") if run is not None else None
     if series is not None:
         finite = series.values[np.isfinite(series.values)]

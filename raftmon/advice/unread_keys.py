@@ -17,29 +17,34 @@ from raftmon.runs.trainer_marks import is_halo_forge
 __all__ = ["unread_keys"]
 
 _DROP: Final = "Remove the line: it changes nothing."
+_DECAY: Final = (
+    "its flag --lr-decay has a default, 0.85, which comes first",
+    "Write `lr_decay_factor` below `training:`, or start it with `--lr-decay`.",
+)
+_FLOOR: Final = (
+    "its flag --min-lr has a default, 1e-6, which comes first",
+    "Start it with `--min-lr`.",
+)
+_DEFAULTS: Final = {"lr_decay_per_cycle": 0.85, "min_lr": 1e-6}
+"""Keys that change nothing and say what is in force."""
 _HALO_FORGE: Final[Mapping[str, tuple[str, str]]] = {
     "training.max_grad_norm": ("the gradient is clipped at 1.0, the default of Hugging Face", _DROP),
     "training.weight_decay": ("no weight decay is in force", _DROP),
     "training.lr_scheduler_type": ("the schedule within a cycle is linear", _DROP),
     "training.epochs": ("a cycle trains for 1 epoch", _DROP),
     "training.learning_rate_schedule": (
-        "the rate of a cycle is learning_rate × lr_decay_per_cycle^(cycle−1)",
-        "Write `lr_decay_per_cycle` at the top level, or start each cycle with `--learning-rate`.",
+        "the rate of a cycle is learning_rate × lr_decay_factor^(cycle−1)",
+        "Let `raftmon pre-cycle` write each cycle's rate, or start each cycle with `--learning-rate`.",
     ),
-    "training.lr_decay_per_cycle": (
-        "lr_decay_per_cycle is read at the top level only (default 0.85)",
-        "Move the line to the top level, without indentation.",
-    ),
-    "training.min_lr": (
-        "min_lr is read at the top level only (default 1e-6)",
-        "Move the line to the top level, without indentation.",
-    ),
+    "training.lr_decay_per_cycle": _DECAY,
+    "lr_decay_per_cycle": _DECAY,
+    "training.min_lr": _FLOOR,
+    "min_lr": _FLOOR,
     "raft.temperature": (
         "the temperature is read from generation.temperature (default 0.7)",
         "Move the line under `generation:`.",
     ),
 }
-_DECAY: Final = "lr_decay_per_cycle"
 _WARMUP: Final = "training.warmup_steps"
 _FOUNDED: Final = Founded("observed", "B", "read in halo-forge's source: halo_forge/cli.py of commit c8f6548")
 _ULTRALYTICS: Final = Founded("observed", "B", "read in Ultralytics 8.4.190, engine/trainer.py; ultralytics#8400")
@@ -70,7 +75,7 @@ def _halo_forge(places: Mapping[str, yaml.Node], path: Path) -> Iterator[Slip]:
     said: set[str] = set()
     for name, node in places.items():
         known = next((key for key in _HALO_FORGE if name == key or name.startswith(f"{key}.")), None)
-        if known is not None and known not in said:
+        if known is not None and known not in said and not _says_what_is_in_force(name, node):
             said.add(known)
             instead, fix = _HALO_FORGE[known]
             text = f"halo-forge does not read `{known}` for RAFT: {instead}."
@@ -80,10 +85,17 @@ def _halo_forge(places: Mapping[str, yaml.Node], path: Path) -> Iterator[Slip]:
         text = f"halo-forge reads `{_WARMUP}: 0` as not given and warms up for 10 steps."
         yield _slip("A warm-up of 0 means 10 here", text, "Write 1.", warmup, path)
     rate = places.get("training.learning_rate") or places.get("training.base_learning_rate")
-    if rate is not None and not {_DECAY, "training.lr_decay_factor"} & places.keys():
-        text = f"The rate falls to 0.85 of itself each cycle: the default of `{_DECAY}`, read at the top level."
-        fix = f"Write `{_DECAY}: 1.0` at the top level for a constant rate, or 0.85 to show what happens."
+    if rate is not None and not {"lr_decay_per_cycle", "training.lr_decay_factor"} & places.keys():
+        text = "The rate falls to 0.85 of itself each cycle: the default of `training.lr_decay_factor`."
+        fix = "Write `lr_decay_factor: 1.0` below `training:` for a constant rate, or 0.85 to show what happens."
         yield _slip("The rate decays although no decay is written", text, fix, rate, path)
+
+
+def _says_what_is_in_force(name: str, node: yaml.Node) -> bool:
+    try:
+        return float(str(node.value)) == _DEFAULTS.get(name.rpartition(".")[2])
+    except ValueError:
+        return False
 
 
 def _slip(title: str, text: str, fix: str, node: yaml.Node, path: Path, founded: Founded = _FOUNDED) -> Slip:

@@ -228,7 +228,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "trl.temperature",
     ),
     "num_cycles": ("num_cycles", "raft.num_cycles", "raft.cycles", "cycles", "num_raft_iteration"),
-    "lr_decay": ("lr_decay_per_cycle", "training.lr_decay_factor"),
+    "lr_decay": ("training.lr_decay_factor", "lr_decay_per_cycle"),
     "schedule_temperature": (
         "schedule_temperature",
         "schedule.temperature",

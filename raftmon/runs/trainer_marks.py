@@ -33,7 +33,7 @@ _HALO_FORGE: Final = (
     "raft.keep_top_percent",
 )
 _HALO_FORGE_DECAY: Final = 0.85
-"""Default of ``lr_decay_per_cycle`` (halo-forge commit c8f6548)."""
+"""Default of ``--lr-decay`` (halo-forge commit c8f6548)."""
 HALO_FORGE_WARMUP: Final = 10.0
 """Steps of warm-up where ``training.warmup_steps`` is missing or 0 (halo-forge commit c8f6548)."""
 _READ_AS_NUMBERS: Final = frozenset({"_component_", "_target_", "class_path"})
@@ -125,13 +125,11 @@ def number_reader(flat: Flat) -> str | None:
 def cycle_decay(flat: Flat) -> float | None:
     """Return the factor on the learning rate from one cycle to the next, of trainers whose rule is known.
 
-    halo-forge reads the key at the top level, and ``training.lr_decay_factor`` only where that has its default;
-    malagent and LMFlow keep the rate.
+    halo-forge reads ``training.lr_decay_factor``; its flag has a default that comes before the top-level
+    ``lr_decay_per_cycle``. malagent and LMFlow keep the rate.
     """
     if is_halo_forge(flat):
-        decay = _positive(flat.get("lr_decay_per_cycle", "")) or _HALO_FORGE_DECAY
-        factor = _positive(flat.get("training.lr_decay_factor", ""))
-        return factor if factor is not None and decay == _HALO_FORGE_DECAY else decay
+        return _positive(flat.get("training.lr_decay_factor", "")) or _HALO_FORGE_DECAY
     is_malagent = "raft.cycles" in flat and any(key.startswith("raft.training.") for key in flat)
     return 1.0 if is_malagent or "num_raft_iteration" in flat else None
 

@@ -111,8 +111,9 @@ class TrainerConfig:
         if self.decay is None:
             return used
         if used < self.decay.floor * (1.0 - _CLOSE):
-            what = f"{self.rate_key.title} never trains below its min_lr {self.decay.floor:g}, and {used:.3g} is meant"
-            raise Refused(self.tree.path, what, "Set min_lr at the top level of the config to a smaller number.")
+            low = f"{self.decay.floor:g}"
+            what = f"{self.rate_key.title} trains at no less than its --min-lr {low}, and {used:.3g} is meant"
+            raise Refused(self.tree.path, what, "Start it with a smaller --min-lr and a --learning-rate.")
         return self.decay.to_write(used, cycle)
 
     def with_rate(self, value: float) -> bytes:
@@ -212,16 +213,14 @@ def _inherited(tree: ConfigTree, rate_key: RateKey) -> Written:
 
 
 def _decay_of(rate_key: RateKey, values: Mapping[str, str]) -> Decay | None:
-    """Return halo-forge's decay per cycle: `training.lr_decay_factor` counts where the top-level key is at its default.
+    """Return halo-forge's decay per cycle and its floor, as its RAFT command takes them from a file.
 
-    Source: halo_forge/cli.py 706-744 and raft_trainer.py 123-136 at commit c8f6548.
+    Source: halo_forge/cli.py 706-744, 2459-2461 and raft_trainer.py 123-136 at commit c8f6548. Its flags have defaults,
+    so that the file's top-level ``lr_decay_per_cycle`` and ``min_lr`` never count; ``training.lr_decay_factor`` does.
     """
     if rate_key.trainer is None or rate_key.trainer.name != HALO_FORGE:
         return None
-    factor = _number(values, "lr_decay_per_cycle", _HALO_DECAY)
-    if factor == _HALO_DECAY:
-        factor = _number(values, "training.lr_decay_factor", _HALO_DECAY)
-    return Decay(factor, _number(values, "min_lr", _HALO_FLOOR))
+    return Decay(_number(values, "training.lr_decay_factor", _HALO_DECAY), _HALO_FLOOR)
 
 
 def _number(values: Mapping[str, str], key: str, default: float) -> float:
