@@ -16,6 +16,7 @@ from raftmon.grounds import Status
 from raftmon.journal import Entry, Journal
 from raftmon.model import CampaignView, NextCycle, RunConfig, RunView, Step
 from raftmon.monitor import Monitor
+from raftmon.runs.cycles import cycle_of
 from raftmon.trainers.config import TrainerConfig, read_config, schedule_in
 from raftmon.trainers.replace import read_whole
 
@@ -126,6 +127,8 @@ def read_campaign(logdir: Path, settings: Settings, coming: NextRun) -> tuple[Ca
             "Before the first cycle pass --cycle 1; later ones are known by directories such as cycle_3 or by"
             " files such as cycle_3_verified.jsonl."
         )
+        if cycle_of(logdir.resolve().name) is not None:
+            remedy = f"This is one cycle: give the directory above it, {logdir.resolve().parent}."
         raise NothingToRead(str(logdir), "no cycles of a campaign here", remedy)
     trained = [cycle.run for cycle in campaigns[0].cycles if cycle.run is not None]
     newest = next((run for run in snapshot.runs if trained and run.run == trained[-1]), None)

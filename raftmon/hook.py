@@ -181,7 +181,7 @@ def _write(
         if file.config is None or override.written is None:
             raise Refused(override.config, "nothing to write", "")
         require_effect(file.config, Path.cwd())
-        remarks = [*_remarks(override, file.config), *_require_obeyed(file, newest, logdir, override)]
+        remarks = [*_remarks(override, file.config, newest), *_require_obeyed(file, newest, logdir, override)]
         _require_not_running(file, processes, override)
         data = file.config.with_rate(override.written)
         diff = difference(file.data, data, override.config)
@@ -224,7 +224,7 @@ def _replace(override: Override, file: ConfigFile, data: bytes, logdir: Path, jo
         journal.finish(number, "written")
 
 
-def _remarks(override: Override, config: TrainerConfig) -> Iterable[str]:
+def _remarks(override: Override, config: TrainerConfig, newest: RunView | None) -> Iterable[str]:
     trainer, place = config.rate_key.trainer, config.rate_key.place
     if config.written.is_text:
         yield f"`{override.key}` was a text for PyYAML (YAML 1.1); a number is written."
@@ -232,6 +232,10 @@ def _remarks(override: Override, config: TrainerConfig) -> Iterable[str]:
         yield f"`{override.key}` is added: the file {'takes it from a merge key' if place else 'has no such key'}."
     if trainer is not None and trainer.process == "campaign":
         yield f"{trainer.title} reads its config once, when it starts: start it anew for cycle {override.cycle}."
+    for finding in newest.firing if newest is not None else ():
+        # A rate that a schedule keeps from being reached is changed in vain.
+        if finding.points_to == "schedule" and finding.severity not in ("informational", "low"):
+            yield f"Cycle {newest.cycle if newest is not None else '?'}: {finding.title}. {finding.text}"
 
 
 def _require_obeyed(file: ConfigFile, newest: RunView | None, logdir: Path, override: Override) -> Iterable[str]:

@@ -15,6 +15,7 @@ from raftmon.advice.plans import PlannedRates
 from raftmon.headless.report import make_console, print_parts
 from raftmon.override import Override, Undone
 from raftmon.plain import plain
+from raftmon.trainers.rewrite import rate_text
 
 __all__ = ["plan_document", "print_override", "print_plan", "print_undone", "print_written"]
 
@@ -84,7 +85,9 @@ def _lines(override: Override, asked: bool) -> Iterator[RenderableType]:
     for step in override.because:
         yield _indented(Text(plain(step.text), style="cyan"))
     if override.written is not None and override.learning_rate is not None and _differs(override):
-        words = f"written: {override.written:.6g}, which the trainer makes {format_rate(override.learning_rate)} of"
+        words = (
+            f"to write: {rate_text(override.written)}, of which the trainer makes {format_rate(override.learning_rate)}"
+        )
         yield _indented(Text(words, style="cyan"))
     for step in override.held_back:
         yield _indented(Text(f"not heeded: {plain(step.text)}", style="yellow"))
