@@ -133,8 +133,7 @@ def next_cycle(
     number = meant.cycle if meant.cycle is not None else following(cycles)
     plan = _planned(number, known, settings, meant)
     firing = [finding for finding in findings if finding.state == "firing" and finding.inhibited_by is None]
-    acting = [f for f in firing if AUTHORITY[rules[f.rule].status] != "show" or meant.least == "experimental"]
-    acting = [finding for finding in acting if meant.allows(rules[finding.rule])]
+    acting = [finding for finding in firing if meant.allows(rules[finding.rule])]
     acting.sort(key=lambda finding: ORDER.index(finding.points_to) if finding.points_to in ORDER else len(ORDER))
     for finding in acting:
         _heed(plan, finding, rules[finding.rule])
@@ -143,11 +142,7 @@ def next_cycle(
     _heed_probes(plan, firing, readings or {})
     _heed_changes(plan, firing, meant.changes)
     factor = plan.rate / plan.planned if plan.rate and plan.planned else 1.0
-    if plan.rate is not None:
-        rate, clamps = guarded(plan.rate, plan.current, settings.guardrails, meant.configured)
-        plan.steps += clamps
-        is_as_configured = meant.configured is not None and abs(rate / meant.configured - 1.0) < SAME
-        plan.rate = meant.configured if is_as_configured else rounded(rate)
+    _guard(plan, settings, meant)
     roll_back_to = None
     if best_cycle is not None and any(rules[finding.rule].roll_back for finding in acting):
         roll_back_to = checkpoint_of(cycles, best_cycle)
@@ -157,6 +152,16 @@ def next_cycle(
     told = [finding for finding in acting or firing if finding.severity != "informational"]
     text = _text(plan, number, roll_back_to, ship, told[:1])
     return NextCycle(number, plan.rate, plan.authority, tuple(plan.steps), roll_back_to, plan.stop, text, factor)
+
+
+def _guard(plan: _Plan, settings: Settings, intent: Intent) -> None:
+    """Clamp the rate to the guardrails; what the config says already stays as it is written there."""
+    if plan.rate is None:
+        return
+    rate, clamps = guarded(plan.rate, plan.current, settings.guardrails, intent.configured)
+    plan.steps += clamps
+    is_as_configured = intent.configured is not None and abs(rate / intent.configured - 1.0) < SAME
+    plan.rate = intent.configured if is_as_configured else rounded(rate)
 
 
 def following(cycles: Sequence[CycleView]) -> int:
@@ -224,9 +229,9 @@ def _stop_after_harm(
     newest = max((cycle.cycle for cycle in cycles if cycle.verification_rate is not None), default=0)
     for finding in findings:
         rule = rules[finding.rule]
-        is_harm = rule.points_to == "lr_too_high" and rule.roll_back and AUTHORITY[rule.status] != "show"
+        is_harm = rule.points_to == "lr_too_high" and rule.roll_back and intent.allows(rule)
         began = finding.since_step
-        if is_harm and intent.allows(rule) and finding.state == "firing" and began is not None and began < newest:
+        if is_harm and finding.state == "firing" and began is not None and began < newest:
             plan.stop = True
             plan.note(rule.id, f"{rule.id} since cycle {began}: harm twice in a row, stop")
             return

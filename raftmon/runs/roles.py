@@ -6,7 +6,6 @@ trainer wrote a run, and what it means otherwise than the rest). This module rea
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Final, Literal, TypeAlias, cast
 
 from raftmon.documents import Fields, read_fields, suggest
 from raftmon.model import Problem
+from raftmon.runs.signature import Signature, pattern_of, read_signature
 
 __all__ = ["ROLES", "SCENARIOS", "STEP_AXES", "UNKNOWN", "Dialect", "RoleTable", "RoleTag"]
 
@@ -80,23 +80,6 @@ class Meaning:
 
 
 @dataclass(frozen=True, slots=True)
-class Signature:
-    """Tags by which a trainer is known; in each name ``*`` stands for any characters."""
-
-    all: tuple[str, ...] = ()
-    any: tuple[str, ...] = ()
-    none: tuple[str, ...] = ()
-
-    def fits(self, tags: frozenset[str]) -> bool:
-        """Tell whether a run with these tags was written by the trainer."""
-        return (
-            all(_has(tags, name) for name in self.all)
-            and (not self.any or any(_has(tags, name) for name in self.any))
-            and not any(_has(tags, name) for name in self.none)
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Dialect:
     """One trainer's way of naming things."""
 
@@ -149,7 +132,7 @@ class Role:
                 if name.casefold() in tags:
                     return tags[name.casefold()]
                 continue
-            pattern = _pattern((name,))
+            pattern = pattern_of((name,))
             for tag in tags.values():
                 if pattern.fullmatch(tag) and not _fits(self.left_out, tag):
                     return tag
@@ -218,7 +201,7 @@ class RoleTable:
             free.setdefault(tag.casefold(), tag)
         taken: dict[str, RoleTag] = {}
         for meaning in (*self._extra, *dialect.meanings):
-            pattern = _pattern((meaning.tag,))
+            pattern = pattern_of((meaning.tag,))
             fitting = [folded for folded, tag in free.items() if pattern.fullmatch(tag)]
             if fitting and meaning.role != _NO_ROLE and meaning.role not in taken:
                 taken[meaning.role] = self._roles[meaning.role].with_tag(free[fitting[0]], meaning.scale)
@@ -232,18 +215,8 @@ class RoleTable:
         return {name: taken[name] for name in ROLES if name in taken}
 
 
-def _has(tags: frozenset[str], name: str) -> bool:
-    return any(map(_pattern((name,)).fullmatch, tags)) if "*" in name else name in tags
-
-
 def _fits(names: tuple[str, ...], tag: str) -> bool:
-    return bool(names) and _pattern(names).fullmatch(tag) is not None
-
-
-@functools.lru_cache(maxsize=1024)
-def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
-    alternatives = (".*".join(map(re.escape, name.split("*"))) for name in names)
-    return re.compile("|".join(f"(?:{alternative})" for alternative in alternatives), re.IGNORECASE | re.DOTALL)
+    return bool(names) and pattern_of(names).fullmatch(tag) is not None
 
 
 def _natural(tag: str) -> list[tuple[int, str]]:
@@ -295,7 +268,7 @@ def _read_dialects(path: Path, problems: list[Problem]) -> Iterator[Dialect]:
             step_axis=entry.text("step_axis", choices=STEP_AXES),
             max_grad_norm=entry.number("max_grad_norm"),
             averaged=entry.flag("averaged", False),
-            signatures=tuple(_read_signature(fields) for fields in signatures),
+            signatures=tuple(read_signature(fields, "run", "tag") for fields in signatures),
             meanings=tuple(
                 Meaning(own.text("tag"), own.text("role", choices=(*ROLES, _NO_ROLE)), own.number("scale"))
                 for own in meanings
@@ -304,13 +277,6 @@ def _read_dialects(path: Path, problems: list[Problem]) -> Iterator[Dialect]:
         for fields in (*signatures, *meanings, entry):
             fields.finish()
     document.finish()
-
-
-def _read_signature(fields: Fields) -> Signature:
-    signature = Signature(fields.texts("all"), fields.texts("any"), fields.texts("none"))
-    if not signature.all and not signature.any:
-        fields.complain(f"`{fields.name}` fits every run", "Name a tag under `all` or `any`.")
-    return signature
 
 
 def _read_extra(extra: Mapping[str, str], problems: list[Problem]) -> Iterator[Meaning]:

@@ -14,7 +14,8 @@ import yaml
 
 from raftmon.errors import Refused
 from raftmon.runs.key_table import KEYS
-from raftmon.trainers.table import Select, Trainer, load_trainers, pattern_of
+from raftmon.runs.signature import pattern_of
+from raftmon.trainers.table import Select, Trainer, load_trainers
 from raftmon.trainers.tree import ConfigTree, Place
 
 __all__ = ["RateKey", "find_rate", "scalars_of"]
@@ -135,7 +136,7 @@ def _selected(select: Select, places: dict[str, Place], tree: ConfigTree) -> str
 def _matching(name: str, places: dict[str, Place]) -> list[str]:
     if "*" not in name:
         return [name] if name in places else []
-    pattern = pattern_of(name)
+    pattern = pattern_of((name,))
     return [key for key in places if pattern.fullmatch(key)]
 
 

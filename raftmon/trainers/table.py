@@ -5,8 +5,7 @@ Facts as data; what is done with them is in `raftmon.trainers.dialects` and `raf
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import Final, Literal, TypeAlias, cast
 from raftmon.documents import SHIPPED_RULES, Fields, read_fields
 from raftmon.errors import DocumentErrors
 from raftmon.model import Problem
+from raftmon.runs.signature import Signature, read_signature
 
-__all__ = ["Condition", "Resume", "Select", "Signature", "Trainer", "Void", "load_trainers"]
+__all__ = ["Condition", "Resume", "Select", "Trainer", "Void", "load_trainers"]
 
 ExtraKeys: TypeAlias = Literal["ignored", "refused", "unknown"]
 Process: TypeAlias = Literal["cycle", "campaign"]
@@ -24,23 +24,6 @@ Insert: TypeAlias = Literal["beside", "block", "never"]
 MISSING: Final = "missing"
 PATH: Final = "path"
 _NOT_A_PATH: Final = frozenset({"true", "false", "null", "~", "", "none", "no", "yes", "off", "on", "auto"})
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """Dotted keys by which a config is known; in each ``*`` stands for any characters."""
-
-    all: tuple[str, ...] = ()
-    any: tuple[str, ...] = ()
-    none: tuple[str, ...] = ()
-
-    def fits(self, keys: Collection[str]) -> bool:
-        """Tell whether a document with these dotted keys is the trainer's."""
-        return (
-            all(_has(keys, name) for name in self.all)
-            and (not self.any or any(_has(keys, name) for name in self.any))
-            and not any(_has(keys, name) for name in self.none)
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +132,8 @@ def load_trainers(path: Path = SHIPPED_RULES / "trainers.yaml") -> tuple[Trainer
 
 def _read_trainer(entry: Fields) -> Trainer:
     entry.text("origin")
-    signatures = [_read_signature(fields) for fields in entry.mappings("signature", required=True)]
+    kinds = entry.mappings("signature", required=True)
+    signatures = [read_signature(fields, "config", "key") for fields in kinds]
     trainer = Trainer(
         name=entry.text("name"),
         title=entry.text("title"),
@@ -171,16 +155,9 @@ def _read_trainer(entry: Fields) -> Trainer:
         entry.complain(f"`{entry.name}` names no key of the learning rate", "Write `keys` or `select`.")
     if trainer.flag is not None and "{value}" not in trainer.flag:
         entry.complain("`flag` lacks `{value}`", "For example `--learning_rate {value}`.", "flag")
-    entry.finish()
+    for fields in (*kinds, entry):
+        fields.finish()
     return trainer
-
-
-def _read_signature(fields: Fields) -> Signature:
-    signature = Signature(fields.texts("all"), fields.texts("any"), fields.texts("none"))
-    if not signature.all and not signature.any:
-        fields.complain(f"`{fields.name}` fits every config", "Name a key under `all` or `any`.")
-    fields.finish()
-    return signature
 
 
 def _read_select(fields: Fields | None) -> Select | None:
@@ -222,15 +199,3 @@ def _read_condition(fields: Fields) -> Condition:
     if not values:
         fields.complain(f"`{fields.name}` needs `values`", f"Texts in lower case, `{MISSING}` or `{PATH}`.")
     return Condition(fields.text("key"), tuple(value.lower() for value in values))
-
-
-def _has(keys: Collection[str], name: str) -> bool:
-    if "*" not in name:
-        return name in keys
-    return any(pattern_of(name).fullmatch(key) for key in keys)
-
-
-@cache
-def pattern_of(name: str) -> re.Pattern[str]:
-    """Return a pattern for a dotted key in which ``*`` stands for any characters."""
-    return re.compile(".*".join(re.escape(part) for part in name.split("*")))
