@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 from raftmon.advice.campaign_policy import Intent, next_cycle
 from raftmon.advice.campaigns import NextRun, Start
@@ -13,17 +13,15 @@ from raftmon.advice.obeyed import agrees
 from raftmon.advice.settings import Settings, Strategy
 from raftmon.errors import NothingToRead, Refused, UsageError
 from raftmon.grounds import Status
-from raftmon.journal import Entry, Journal
+from raftmon.journal import Entry, Journal, plain_path
 from raftmon.model import CampaignView, NextCycle, RunConfig, RunView, Step
 from raftmon.monitor import Monitor
 from raftmon.runs.cycles import cycle_of
 from raftmon.trainers.config import TrainerConfig, read_config, schedule_in
 from raftmon.trainers.replace import read_whole
+from raftmon.trainers.tree import MOST_BYTES
 
-__all__ = ["MOST_BYTES", "ConfigFile", "first_cycle", "next_run", "open_config", "read_campaign", "with_schedule"]
-
-MOST_BYTES: Final = 16_000_000
-"""Larger files are no configs."""
+__all__ = ["ConfigFile", "first_cycle", "next_run", "next_run_anew", "open_config", "read_campaign", "with_schedule"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,22 +35,32 @@ class ConfigFile:
     trouble: Refused | None
     entries: tuple[Entry, ...]
     """Overrides of it that stand, the newest first."""
+    unnoted: Refused | None = None
+    """Why the journal could not be read."""
 
 
 def open_config(path: Path, key: str | None, journal: Journal) -> ConfigFile:
-    """Read a config; what is wrong with its content becomes its `trouble`, a file that is not there is raised."""
+    """Read a config; what is wrong with its content becomes its `trouble`.
+
+    Raises:
+        UsageError: there is no such file, or it cannot be read.
+    """
     try:
         data = read_whole(path, MOST_BYTES)
     except Refused as error:
         raise UsageError(error.where, error.what, error.remedy) from None
     entries: tuple[Entry, ...] = ()
-    trouble, config = None, None
+    unnoted = trouble = config = None
     try:
-        entries = tuple(journal.standing(path))
+        entries = tuple(_in_force(tuple(journal.standing(path)), data))
+    except Refused as error:
+        unnoted = error
+    try:
         config = read_config(data, str(path), key)
+        schedule_in(config.values, str(path))
     except Refused as error:
         trouble = error
-    return ConfigFile(path, data, config, trouble, entries)
+    return ConfigFile(path, data, config, trouble, entries, unnoted)
 
 
 def with_schedule(settings: Settings, file: ConfigFile) -> Settings:
@@ -60,52 +68,77 @@ def with_schedule(settings: Settings, file: ConfigFile) -> Settings:
     strategy = settings.strategy
     if (strategy.given and strategy.kind != "manual") or strategy.schedule:
         return settings
-    schedule = schedule_in(file.config.values) if file.config is not None else {}
+    readable = file.config is not None and file.trouble is None
+    schedule = schedule_in(file.config.values, str(file.path)) if readable and file.config is not None else {}
     if schedule:
         return replace(settings, strategy=Strategy("manual", schedule=schedule))
     if strategy.given:
-        remedy = (
-            "Write `strategy: {kind: manual, schedule: {cycle_1: 5.0e-5}}`, or `learning_rate_schedule` in the config."
-        )
+        remedy = "Write `schedule: {cycle_1: 5.0e-5}` below it, or `learning_rate_schedule` in the config."
         raise UsageError("strategy manual", "no schedule in the settings or in the config", remedy)
     return settings
 
 
 def next_run(file: ConfigFile, logdir: Path, cycle: int | None, authority: Status) -> NextRun:
     """Put together what is known of the training that is about to start."""
-    campaign = os.path.realpath(logdir)
-    config = file.config.run_config if file.config is not None else RunConfig()
+    return NextRun(lambda number, began: _start(file, plain_path(logdir), number, began), cycle, authority)
+
+
+def next_run_anew(path: Path, key: str | None, logdir: Path, journal: Journal) -> NextRun:
+    """Return the same of a config that is read anew each time: whoever follows a campaign sees it change."""
+
+    def start(number: int, began: float | None) -> Start:
+        return _start(open_config(path, key, journal), plain_path(logdir), number, began)
+
+    return NextRun(start, None, "test")
+
+
+def _in_force(entries: Sequence[Entry], data: bytes) -> Iterator[Entry]:
+    """Leave out overrides that were noted and never written: their writer was killed in between."""
+    later = data
+    for entry in entries:
+        if entry.state == "written" or entry.after == later:
+            yield entry
+            later = entry.before
+
+
+def _start(file: ConfigFile, campaign: str, number: int, began: float | None) -> Start:
+    config = file.config
+    mine = [e for e in file.entries if e.kind == "pre-cycle" and e.campaign == campaign and e.cycle is not None]
+    # Asked once more for the same cycle: what was written for it is no start, or it would count twice.
+    rate = config.written.rate if config is not None else None
+    for entry in mine:
+        if entry.cycle == number and _rate_in(entry.after, file) == rate:
+            rate = _rate_in(entry.before, file)
+    # What was noted before the campaign began is of another one in the same place.
+    earlier = [e for e in mine if (e.cycle or 0) < number and (began is None or e.at >= began)]
+    last = earlier[0] if earlier else None
+    carried, then = None, None
+    if last is not None and last.evidence_factor is not None and not agrees(last.evidence_factor, 1.0, 0.005):
+        text = f"× {last.evidence_factor:.3g} carried on from cycle {last.cycle}"
+        carried = Step("carried", last.evidence_factor, text)
+    if last is not None and last.cycle == number - 1:
+        then = _parsed(last.after, file)
+    return Start(
+        configured=config.used(number, rate) if config is not None else None,
+        origin=config.how_used(number, rate) if config is not None else "",
+        carried=carried,
+        config=config.run_config if config is not None else RunConfig(),
+        before=then.run_config if then is not None else None,
+    )
+
+
+def _rate_in(data: bytes, file: ConfigFile) -> float | None:
+    parsed = file.config if data == file.data else _parsed(data, file)
+    return parsed.written.rate if parsed is not None else None
+
+
+def _parsed(data: bytes, file: ConfigFile) -> TrainerConfig | None:
+    """Read another state of the file; None where it cannot be read."""
     key = file.config.rate_key if file.config is not None else None
-    given = key.key if key is not None and key.trainer is None else None
-
-    def parsed(data: bytes) -> TrainerConfig | None:
-        try:
-            return read_config(data, str(file.path), given)
-        except Refused:
-            return None
-
-    def start(number: int) -> Start:
-        data = file.data
-        for entry in file.entries:
-            # Asked once more for the same cycle: what was written for it then is no start, or it would count twice.
-            if entry.kind == "pre-cycle" and entry.cycle == number and entry.after == data:
-                data = entry.before
-        now = parsed(data)
-        earlier = [e for e in file.entries if e.campaign == campaign and e.cycle is not None and e.cycle < number]
-        last = earlier[0] if earlier else None
-        then = parsed(last.after) if last is not None and last.cycle == number - 1 else None
-        carried = None
-        if last is not None and last.evidence_factor is not None and not agrees(last.evidence_factor, 1.0, 0.005):
-            text = f"× {last.evidence_factor:.3g} carried on from cycle {last.cycle}"
-            carried = Step("carried", last.evidence_factor, text)
-        return Start(
-            configured=now.used(number) if now is not None else None,
-            origin=now.how_used(number) if now is not None else "",
-            carried=carried,
-            before=then.run_config if then is not None else None,
-        )
-
-    return NextRun(config, start, cycle, authority)
+    try:
+        return read_config(data, str(file.path), key.key if key is not None and key.trainer is None else None)
+    except Refused:
+        return None
 
 
 def read_campaign(logdir: Path, settings: Settings, coming: NextRun) -> tuple[CampaignView | None, RunView | None]:
@@ -121,7 +154,7 @@ def read_campaign(logdir: Path, settings: Settings, coming: NextRun) -> tuple[Ca
             str(logdir), f"{len(campaigns)} campaigns below: {names}", "Give --logdir the one that is meant."
         )
     if not campaigns:
-        if coming.cycle is not None:
+        if coming.cycle == 1:
             return None, None
         remedy = (
             "Before the first cycle pass --cycle 1; later ones are known by directories such as cycle_3 or by"
@@ -138,6 +171,6 @@ def read_campaign(logdir: Path, settings: Settings, coming: NextRun) -> tuple[Ca
 def first_cycle(settings: Settings, coming: NextRun) -> NextCycle | None:
     """Return what a campaign without a cycle begins with: the strategy alone."""
     number = coming.cycle or 1
-    start = coming.start(number)
+    start = coming.start(number, None)
     intent = Intent(number, start.configured, start.origin, start.carried, None, coming.least)
     return next_cycle((), None, (), {}, settings, None, intent)

@@ -14,7 +14,6 @@ effect or be lost is refused, and the reason and the remedy are part of what is 
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -23,7 +22,6 @@ from pathlib import Path
 from raftmon.advice.obeyed import agrees, rate_in_force
 from raftmon.advice.settings import Settings, read_settings
 from raftmon.coming import (
-    MOST_BYTES,
     ConfigFile,
     first_cycle,
     next_run,
@@ -33,13 +31,14 @@ from raftmon.coming import (
 )
 from raftmon.errors import Refused, UsageError
 from raftmon.grounds import STATUSES, Status, proposal
-from raftmon.journal import Entry, Journal
+from raftmon.journal import Entry, Journal, plain_path
 from raftmon.model import CampaignView, NextCycle, RunView, Step
 from raftmon.override import Override, Undone, difference, override_document
 from raftmon.trainers.config import TrainerConfig
 from raftmon.trainers.effect import Process, require_effect, running_processes, running_with
 from raftmon.trainers.replace import read_whole, replace_file
 from raftmon.trainers.rewrite import rate_text
+from raftmon.trainers.tree import MOST_BYTES
 
 __all__ = ["Override", "Undone", "pre_cycle", "undo"]
 
@@ -95,22 +94,31 @@ def undo(config: Path | str, journal: Journal | Path | str | None = None) -> Und
     """Take back the newest override of a config.
 
     Raises:
+        UsageError: there is no such file.
         Refused: there is none, or the file was changed since.
     """
     notes = journal if isinstance(journal, Journal) else Journal(Path(journal) if journal is not None else None)
     path = Path(config)
-    data = read_whole(path, MOST_BYTES)
+    try:
+        data = read_whole(path, MOST_BYTES)
+    except Refused as error:
+        raise UsageError(error.where, error.what, error.remedy) from None
+    idle: list[int] = []
     for entry in notes.standing(path):
         if entry.before == entry.after:
+            idle.append(entry.id)
             continue
         if data == entry.before and entry.state == "intended":
             notes.finish(entry.id, "failed")  # killed before it was written
             continue
-        if data != entry.after:
+        if data not in (entry.after, entry.before):
             remedy = f"What it was before is in the journal {notes.path}; change the file by hand."
             raise Refused(str(path), "edited since the override, which can therefore not be taken back", remedy)
-        replace_file(path, entry.after, entry.before)
-        notes.undo(entry.id)
+        # An undo that was killed has given the file back already.
+        if data == entry.after:
+            replace_file(path, entry.after, entry.before)
+        for number in (*idle, entry.id):
+            notes.undo(number)
         return Undone(str(path), entry.key, entry.cycle, difference(entry.after, entry.before, str(path)))
     raise Refused(str(path), "no override to take back", f"The journal {notes.path} has none for this file.")
 
@@ -132,7 +140,7 @@ def _override(
         remedy = "Write one into the config, or give --base-lr."
         trouble = Refused(str(file.path), "no learning rate is known to start from", remedy)
     return Override(
-        config=str(file.path),
+        config=os.fsencode(file.path).decode(errors="replace"),
         key=config.rate_key.key if config is not None else None,
         trainer=trainer.name if trainer is not None else None,
         cycle=number,
@@ -181,51 +189,47 @@ def _write(
         if file.config is None or override.written is None:
             raise Refused(override.config, "nothing to write", "")
         require_effect(file.config, Path.cwd())
-        remarks = [*_remarks(override, file.config, newest), *_require_obeyed(file, newest, logdir, override)]
+        if file.unnoted is not None and apply:
+            raise file.unnoted
+        remarks = [*_remarks(override, file, file.config, newest), *_require_obeyed(file, newest, logdir, override)]
         _require_not_running(file, processes, override)
         data = file.config.with_rate(override.written)
         diff = difference(file.data, data, override.config)
         told = replace(override, changed=data != file.data, diff=diff, remarks=tuple(remarks))
         if apply:
             told = replace(told, applied=True)
-            _replace(told, file, data, logdir, journal)
+            with journal.noting(_entry(told, file, data, logdir)):
+                if data != file.data:
+                    replace_file(file.path, file.data, data)
         return told
     except Refused as error:
         return replace(override, refused=f"{error.where}: {error.what}", remedy=error.remedy)
 
 
-def _replace(override: Override, file: ConfigFile, data: bytes, logdir: Path, journal: Journal) -> None:
-    """Note the override, replace the file, and note that; one that changes nothing is noted too, for the next cycle."""
-    factor = override.evidence_factor
-    entry = Entry(
+def _entry(override: Override, file: ConfigFile, data: bytes, logdir: Path) -> Entry:
+    """Return what is noted of an override; one that changes nothing is noted too, for the next cycle."""
+    return Entry(
         at=0.0,
         kind="pre-cycle",
         state="intended",
-        config=os.path.realpath(file.path),
-        campaign=os.path.realpath(logdir),
+        config=plain_path(file.path),
+        campaign=plain_path(logdir),
         key=override.key or "",
         cycle=override.cycle,
         learning_rate=override.learning_rate,
-        evidence_factor=factor,
+        evidence_factor=override.evidence_factor,
         before=file.data,
         after=data,
         document=override_document(override),
     )
-    number = journal.begin(entry)
-    try:
-        if data != file.data:
-            replace_file(file.path, file.data, data)
-    except Refused:
-        with contextlib.suppress(Refused):
-            journal.finish(number, "failed")
-        raise
-    # The file is written: should this note fail, its bytes tell that to whoever asks.
-    with contextlib.suppress(Refused):
-        journal.finish(number, "written")
 
 
-def _remarks(override: Override, config: TrainerConfig, newest: RunView | None) -> Iterable[str]:
+def _remarks(override: Override, file: ConfigFile, config: TrainerConfig, newest: RunView | None) -> Iterable[str]:
     trainer, place = config.rate_key.trainer, config.rate_key.place
+    if file.unnoted is not None:
+        yield f"{file.unnoted.what} ({file.unnoted.where}): what was written before is not known."
+    if newest is not None and newest.cycle is not None and override.cycle not in (newest.cycle, newest.cycle + 1):
+        yield f"The newest cycle that was trained is {newest.cycle}, and the number {override.cycle} was given."
     if config.written.is_text:
         yield f"`{override.key}` was a text for PyYAML (YAML 1.1); a number is written."
     if place is None or place.inherited:
@@ -251,16 +255,27 @@ def _require_obeyed(file: ConfigFile, newest: RunView | None, logdir: Path, over
     if found is None:
         return (f"The log of cycle {cycle} does not tell whether the trainer takes its learning rate from this file.",)
     observed, share = found
-    campaign = os.path.realpath(logdir)
-    meant = [e.learning_rate for e in file.entries if e.cycle == cycle and e.campaign == campaign]
+    mine = [e for e in file.entries if e.kind == "pre-cycle" and e.campaign == plain_path(logdir)]
+    meant = [e.learning_rate for e in mine if e.cycle == cycle]
     known = [rate for rate in (config.used(cycle), *meant) if rate is not None]
     if any(agrees(rate, observed, share) for rate in known):
         return ()
-    if newest.first_wall_time is None or file.path.stat().st_mtime > newest.first_wall_time:
+    if not _was_so_when(newest.first_wall_time, file):
         return (f"Cycle {cycle} trained at {rate_text(observed)}; this file, changed since it began, means another.",)
     what = f"cycle {cycle} trained at {rate_text(observed)}, but `{key}` meant {rate_text(known[-1])} for it"
     remedy = "A command-line flag or a script wins over this file: pass the next rate there, or take the flag out."
-    raise Refused(override.config, what, f"{remedy} The flag: {override.flag}" if override.flag else remedy)
+    flag = f" The flag: {override.flag}." if override.flag else ""
+    by_hand = f" If you changed the file after cycle {cycle} began and it kept an older time, touch it."
+    raise Refused(override.config, what, f"{remedy}{flag}{by_hand}")
+
+
+def _was_so_when(moment: float | None, file: ConfigFile) -> bool:
+    """Tell whether the file surely had its present content at a moment: by the journal, or else by its own time."""
+    if moment is None:
+        return False
+    if file.entries and file.entries[0].after == file.data and file.entries[0].at <= moment:
+        return True
+    return file.path.stat().st_mtime <= moment
 
 
 def _require_not_running(file: ConfigFile, processes: Callable[[], Iterable[Process]], override: Override) -> None:

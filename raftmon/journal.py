@@ -13,14 +13,15 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from raftmon.errors import Refused
+from raftmon.runs.watch import is_remote
 
-__all__ = ["Entry", "Journal", "Kind", "State", "default_path"]
+__all__ = ["Entry", "Journal", "Kind", "State", "default_path", "plain_path"]
 
 State: TypeAlias = Literal["intended", "written", "failed"]
 Kind: TypeAlias = Literal["pre-cycle", "plan"]
@@ -79,11 +80,16 @@ class Entry:
     after: bytes
     """The whole file as it became."""
     document: Mapping[str, Any]
-    """What was told to the user, as ``pre-cycle --format json`` prints it."""
+    """What the user is told once it is written, as ``pre-cycle --format json`` prints it."""
     undone_at: float | None = None
     """When it was taken back; None: it was not."""
     id: int = 0
     """Number in the journal; 0: not in one yet."""
+
+
+def plain_path(path: Path) -> str:
+    """Return a path without symbolic links as text that can be stored, whatever bytes its name has."""
+    return os.fsencode(os.path.realpath(path)).decode(errors="backslashreplace")
 
 
 def default_path() -> Path:
@@ -106,6 +112,22 @@ class Journal:
     def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.time) -> None:
         self.path = path if path is not None else default_path()
         self._clock = clock
+
+    @contextmanager
+    def noting(self, entry: Entry) -> Iterator[None]:
+        """Note an override, let the block make it, and note what became of it.
+
+        The file is what counts: should the second note fail, its bytes tell that to whoever asks.
+        """
+        number = self.begin(entry)
+        try:
+            yield
+        except Refused:
+            with suppress(Refused):
+                self.finish(number, "failed")
+            raise
+        with suppress(Refused):
+            self.finish(number, "written")
 
     def begin(self, entry: Entry) -> int:
         """Note an override that is about to be written; returns its number."""
@@ -141,18 +163,36 @@ class Journal:
     def standing(self, config: Path) -> Iterator[Entry]:
         """Yield the overrides of a config that were neither taken back nor refused, the newest first."""
         where = "config = ? AND undone_at IS NULL AND state != 'failed' ORDER BY id DESC"
-        yield from self._select(where, (os.path.realpath(config),))
+        yield from self._select(where, (plain_path(config),))
 
     def entries(self) -> list[Entry]:
         """Return everything, the oldest first."""
         return self._select("1 ORDER BY id", ())
 
     def _select(self, where: str, values: tuple[str, ...]) -> list[Entry]:
-        if not self.path.exists():
-            return []
-        with self._trouble(), closing(self._connect()) as connection:
-            rows = connection.execute(f"SELECT {_COLUMNS}, id FROM overrides WHERE {where}", values).fetchall()
-            return [_entry(row) for row in rows]
+        with self._trouble():
+            if not self.path.exists():
+                return []
+            with closing(self._open_for_reading()) as connection:
+                version = _version(connection)
+                if version > len(_MIGRATIONS):
+                    raise self._too_new(version)
+                if not version:
+                    return []
+                rows = connection.execute(f"SELECT {_COLUMNS}, id FROM overrides WHERE {where}", values).fetchall()
+                return [_entry(row) for row in rows]
+
+    def _open_for_reading(self) -> sqlite3.Connection:
+        """Open the journal without writing to it: it may lie where nobody may write."""
+        uri = f"{self.path.absolute().as_uri()}?mode=ro"
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            _version(connection)
+        except sqlite3.OperationalError:
+            # In WAL mode even a reader makes a file beside it; where it may not, nobody else writes either.
+            connection.close()
+            connection = sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None)
+        return connection
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -169,11 +209,9 @@ class Journal:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
         try:
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError:
-                # Network file systems share no memory between machines; the slower mode works there.
-                connection.execute("PRAGMA journal_mode = DELETE")
+            # Machines share no memory through a network file system, and SQLite does not notice that by itself.
+            mode = "DELETE" if is_remote(self.path.parent) else "WAL"
+            connection.execute(f"PRAGMA journal_mode = {mode}")
             # An override must be in the journal before it is in the config, even if the power fails.
             connection.execute("PRAGMA synchronous = FULL")
             self._migrate(connection)
@@ -185,8 +223,7 @@ class Journal:
     def _migrate(self, connection: sqlite3.Connection) -> None:
         version = _version(connection)
         if version > len(_MIGRATIONS):
-            what = f"is of a newer raftmon (schema {version}, known: {len(_MIGRATIONS)})"
-            raise Refused(str(self.path), what, f"Update raftmon. {_REMEDY}")
+            raise self._too_new(version)
         if version == len(_MIGRATIONS):
             return
         with connection:
@@ -197,12 +234,16 @@ class Journal:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {number + 1}")
 
+    def _too_new(self, version: int) -> Refused:
+        what = f"is of a newer raftmon (schema {version}, known: {len(_MIGRATIONS)})"
+        return Refused(str(self.path), what, f"Update raftmon. {_REMEDY}")
+
     @contextmanager
     def _trouble(self) -> Iterator[None]:
         """Turn what SQLite and the file system raise into a refusal with a remedy."""
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, zlib.error, json.JSONDecodeError) as error:
             raise Refused(str(self.path), f"the journal cannot be used: {error}", _REMEDY) from None
         except OSError as error:
             what = f"the journal cannot be used: {error.strerror or error}"

@@ -313,7 +313,7 @@ class NextCycle:
     text: str
     """The advice for people."""
     evidence_factor: float = 1.0
-    """What rules and changes of the configuration made of the strategy's rate, guardrails left out."""
+    """What rules and changes of the configuration made of the strategy's rate, as far as the guardrails let them."""
 
     @property
     def because(self) -> tuple[str, ...]:

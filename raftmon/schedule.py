@@ -6,18 +6,19 @@ it is written only where the trainer is known to bear keys that it does not know
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from raftmon.coming import MOST_BYTES
+import yaml
+
 from raftmon.errors import Refused, UsageError
-from raftmon.journal import Entry, Journal
+from raftmon.journal import Entry, Journal, plain_path
 from raftmon.override import difference
 from raftmon.trainers.config import SCHEDULES, TrainerConfig, read_config
 from raftmon.trainers.replace import read_whole, replace_file
-from raftmon.trainers.rewrite import Edit, apply_edits, insertion, rate_text, replacement
+from raftmon.trainers.rewrite import Edit, apply_edits, insertion, rate_text, read_written, replacement
+from raftmon.trainers.tree import MOST_BYTES
 
 __all__ = ["write_schedule"]
 
@@ -47,14 +48,10 @@ def write_schedule(path: Path, rates: Mapping[int, float], journal: Journal) -> 
     key, edits = _edits(config, rates)
     after = apply_edits(config.tree, edits).data
     if after != data:
-        real = os.path.realpath(path)
-        number = journal.begin(Entry(0.0, "plan", "intended", real, "", key, None, None, None, data, after, {}))
-        try:
+        with journal.noting(
+            Entry(0.0, "plan", "intended", plain_path(path), "", key, None, None, None, data, after, {})
+        ):
             replace_file(path, data, after)
-        except Refused:
-            journal.finish(number, "failed")
-            raise
-        journal.finish(number, "written")
     return key, difference(data, after, str(path))
 
 
@@ -64,13 +61,21 @@ def _edits(config: TrainerConfig, rates: Mapping[int, float]) -> tuple[str, list
     texts = {f"cycle_{cycle}": rate_text(rate) for cycle, rate in rates.items()}
     for key in SCHEDULES:
         there = {p.path[-1]: p for p in tree.everywhere if p.document == document and p.key.rpartition(".")[0] == key}
-        if not there:
+        block = next((p for p in tree.everywhere if p.document == document and p.key == key), None)
+        if block is None:
             continue
+        if not there or not isinstance(block.node, yaml.MappingNode):
+            raise Refused(tree.where(block.node), f"`{key}` holds no cycles", "Remove it, or write `cycle_1: 5.0e-5`.")
+        stale = [place.path[-1] for name, place in there.items() if name not in texts]
+        if stale:
+            what = f"`{key}` has {', '.join(stale)} too, which would stay in force"
+            raise Refused(tree.where(block.node), what, "Plan for as many --cycles, or remove those lines.")
+        for place in there.values():
+            read_written(tree, place)
         edits = [replacement(tree, there[f"cycle_{n}"], rate) for n, rate in rates.items() if f"cycle_{n}" in there]
-        block = next(iter(there.values())).path[:-1]
         missing = {name: text for name, text in texts.items() if name not in there}
         last = list(there)[-1]
-        added = [insertion(tree, (*block, name), text, (last,), document) for name, text in missing.items()]
+        added = [insertion(tree, (*block.path, name), text, (last,), document) for name, text in missing.items()]
         # At one place the edit that is made last stands first.
         return key, [*edits, *reversed(added)]
     return _new_block(config, texts, document)

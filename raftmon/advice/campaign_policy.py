@@ -82,7 +82,9 @@ class _Plan:
     authority: Authority
     steps: list[Step]
     planned: float | None = None
-    """What the strategy alone means."""
+    """What it would be without new evidence."""
+    carried: float = 1.0
+    """What earlier evidence made of the strategy's rate."""
     stop: bool = False
     remarks: list[str] = field(default_factory=list)
     """What is said beside the numbers."""
@@ -126,7 +128,7 @@ def next_cycle(
         newest: advice on the run of the newest cycle.
     """
     meant = intent or Intent()
-    known = [cycle.learning_rate for cycle in cycles if cycle.learning_rate]
+    known = [cycle.learning_rate for cycle in cycles if cycle.learning_rate and cycle.learning_rate > 0.0]
     starts = known or settings.strategy.base is not None or meant.configured is not None
     if (not cycles and meant.cycle is None) or (not starts and best_cycle is None):
         return None
@@ -141,8 +143,7 @@ def next_cycle(
     _heed_verdict(plan, newest, meant)
     _heed_probes(plan, firing, readings or {})
     _heed_changes(plan, firing, meant.changes)
-    factor = plan.rate / plan.planned if plan.rate and plan.planned else 1.0
-    _guard(plan, settings, meant)
+    factor = _guard(plan, settings, meant)
     roll_back_to = None
     if best_cycle is not None and any(rules[finding.rule].roll_back for finding in acting):
         roll_back_to = checkpoint_of(cycles, best_cycle)
@@ -154,14 +155,20 @@ def next_cycle(
     return NextCycle(number, plan.rate, plan.authority, tuple(plan.steps), roll_back_to, plan.stop, text, factor)
 
 
-def _guard(plan: _Plan, settings: Settings, intent: Intent) -> None:
-    """Clamp the rate to the guardrails; what the config says already stays as it is written there."""
-    if plan.rate is None:
-        return
+def _guard(plan: _Plan, settings: Settings, intent: Intent) -> float:
+    """Clamp the rate to the guardrails; what the config says already stays as it is written there.
+
+    Returns:
+        What evidence has made of the strategy's rate up to now, as far as the guardrails let it.
+    """
+    if plan.rate is None or plan.planned is None:
+        return plan.carried
     rate, clamps = guarded(plan.rate, plan.current, settings.guardrails, intent.configured)
+    alone, _ = guarded(plan.planned, plan.current, settings.guardrails, intent.configured)
     plan.steps += clamps
     is_as_configured = intent.configured is not None and abs(rate / intent.configured - 1.0) < SAME
     plan.rate = intent.configured if is_as_configured else rounded(rate)
+    return plan.carried * rate / alone
 
 
 def following(cycles: Sequence[CycleView]) -> int:
@@ -192,19 +199,24 @@ def _planned(number: int, known: Sequence[float], settings: Settings, intent: In
     strategy = settings.strategy
     if not strategy.given and intent.configured is not None:
         rate: float | None = intent.configured
-        step = Step("config", None, intent.origin)
+        step, is_strategy = Step("config", None, intent.origin), False
     elif strategy.kind == "constant" and strategy.base is None and current is not None:
-        rate, step = current, Step("strategy:constant", None, f"strategy:constant {format_rate(current)}")
+        rate, is_strategy = current, False
+        step = Step("strategy:constant", None, f"strategy:constant {format_rate(current)}")
     else:
         first = known[0] if known else intent.configured
         rate, text = strategy_rate(strategy, number, first)
-        step = Step(f"strategy:{strategy.kind}", None, text)
-    planned, steps = rate, [step]
-    if intent.carried is not None and intent.carried.factor is not None and rate is not None:
-        rate *= intent.carried.factor
-        steps.append(Step(intent.carried.rule, intent.carried.factor, f"{intent.carried.text} = {format_rate(rate)}"))
+        step, is_strategy = Step(f"strategy:{strategy.kind}", None, text), True
+    steps, carried = [step], 1.0
+    if intent.carried is not None and intent.carried.factor is not None:
+        carried = intent.carried.factor
+        # The config, and the rate in force, hold it already; a strategy with numbers of its own knows nothing of it.
+        if is_strategy and rate is not None:
+            rate *= carried
+            steps.append(Step(intent.carried.rule, carried, f"{intent.carried.text} = {format_rate(rate)}"))
     start = min(rate, current) if rate is not None and current is not None else rate
-    return _Plan(rate, current, start, "propose" if rate is not None else "show", steps, planned)
+    authority: Authority = "propose" if rate is not None else "show"
+    return _Plan(rate, current, start, authority, steps, rate, carried)
 
 
 def _heed(plan: _Plan, finding: Finding, rule: Rule) -> None:

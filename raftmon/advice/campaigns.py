@@ -43,6 +43,8 @@ class Start:
     """How the config comes to it, in words."""
     carried: Step | None
     """What earlier evidence made of the strategy's rate."""
+    config: RunConfig
+    """What the trainer's config says now."""
     before: RunConfig | None
     """The configuration of the cycle before, from its own config file; None: what its run logged is all there is."""
 
@@ -51,10 +53,9 @@ class Start:
 class NextRun:
     """The training that is about to start."""
 
-    config: RunConfig
-    """What its config says."""
-    start: Callable[[int], Start]
-    """Cycle to where its arithmetic begins."""
+    start: Callable[[int, float | None], Start]
+    """Where its arithmetic begins, by its number and by when the campaign's first run began (seconds since the epoch;
+    None: no run tells)."""
     cycle: int | None
     """Number that a person gave it; None: found from the campaign."""
     least: Status
@@ -148,8 +149,9 @@ class CampaignJudge:
         coming, intent = self._coming, None
         if coming is not None and cycles:
             number = coming.cycle if coming.cycle is not None else following(cycles)
-            start = coming.start(number)
-            changes = self._changes(coming.config, start.before, newest, number)
+            begun = [run.first_wall_time for run in runs.values() if run.first_wall_time is not None]
+            start = coming.start(number, min(begun, default=None))
+            changes = self._changes(start.config, start.before, newest, number)
             intent = Intent(number, start.configured, start.origin, start.carried, changes, coming.least)
         return next_cycle(cycles, best, findings, by_id, self._settings, readings, intent, advice)
 

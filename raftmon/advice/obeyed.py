@@ -35,6 +35,8 @@ def rate_in_force(run: RunView) -> tuple[float, float] | None:
         None where the log does not tell: no learning rate, a warm-up that has not ended, a schedule that rescales it.
     """
     series, config = run.series.get("learning_rate"), run.config
+    if config.learning_rate is not None and "args" in config.source:
+        return config.learning_rate, EXACT  # the trainer's own word, whatever the schedule makes of it
     scheduler = (config.scheduler or "").lower()
     if config.several_rates or any(word in scheduler for word in _RESCALING):
         return None
@@ -42,9 +44,9 @@ def rate_in_force(run: RunView) -> tuple[float, float] | None:
         finite = np.isfinite(series.values)
         values, steps = series.values[finite], series.steps[finite]
         if len(values) >= LEAST_POINTS and values.max() > 0.0 and _shows_its_peak(values, steps, config.warmup_steps):
-            return written_rate(float(values.max())), LOGGED
-    if config.learning_rate is not None and "args" in config.source:
-        return config.learning_rate, EXACT
+            # A schedule that stands at its top shows it, one that falls from the start has begun to.
+            stands = int((values >= values.max() * (1.0 - 1e-6)).sum()) >= LEAST_POINTS
+            return written_rate(float(values.max())), EXACT if stands else LOGGED
     return None
 
 

@@ -12,6 +12,7 @@ import click
 from raftmon.commands.shared import journal_option, settings_option, strategy_options
 from raftmon.errors import Refused, UsageError
 from raftmon.grounds import STATUSES
+from raftmon.plain import plain_lines
 
 if TYPE_CHECKING:
     from raftmon.advice.settings import StrategyKind
@@ -102,11 +103,14 @@ def _print(override: Override, asked: bool, form: str) -> None:
 
         print_override(override, asked)
     else:
-        click.echo(_bare(override, form))
+        # On a stop nothing is printed: a loop that needs a number ends there.
         if override.stop:
-            click.echo(f"raftmon: {override.text}", err=True)
+            click.echo(f"raftmon: {plain_lines(override.text)}", err=True)
+        else:
+            click.echo(plain_lines(_bare(override, form)))
         if override.refused is not None:
-            click.echo(f"raftmon: not written: {override.refused}\n  {override.remedy}", err=True)
+            told = plain_lines(f"raftmon: not written: {override.refused}\n  {override.remedy}")
+            click.echo(told, err=True)
 
 
 def _bare(override: Override, form: str) -> str:

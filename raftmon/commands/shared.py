@@ -72,13 +72,14 @@ def open_monitor(
     absolute = [Path(os.path.abspath(path.expanduser())) for path in logdirs]  # noqa: PTH100 - it also takes `..` out
     known, coming = read_settings(settings), None
     if config is not None:
-        from raftmon.coming import next_run, open_config, with_schedule
+        from raftmon.coming import next_run_anew, open_config, with_schedule
         from raftmon.journal import Journal
 
-        file = open_config(config, known.config_key, Journal())
+        journal = Journal()
+        file = open_config(config, known.config_key, journal)
         if file.trouble is not None:
             raise UsageError(file.trouble.where, file.trouble.what, file.trouble.remedy)
-        known, coming = with_schedule(known, file), next_run(file, absolute[0], None, "test")
+        known, coming = with_schedule(known, file), next_run_anew(config, known.config_key, absolute[0], journal)
     watcher = Watcher(absolute) if watching else None
     return Monitor(absolute, settings=known, watcher=watcher, coming=coming)
 

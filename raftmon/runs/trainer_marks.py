@@ -31,6 +31,7 @@ _HALO_FORGE: Final = (
     "lr_decay_per_cycle",
     "keep_top_percent",
     "raft.keep_top_percent",
+    "raft.samples_per_prompt",
 )
 _HALO_FORGE_DECAY: Final = 0.85
 """Default of ``--lr-decay`` (halo-forge commit c8f6548)."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent
     from watchdog.observers.api import BaseObserver
 
-__all__ = ["Changes", "Watcher"]
+__all__ = ["Changes", "Watcher", "is_remote"]
 
 POLL_SECONDS: Final = 1.0
 """Seconds between two looks where inotify cannot work."""
@@ -212,6 +212,11 @@ class Watcher:
             return f"inotify refused ({error.strerror}); raise fs.inotify.max_user_instances or max_user_watches"
         self._observer = observer
         return ""
+
+
+def is_remote(path: Path, mounts: Path = _MOUNTS) -> bool:
+    """Tell whether a path lies on a file system that other machines may change too."""
+    return file_system_of(path.resolve(), mounts).startswith(_REMOTE_FILE_SYSTEMS)
 
 
 def file_system_of(path: Path, mounts: Path) -> str:

@@ -7,6 +7,7 @@ cycle, so that what must be written is not what is meant to be used.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Final
 from raftmon.errors import Refused
 from raftmon.model import RunConfig
 from raftmon.runs.config_keys import canonical, run_config
+from raftmon.runs.trainer_marks import cycle_decay
 from raftmon.trainers.dialects import RateKey, find_rate, scalars_of
 from raftmon.trainers.rewrite import Edit, Written, apply_edits, insertion, rate_text, read_written, replacement
 from raftmon.trainers.tree import ConfigTree, Form, parse_config
@@ -22,13 +24,13 @@ from raftmon.trainers.tree import ConfigTree, Form, parse_config
 __all__ = ["SCHEDULES", "Decay", "TrainerConfig", "form_of", "read_config", "schedule_in"]
 
 HALO_FORGE: Final = "halo-forge"
-_HALO_DECAY: Final = 0.85
 _HALO_FLOOR: Final = 1e-6
 SCHEDULES: Final = (
     "training.learning_rate_schedule",
     "learning_rate_schedule",
     "raft.training.learning_rate_schedule",
 )
+_CYCLE: Final = re.compile(r"cycle_([1-9][0-9]{0,2})")
 _CLOSE: Final = 1e-4
 """Six digits are written; rates that differ by a smaller share are the same."""
 
@@ -74,24 +76,26 @@ class TrainerConfig:
         """What the file says of the training as a whole."""
         return run_config(canonical(self.values), Path(self.tree.path).name)
 
-    def used(self, cycle: int) -> float | None:
-        """Return the learning rate that a cycle trains at with this file."""
-        rate = self.rate
+    def used(self, cycle: int, written: float | None = None) -> float | None:
+        """Return the learning rate that a cycle trains at with this file, or with another number in it."""
+        rate = written if written is not None else self.rate
         if rate is None or self.decay is None:
             return rate
         return self.decay.used(rate, cycle)
 
-    def how_used(self, cycle: int) -> str:
+    def how_used(self, cycle: int, written: float | None = None) -> str:
         """Return where that rate comes from, in words."""
-        rate = self.rate
+        rate = written if written is not None else self.rate
         if rate is None:
             return "config"
         begin = f"config {rate_text(rate)}"
-        if self.written.rate is None:
+        if self.written.rate is None and written is None:
             begin = f"{self.rate_key.title} by default {rate_text(rate)}"
         if self.decay is None or self.decay.factor == 1.0:
             return begin
-        return f"{begin} × {self.decay.factor:g}^{cycle - 1} (the trainer's own decay) = {self.used(cycle):.3g}"
+        return (
+            f"{begin} × {self.decay.factor:g}^{cycle - 1} (the trainer's own decay) = {self.used(cycle, written):.3g}"
+        )
 
     def flag(self, value: float) -> str | None:
         """Return the trainer's own command-line override for a number; None: it has none, or is not known."""
@@ -184,20 +188,29 @@ def read_config(data: bytes, path: str, key: str | None = None) -> TrainerConfig
     return TrainerConfig(tree, rate_key, written, values, _decay_of(rate_key, values))
 
 
-def schedule_in(values: Mapping[str, str]) -> dict[int, float]:
-    """Return the manual schedule of a config (``learning_rate_schedule: {cycle_1: ...}``): cycle to rate."""
+def schedule_in(values: Mapping[str, str], path: str) -> dict[int, float]:
+    """Return the manual schedule of a config (``learning_rate_schedule: {cycle_1: ...}``): cycle to rate.
+
+    Args:
+        values: dotted key to text.
+        path: the file, for places.
+
+    Raises:
+        Refused: an entry is none.
+    """
     found: dict[int, float] = {}
     for key, text in values.items():
         block, _, name = key.rpartition(".")
-        number = name.removeprefix("cycle_")
-        if block not in SCHEDULES or not number.isdecimal():
+        number = _CYCLE.fullmatch(name)
+        if block not in SCHEDULES:
             continue
         try:
             rate = float(text)
         except ValueError:
-            continue
-        if math.isfinite(rate) and rate > 0.0:
-            found[int(number)] = rate
+            rate = math.nan
+        if number is None or not 0.0 < rate < math.inf:
+            raise Refused(f"{path}: {key}", f"`{text}` is no entry of a schedule", "For example `cycle_3: 3.0e-5`.")
+        found[int(number[1])] = rate
     return found
 
 
@@ -220,12 +233,4 @@ def _decay_of(rate_key: RateKey, values: Mapping[str, str]) -> Decay | None:
     """
     if rate_key.trainer is None or rate_key.trainer.name != HALO_FORGE:
         return None
-    return Decay(_number(values, "training.lr_decay_factor", _HALO_DECAY), _HALO_FLOOR)
-
-
-def _number(values: Mapping[str, str], key: str, default: float) -> float:
-    try:
-        number = float(values.get(key, default))
-    except ValueError:
-        return default
-    return number if math.isfinite(number) and number > 0.0 else default
+    return Decay(cycle_decay(values) or 1.0, _HALO_FLOOR)

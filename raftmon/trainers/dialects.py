@@ -66,7 +66,17 @@ def find_rate(tree: ConfigTree, key: str | None = None) -> RateKey:
         if len({(rate.document, rate.key) for rate in there}) == 1:
             return there[0]
         raise _ambiguous(tree, there or found)
+    if found[0].place is None:
+        _require_no_other(tree, found[0])
     return found[0]
+
+
+def _require_no_other(tree: ConfigTree, missing: RateKey) -> None:
+    """Refuse to add a key where another one may be the learning rate: the file may be of another trainer."""
+    others = [place for place in tree.everywhere if place.key in KEYS["learning_rate"]]
+    if others:
+        found = [RateKey(place.key, None, place, place.document) for place in others]
+        raise _ambiguous(tree, [*found, missing])
 
 
 def scalars_of(tree: ConfigTree, document: int = 0) -> dict[str, str]:
@@ -87,10 +97,6 @@ def _given(tree: ConfigTree, key: str) -> RateKey:
         raise Refused(tree.path, f"`{key}` stands in {len(found)} places ({places})", "Give a file with one of them.")
     if found:
         return RateKey(key, None, found[0], found[0].document)
-    parent = key.rpartition(".")[0]
-    blocks = [place for place in tree.everywhere if place.key == parent and isinstance(place.node, yaml.MappingNode)]
-    if (blocks or not parent) and len(tree.documents) == 1:
-        return RateKey(key, None, None, blocks[0].document if blocks else 0)
     near = [place.key for place in tree.everywhere if place.key.rpartition(".")[2] in _CANDIDATES]
     remedy = f"Keys that look like a learning rate: {_listed(near)}." if near else "Give the dotted path of a key."
     raise Refused(tree.path, f"no key `{key}`", remedy)

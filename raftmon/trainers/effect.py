@@ -65,35 +65,46 @@ def running_with(config: Path, processes: Iterable[Process]) -> Process | None:
 
     Args:
         config: the file.
-        processes: those to look at; the caller leaves out its own ancestors, which start the trainer.
+        processes: those to look at, this one first: a trainer that asks from within is no obstacle to itself, nor are
+            the others of its kind that a launcher started beside it.
     """
     real = os.path.realpath(config)
     for process in processes:
-        if not process.name.startswith(_INTERPRETERS) or any("raftmon" in word for word in process.arguments[:3]):
-            continue
-        for word in process.arguments[1:]:
-            # `config.yaml`, `--config=config.yaml`
-            for path in (word, word.partition("=")[2]):
-                if path and os.path.realpath(os.path.join(process.directory or "/", path)) == real:  # noqa: PTH118
-                    return process
+        if _reads(process, real):
+            return None if process.pid == os.getpid() else process
     return None
 
 
 def running_processes() -> Iterator[Process]:
-    """Yield the processes of this machine that can be seen, this one and its ancestors left out."""
+    """Yield this process, then the others of this machine that can be seen, its ancestors and descendants left out."""
     import psutil
 
-    own = psutil.Process()
-    family = {own.pid, *(parent.pid for parent in own.parents())}
-    for process in psutil.process_iter():
-        if process.pid in family:
-            continue
+    try:
+        own = psutil.Process()
+        family = {own.pid, *(one.pid for one in (*own.parents(), *own.children(recursive=True)))}
+        everyone = [own, *(process for process in psutil.process_iter() if process.pid not in family)]
+    except (psutil.Error, OSError):
+        return  # no /proc, or one that shows nothing
+    for process in everyone:
         try:
             with process.oneshot():
                 name, words = Path(process.exe()).name, tuple(process.cmdline())
                 yield Process(process.pid, name, words, process.cwd())
         except (psutil.Error, OSError):
             continue
+
+
+def _reads(process: Process, real: str) -> bool:
+    """Tell whether a process is a Python program, and not raftmon, with a config on its command line."""
+    programs = [word.rpartition("/")[2] for word in process.arguments[:3]]
+    if not process.name.startswith(_INTERPRETERS) or {"raftmon", "raftmon.cli"} & set(programs):
+        return False
+    for word in process.arguments[1:]:
+        # `config.yaml`, `--config=config.yaml`
+        for path in (word, word.partition("=")[2]):
+            if path and os.path.realpath(os.path.join(process.directory or "/", path)) == real:  # noqa: PTH118
+                return True
+    return False
 
 
 def _require_not_composed(config: TrainerConfig) -> None:

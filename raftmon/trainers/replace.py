@@ -33,6 +33,7 @@ _REMEDIES: Final[Mapping[int, str]] = {
     errno.EDQUOT: "Free some of your quota on that disk; the config is as it was.",
     errno.EROFS: "The file system is read-only: copy the config elsewhere, or pass the learning rate as a flag.",
     errno.EACCES: "Make the directory writable for this user, or pass the learning rate as a flag.",
+    errno.EBUSY: "It is mounted as a single file, as containers do: mount its directory instead, or pass a flag.",
     errno.EPERM: "Run as the owner of the file, or pass the learning rate as a flag.",
 }
 _OTHERWISE: Final = "The config is as it was. Try again, or pass the learning rate as a flag."
@@ -89,11 +90,11 @@ def read_whole(path: Path, limit: int, system: System | None = None) -> bytes:
 
 
 def replace_file(path: Path, old: bytes, new: bytes, system: System | None = None) -> None:
-    """Replace a file's content; mode, owner, extended attributes and a symbolic link to it stay.
+    """Replace a file's content; mode, owner, access lists and a symbolic link to it stay.
 
     Args:
         path: the file, or a symbolic link to it.
-        old: what it must hold; anything else means that somebody changed it meanwhile.
+        old: what it must hold; anything else means that somebody changed it meanwhile, unless it is `new` already.
         new: what it shall hold.
         system: for tests.
 
@@ -108,7 +109,9 @@ def replace_file(path: Path, old: bytes, new: bytes, system: System | None = Non
         _require_replaceable(path, before)
         with _locked(calls, temporary, path) as descriptor:
             try:
-                _require_unchanged(calls, target, old, path)
+                if _is_new_already(calls, target, old, new, path):
+                    calls.unlink(temporary)
+                    return
                 seen = calls.lstat(target)
                 _fill(calls, descriptor, new, seen, target)
                 if _stamp(calls.lstat(target)) != _stamp(seen):
@@ -132,13 +135,16 @@ def _require_replaceable(path: Path, status: os.stat_result) -> None:
         raise Refused(str(path), what, "Make it a file of its own: cp it to a new name and mv that over it.")
 
 
-def _require_unchanged(calls: System, target: str, old: bytes, path: Path) -> None:
+def _is_new_already(calls: System, target: str, old: bytes, new: bytes, path: Path) -> bool:
+    """Tell whether another writer has done it meanwhile; anything but the old and the new content is refused."""
     descriptor = calls.open(target, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        if _read_all(calls, descriptor, len(old) + 1) != old:
-            raise _changed(path)
+        content = _read_all(calls, descriptor, max(len(old), len(new)) + 1)
     finally:
         calls.close(descriptor)
+    if content not in (old, new):
+        raise _changed(path)
+    return content == new != old
 
 
 def _changed(path: Path) -> Refused:
@@ -149,9 +155,12 @@ def _changed(path: Path) -> Refused:
 def _locked(calls: System, temporary: str, path: Path) -> Iterator[int]:
     """Open the temporary file, and hold its lock while the block runs."""
     for _ in range(_ATTEMPTS):
-        descriptor, is_new = _open_temporary(calls, temporary)
+        opened = _open_temporary(calls, temporary)
+        if opened is None:
+            continue
+        descriptor, is_new = opened
         try:
-            if _is_mine(calls, descriptor, temporary, is_new, path):
+            if _holds_lock(calls, descriptor, temporary, is_new, path):
                 yield descriptor
                 return
         finally:
@@ -159,18 +168,23 @@ def _locked(calls: System, temporary: str, path: Path) -> Iterator[int]:
     raise _busy(path)
 
 
-def _open_temporary(calls: System, temporary: str) -> tuple[int, bool]:
+def _open_temporary(calls: System, temporary: str) -> tuple[int, bool] | None:
+    """Make the temporary file, or open the one that is there; None where it went away, or had to."""
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-    for _ in range(_ATTEMPTS):
-        with contextlib.suppress(FileExistsError):
-            return calls.open(temporary, flags | os.O_CREAT | os.O_EXCL, 0o600), True
-        with contextlib.suppress(FileNotFoundError):
-            return calls.open(temporary, flags), False
-    raise OSError(errno.EBUSY, "another writer comes and goes")
+    with contextlib.suppress(FileExistsError):
+        return calls.open(temporary, flags | os.O_CREAT | os.O_EXCL, 0o600), True
+    try:
+        return calls.open(temporary, flags | os.O_NONBLOCK), False
+    except FileNotFoundError:
+        return None
+    except OSError:
+        # A link, or a file of somebody else: none that a killed writer of this user left behind.
+        calls.unlink(temporary)
+        return None
 
 
-def _is_mine(calls: System, descriptor: int, temporary: str, is_new: bool, path: Path) -> bool:
-    """Take the lock; False where the file was another's and has become the config meanwhile."""
+def _holds_lock(calls: System, descriptor: int, temporary: str, is_new: bool, path: Path) -> bool:
+    """Take the lock; False where the file has become the config meanwhile, or was not left by a killed writer."""
     try:
         calls.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -186,7 +200,13 @@ def _is_mine(calls: System, descriptor: int, temporary: str, is_new: bool, path:
     except FileNotFoundError:
         return False
     mine = calls.fstat(descriptor)
-    return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
+    if (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino):
+        return False
+    if is_new or (stat.S_ISREG(mine.st_mode) and mine.st_nlink == 1 and mine.st_uid == os.geteuid()):
+        return True
+    # Whatever it is, it has another name or owner, who would be written to or could read along.
+    calls.unlink(temporary)
+    return False
 
 
 def _busy(path: Path) -> Refused:
@@ -194,6 +214,7 @@ def _busy(path: Path) -> Refused:
 
 
 def _fill(calls: System, descriptor: int, new: bytes, like: os.stat_result, target: str) -> None:
+    calls.fchmod(descriptor, 0o600)
     calls.ftruncate(descriptor, 0)
     left = memoryview(new)
     while left:
@@ -216,7 +237,11 @@ def _copy_attributes(calls: System, target: str, descriptor: int) -> None:
             return
         raise
     for name in names:
-        calls.setxattr(descriptor, name, calls.getxattr(target, name))
+        try:
+            calls.setxattr(descriptor, name, calls.getxattr(target, name))
+        except OSError:
+            if name.startswith("system.posix_acl"):
+                raise  # who may read the file is no ornament
 
 
 def _flush_directory(calls: System, directory: str) -> None:

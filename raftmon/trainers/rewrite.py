@@ -19,7 +19,7 @@ from raftmon.trainers.tree import ConfigTree, Place, is_null, parse_config
 
 __all__ = ["Edit", "Written", "apply_edits", "insertion", "rate_text", "read_written", "replacement"]
 
-_PROPERTIES: Final = re.compile(r"(?:(?:!\S*|&\S+)\s+)*")
+_PROPERTIES: Final = re.compile(r"(?:(?:!\S*|&\S+)(?:\s+|$))*")
 """Tag and anchor before a value."""
 _SCHEDULED: Final = re.compile(r"(lin_)([0-9.eE+-]+)")
 """How rl-baselines3-zoo writes a rate that falls linearly to 0."""
@@ -39,6 +39,8 @@ class Edit:
     path: tuple[str, ...]
     """Keys of the value that is meant to differ."""
     document: int = 0
+    value: str = ""
+    """What the parser must find there afterwards; empty: a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Written:
     """A learning rate as it stands in a config."""
 
     rate: float | None
-    """None: the key is there without a value."""
+    """None: the key is there without a value that could train anything (empty, 0, negative, NaN)."""
     prefix: str
     """What stands before the number inside the value: ``lin_``, or nothing."""
     is_text: bool
@@ -90,7 +92,7 @@ def read_written(tree: ConfigTree, place: Place) -> Written:
     is_text = not prefix and str(place.node.tag).endswith(":str")
     if tree.form == "json":
         is_text = place.node.style in ("'", '"')  # in quotes; a bare 5e-5 is a number in JSON
-    return Written(rate if math.isfinite(rate) else None, prefix, is_text)
+    return Written(rate if 0.0 < rate < math.inf else None, prefix, is_text)
 
 
 def replacement(tree: ConfigTree, place: Place, rate: float, prefix: str = "") -> Edit:
@@ -105,7 +107,7 @@ def replacement(tree: ConfigTree, place: Place, rate: float, prefix: str = "") -
     if not value:
         # `key:` without a value: the place is the character behind the colon, or behind a tag.
         text = f" {text}"
-    return Edit(end - len(value), end, text, place.path, place.document)
+    return Edit(end - len(value), end, text, place.path, place.document, f"{prefix}{rate_text(rate)}")
 
 
 def insertion(
@@ -139,7 +141,8 @@ def insertion(
             raise Refused(tree.where(parent), "a mapping in braces takes no block", "Write it in lines.")
         start = parent.start_mark.index + tree.text[parent.start_mark.index :].index("{") + 1
         quoted = f'"{name}"' if tree.form == "json" else name
-        return Edit(start, start, f"{quoted}: {content}{', ' if parent.value else ''}", path, document)
+        text = f"{quoted}: {content}{', ' if parent.value else ''}"
+        return Edit(start, start, text, path, document, content)
     siblings = {str(key.value): (key, value) for key, value in parent.value if isinstance(key, yaml.ScalarNode)}
     wanted = [key.rpartition(".")[2] for key in beside]
     for sibling in [*(siblings[name] for name in wanted if name in siblings), *siblings.values()]:
@@ -154,8 +157,11 @@ def apply_edits(tree: ConfigTree, edits: Sequence[Edit]) -> ConfigTree:
     Raises:
         Refused: something else would change.
     """
-    data = tree.data
+    data, behind = tree.data, len(tree.text)
     for edit in sorted(edits, key=lambda edit: -edit.start):
+        if edit.end > behind:
+            raise Refused(tree.path, f"`{'.'.join(edit.path)}` would be written twice in one place", _BY_HAND)
+        behind = edit.start
         data = data[: tree.offset(edit.start)] + edit.text.encode() + data[tree.offset(edit.end) :]
     try:
         after = parse_config(data, tree.path, tree.form, is_scanned=True)
@@ -166,6 +172,10 @@ def apply_edits(tree: ConfigTree, edits: Sequence[Edit]) -> ConfigTree:
     if not changed <= meant:
         keys = ", ".join(".".join(path) or "the document" for _, path in sorted(changed - meant)[:4])
         raise Refused(tree.path, f"writing would change {keys} too", _BY_HAND)
+    found = {(place.document, place.path): place.scalar for place in after.everywhere}
+    for edit in edits:
+        if edit.value and found.get((edit.document, edit.path)) != edit.value:
+            raise Refused(tree.path, f"`{'.'.join(edit.path)}` could not be read back", _BY_HAND)
     return after
 
 
@@ -212,14 +222,14 @@ def _after(
     begin = text.rfind("\n", 0, key.start_mark.index) + 1
     # The first key of a list's entry stands behind a dash.
     indent = re.sub(r"\S", " ", text[begin : key.start_mark.index])
-    lines = [f"{indent}{path[-1]}: {content}"]
+    lines, value_text = [f"{indent}{path[-1]}: {content}"], content if isinstance(content, str) else ""
     if not isinstance(content, str):
         lines = [f"{indent}{path[-1]}:", *(f"{indent}  {name}: {value}" for name, value in content.items())]
     block = newline.join(lines)
     end = text.find("\n", value.end_mark.index)
     if end < 0:
-        return Edit(len(text), len(text), f"{newline}{block}", path, document)
-    return Edit(end + 1, end + 1, f"{block}{newline}", path, document)
+        return Edit(len(text), len(text), f"{newline}{block}", path, document, value_text)
+    return Edit(end + 1, end + 1, f"{block}{newline}", path, document, value_text)
 
 
 def _differences(before: Sequence[yaml.Node], after: Sequence[yaml.Node]) -> Iterator[tuple[int, tuple[str, ...]]]:

@@ -2,7 +2,7 @@
 
 Two readers must agree before anything is written: libyaml, whose marks give the places, and the scanner of PyYAML's
 own loader, which trainers use and which refuses a tab before a comment where libyaml does not. JSON is strict JSON
-whose places come from the same marks (its tabs, which YAML forbids, stand for one space each).
+whose places come from `raftmon.runs.json_places`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Final, Literal, TypeAlias
 import yaml
 
 from raftmon.errors import Refused
+from raftmon.runs.json_places import compose_json
 
-__all__ = ["ConfigTree", "Form", "Place", "is_null", "parse_config"]
+__all__ = ["MOST_BYTES", "ConfigTree", "Form", "Place", "is_null", "parse_config"]
 
 Form: TypeAlias = Literal["yaml", "json"]
 
@@ -171,7 +172,8 @@ def parse_config(data: bytes, path: str, form: Form = "yaml", *, is_scanned: boo
         raise Refused(path, what, "Save it as UTF-8; raftmon changes no other encoding.") from None
     if form == "json":
         _check_json(text, path)
-        documents = _compose(text.replace("\t", " "), path)
+        top = compose_json(text, path)
+        documents: tuple[yaml.Node, ...] = (top,) if top is not None else ()
     else:
         documents = _compose(text, path)
         if not is_scanned:
