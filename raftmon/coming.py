@@ -21,7 +21,16 @@ from raftmon.trainers.config import TrainerConfig, read_config, schedule_in
 from raftmon.trainers.replace import read_whole
 from raftmon.trainers.tree import MOST_BYTES
 
-__all__ = ["ConfigFile", "first_cycle", "next_run", "next_run_anew", "open_config", "read_campaign", "with_schedule"]
+__all__ = [
+    "ConfigFile",
+    "first_cycle",
+    "next_run",
+    "next_run_anew",
+    "open_config",
+    "read_campaign",
+    "state_of",
+    "with_schedule",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +66,7 @@ def open_config(path: Path, key: str | None, journal: Journal) -> ConfigFile:
         unnoted = error
     try:
         config = read_config(data, str(path), key)
+        trouble = config.trouble
         schedule_in(config.values, str(path))
     except Refused as error:
         trouble = error
@@ -117,7 +127,7 @@ def _start(file: ConfigFile, campaign: str, number: int, began: float | None) ->
         text = f"× {last.evidence_factor:.3g} carried on from cycle {last.cycle}"
         carried = Step("carried", last.evidence_factor, text)
     if last is not None and last.cycle == number - 1:
-        then = _parsed(last.after, file)
+        then = state_of(last.after, file)
     return Start(
         configured=config.used(number, rate) if config is not None else None,
         origin=config.how_used(number, rate) if config is not None else "",
@@ -128,11 +138,11 @@ def _start(file: ConfigFile, campaign: str, number: int, began: float | None) ->
 
 
 def _rate_in(data: bytes, file: ConfigFile) -> float | None:
-    parsed = file.config if data == file.data else _parsed(data, file)
+    parsed = file.config if data == file.data else state_of(data, file)
     return parsed.written.rate if parsed is not None else None
 
 
-def _parsed(data: bytes, file: ConfigFile) -> TrainerConfig | None:
+def state_of(data: bytes, file: ConfigFile) -> TrainerConfig | None:
     """Read another state of the file; None where it cannot be read."""
     key = file.config.rate_key if file.config is not None else None
     try:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,7 @@ __all__ = [
     "Fields",
     "compose",
     "flatten",
+    "is_nested_too_deep",
     "read_fields",
     "read_node",
     "read_text",
@@ -43,6 +45,7 @@ _FEW: Final = 12
 """Legal words that are named beside a near miss."""
 _MAX_DEPTH: Final = 32
 _MAX_NODES: Final = 50_000
+_MAX_NESTING: Final = 1_000
 
 # libyaml's parser is some ten times faster and gives the same marks; wheels of PyYAML carry it.
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -211,17 +214,35 @@ def compose(text: str, path: str, problems: list[Problem]) -> yaml.Node | None:
         path: the file, for places.
         problems: where a syntax error is noted.
     """
+    if is_nested_too_deep(text):
+        problems.append(Problem(path, "not valid YAML: nested too deep", "Mend the file."))
+        return None
     try:
         node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else path
-        problems.append(Problem(where, f"not valid YAML: {error.problem}", "Mend the file at this place."))
+        what, remedy = f"not valid YAML: {error.problem}", "Mend the file at this place."
+        if error.problem == "but found another document":
+            what, remedy = "more than one document", "Give a file with one of them."
+        problems.append(Problem(where, what, remedy))
         return None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         problems.append(Problem(path, f"not valid YAML: {error}", "Mend the file."))
         return None
     return node
+
+
+def is_nested_too_deep(text: str) -> bool:
+    """Tell whether a text opens so many levels that libyaml, which nests calls, would end the process."""
+    if text.count("[") + text.count("{") + text.count("- ") + text.count("? ") <= _MAX_NESTING:
+        return False
+    depth = deepest = 0
+    for opener in re.finditer(r"[\[\]{}]", text):
+        depth = max(0, depth + (1 if opener[0] in "[{" else -1))
+        deepest = max(deepest, depth)
+    in_line = max((len(run[0]) // 2 for run in re.finditer(r"(?:[-?] )+", text)), default=0)
+    return max(deepest, in_line) > _MAX_NESTING
 
 
 def read_text(path: Path, problems: list[Problem]) -> str | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from raftmon.model import Problem
 
-__all__ = ["DocumentErrors", "NothingToRead", "RaftmonError", "Refused", "UsageError"]
+__all__ = ["DocumentErrors", "NoEffect", "NothingToRead", "RaftmonError", "Refused", "UsageError"]
 
 
 class RaftmonError(Exception):
@@ -49,6 +49,21 @@ class Refused(RaftmonError):
     """A file that is not written: the write would damage it, have no effect, or be lost."""
 
     exit_code = 4
+
+
+class NoEffect(Refused):
+    """A learning rate that the trainer would not use.
+
+    Args:
+        where: place.
+        what: why not.
+        remedy: what to do.
+        flag_helps: whether the trainer's command-line override would be used all the same.
+    """
+
+    def __init__(self, where: str, what: str, remedy: str, *, flag_helps: bool) -> None:
+        super().__init__(where, what, remedy)
+        self.flag_helps = flag_helps
 
 
 class DocumentErrors(RaftmonError):

@@ -27,9 +27,10 @@ from raftmon.coming import (
     next_run,
     open_config,
     read_campaign,
+    state_of,
     with_schedule,
 )
-from raftmon.errors import Refused, UsageError
+from raftmon.errors import NoEffect, Refused, UsageError
 from raftmon.grounds import STATUSES, Status, proposal
 from raftmon.journal import Entry, Journal, plain_path
 from raftmon.model import CampaignView, NextCycle, RunView, Step
@@ -188,7 +189,7 @@ def _write(
     try:
         if file.config is None or override.written is None:
             raise Refused(override.config, "nothing to write", "")
-        require_effect(file.config, Path.cwd())
+        require_effect(file.config, _working_directory())
         if file.unnoted is not None and apply:
             raise file.unnoted
         remarks = [*_remarks(override, file, file.config, newest), *_require_obeyed(file, newest, logdir, override)]
@@ -203,7 +204,9 @@ def _write(
                     replace_file(file.path, file.data, data)
         return told
     except Refused as error:
-        return replace(override, refused=f"{error.where}: {error.what}", remedy=error.remedy)
+        in_vain = isinstance(error, NoEffect) and not error.flag_helps
+        flag = None if in_vain else override.flag
+        return replace(override, refused=f"{error.where}: {error.what}", remedy=error.remedy, flag=flag)
 
 
 def _entry(override: Override, file: ConfigFile, data: bytes, logdir: Path) -> Entry:
@@ -230,6 +233,11 @@ def _remarks(override: Override, file: ConfigFile, config: TrainerConfig, newest
         yield f"{file.unnoted.what} ({file.unnoted.where}): what was written before is not known."
     if newest is not None and newest.cycle is not None and override.cycle not in (newest.cycle, newest.cycle + 1):
         yield f"The newest cycle that was trained is {newest.cycle}, and the number {override.cycle} was given."
+    last = next((entry for entry in file.entries if entry.kind == "pre-cycle"), None)
+    wrote = state_of(last.after, file) if last is not None else None
+    if wrote is not None and wrote.written.rate != config.written.rate and override.learning_rate != config.rate:
+        was, now = (rate_text(rate) if rate else "nothing" for rate in (wrote.written.rate, config.written.rate))
+        yield f"`{override.key}` was changed by hand from {was} to {now} since; that is replaced."
     if config.written.is_text:
         yield f"`{override.key}` was a text for PyYAML (YAML 1.1); a number is written."
     if place is None or place.inherited:
@@ -257,9 +265,15 @@ def _require_obeyed(file: ConfigFile, newest: RunView | None, logdir: Path, over
     observed, share = found
     mine = [e for e in file.entries if e.kind == "pre-cycle" and e.campaign == plain_path(logdir)]
     meant = [e.learning_rate for e in mine if e.cycle == cycle]
-    known = [rate for rate in (config.used(cycle), *meant) if rate is not None]
+    # What was written for a later cycle was not there yet.
+    later = [state_of(e.before, file) for e in mine if (e.cycle or 0) > cycle]
+    states = [config.used(cycle, before.rate) for before in later if before is not None]
+    known = [rate for rate in (config.used(cycle), *states, *meant) if rate is not None]
     if any(agrees(rate, observed, share) for rate in known):
         return ()
+    if config.rate_key.trainer is None:
+        words = f"Cycle {cycle} trained at {rate_text(observed)} and `{key}` meant {rate_text(known[-1])} for it"
+        return (f"{words}: does the trainer do arithmetic of its own with that key, or does a flag win?",)
     if not _was_so_when(newest.first_wall_time, file):
         return (f"Cycle {cycle} trained at {rate_text(observed)}; this file, changed since it began, means another.",)
     what = f"cycle {cycle} trained at {rate_text(observed)}, but `{key}` meant {rate_text(known[-1])} for it"
@@ -275,7 +289,17 @@ def _was_so_when(moment: float | None, file: ConfigFile) -> bool:
         return False
     if file.entries and file.entries[0].after == file.data and file.entries[0].at <= moment:
         return True
-    return file.path.stat().st_mtime <= moment
+    try:
+        return file.path.stat().st_mtime <= moment
+    except OSError:
+        return False
+
+
+def _working_directory() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path("/")  # deleted: relative paths in the config lead nowhere
 
 
 def _require_not_running(file: ConfigFile, processes: Callable[[], Iterable[Process]], override: Override) -> None:

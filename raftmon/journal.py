@@ -209,6 +209,8 @@ class Journal:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
         try:
+            if not _version(connection) and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                raise Refused(str(self.path), "a database of another program", _REMEDY)
             # Machines share no memory through a network file system, and SQLite does not notice that by itself.
             mode = "DELETE" if is_remote(self.path.parent) else "WAL"
             connection.execute(f"PRAGMA journal_mode = {mode}")

@@ -278,7 +278,7 @@ class Monitor:
 
     def _problems(self) -> Iterator[Problem]:
         for logdir in self._logdirs:
-            if not logdir.is_dir():
+            if not os.path.isdir(logdir):  # noqa: PTH112 - `Path.is_dir` raises where it may not look
                 yield Problem(str(logdir), "no such directory", "It is looked for again as long as this runs.")
         yield from self._unlisted
         if self._watcher is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -13,6 +14,7 @@ __all__ = ["Override", "Undone", "difference", "override_document"]
 
 SCHEMA: Final = "raftmon/override@1"
 _CONTEXT: Final = 2
+_HUNK: Final = re.compile(r"^@@ -([0-9]+)(,[0-9]+)? \+([0-9]+)(,[0-9]+)? @@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +94,14 @@ def difference(before: bytes, after: bytes, path: str) -> str:
     tail = _alike(old[head:][::-1], new[head:][::-1])
     first = max(0, head - _CONTEXT)
     last_old, last_new = (len(lines) - max(0, tail - _CONTEXT) for lines in (old, new))
-    lines = list(difflib.unified_diff(old[first:last_old], new[first:last_new], path, path, n=_CONTEXT))
+    lines = difflib.unified_diff(old[first:last_old], new[first:last_new], path, path, n=_CONTEXT)
     shown = [line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines]
-    return "".join(f"@@ line {head + 1} @@\n" if line.startswith("@@") else line for line in shown)
+    return "".join(_HUNK.sub(lambda found: _moved(found, first), line) for line in shown)
+
+
+def _moved(hunk: re.Match[str], by: int) -> str:
+    """Return the head of a hunk with the line numbers of the whole file."""
+    return f"@@ -{int(hunk[1]) + by}{hunk[2] or ''} +{int(hunk[3]) + by}{hunk[4] or ''} @@"
 
 
 def _alike(first: Sequence[str], second: Sequence[str]) -> int:

@@ -114,7 +114,7 @@ def test_unknown_keys_are_told_in_the_order_of_the_file() -> None:
     ("content", "where", "what"),
     [
         (b"a: [1\nb: 2", ":2:2", "not valid YAML"),
-        (b"a: 1\n---\nb: 2", ":2:1", "not valid YAML"),
+        (b"a: 1\n---\nb: 2", ":2:1", "more than one document"),
         (b"a: \x00", "", "not valid YAML"),
         (b"[" * 3000, "", "not valid YAML"),
         (b"a: \xff", "", "cannot be read: not UTF-8 text"),

@@ -23,7 +23,7 @@ from raftmon.hook import Override, pre_cycle, undo
 from raftmon.journal import Journal
 from raftmon.override import override_document
 from raftmon.trainers.effect import Process, running_processes, running_with
-from tests.loop import CONFIG, Loop
+from tests.loop import BEGAN, CONFIG, Loop
 
 HALO_FORGE = """\
 # halo-forge
@@ -380,22 +380,38 @@ def test_who_counts_as_a_running_trainer(tmp_path: Path) -> None:
     assert not runs("vim", "vim", "raft.yaml")
     assert not runs("python3", "python3", "train.py", "other.yaml")
     assert not runs("python3", "python3", "/usr/bin/raftmon", "watch", "--config", "raft.yaml")
+    assert runs("python3", "python3", "/data/raftmon/train.py", "raft.yaml")
     assert not runs("python3", "python3", "train.py", "raft.yaml", directory=Path("/"))
 
 
-def test_a_real_process_is_seen_and_its_family_is_not(tmp_path: Path) -> None:
-    config = tmp_path / "raft.yaml"
+def test_a_real_process_is_seen_and_ones_own_are_not(tmp_path: Path) -> None:
+    """A trainer of another terminal, one that this process started, and this process itself."""
+    config, gate = tmp_path / "raft.yaml", tmp_path / "gate"
     config.touch()
+    os.mkfifo(gate)
+    trainer = f"import sys; print('up', flush=True); open({str(gate)!r}).read()"
+    launch = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {trainer!r}, {str(config)!r}])"
+    with subprocess.Popen([sys.executable, "-c", launch], stdout=subprocess.PIPE) as launcher:
+        assert launcher.stdout is not None
+        assert launcher.stdout.readline() == b"up\n"
+        launcher.wait()
+        with gate.open("w"):
+            found = running_with(config, running_processes())
+            assert found is not None
+            assert str(config) in found.arguments
+        launcher.stdout.read()  # ends with the trainer
     script = "import sys; print('up', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", script, str(config)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as trainer:
-        assert trainer.stdout is not None
-        trainer.stdout.readline()
-        found = running_with(config, running_processes())
-        assert found is not None
-        assert found.pid == trainer.pid
-    assert running_with(config, running_processes()) is None
-    assert os.getpid() not in {process.pid for process in running_processes()}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert running_with(config, running_processes()) is None
+    first, *others = running_processes()
+    assert first.pid == os.getpid() not in {process.pid for process in others}
+    inside = [Process(os.getpid(), "python3", ("python3", "train.py", str(config)), "/")]
+    rank = Process(4711, "python3", ("python3", "train.py", str(config)), "/")
+    assert running_with(config, [*inside, rank]) is None
+    assert running_with(config, [first, rank]) is rank
 
 
 @pytest.mark.parametrize(
@@ -527,3 +543,212 @@ def test_kill_9_between_journal_and_config_leaves_both_in_order(tmp_path: Path) 
     hook(loop, settings=exponential())
     assert loop.config.read_text() == changed
     assert ".raft.yaml.raftmon" not in {path.name for path in tmp_path.iterdir()}, left
+
+
+def follow(loop: Loop, cycles: Iterable[int], **options: Any) -> list[float]:
+    """Go on cycle by cycle, each trained at what was written, and healthy."""
+    rates = []
+    for cycle in cycles:
+        override = hook(loop, authority="test", **options)
+        assert (override.cycle, override.refused) == (cycle, None)
+        assert override.learning_rate is not None
+        rates.append(override.learning_rate)
+        loop.written_at(cycle)
+        loop.train(cycle, rate=override.learning_rate, passed=430)
+    return rates
+
+
+def test_a_change_of_the_batch_counts_once(loop: Loop) -> None:
+    assert follow(loop, [3]) == [5e-5]
+    loop.config.write_text(loop.config.read_text().replace("accumulation_steps: 4", "accumulation_steps: 8"))
+
+    assert follow(loop, [4, 5, 6, 7]) == [pytest.approx(7.07e-5)] * 4
+
+
+@pytest.mark.parametrize("text", [CONFIG, HALO_FORGE.replace("5e-5", "5.0e-05")])
+@pytest.mark.parametrize("strategy", [None, Strategy("constant")])
+def test_harm_counts_once_where_the_config_holds_it_already(
+    tmp_path: Path, text: str, strategy: Strategy | None
+) -> None:
+    loop, decay = Loop(tmp_path, text), 0.85 if text != CONFIG else 1.0
+    for cycle, passed in ((1, 400), (2, 420), (3, 430), (4, 200)):
+        loop.train(cycle, rate=5e-5 * decay ** (cycle - 1), passed=passed)
+    settings = Settings(strategy=strategy) if strategy is not None else None
+
+    first, *later = follow(loop, [5, 6, 7, 8], settings=settings)
+
+    held = 1.0 if strategy is not None else decay
+    assert first < 5e-5 * decay**3 / 2
+    assert later == [pytest.approx(first * held**n, rel=0.02) for n in (1, 2, 3)]
+
+
+def test_asking_again_is_no_new_evidence_whatever_else_was_edited(loop: Loop) -> None:
+    loop.train(3, passed=430)
+    loop.train(4, passed=200)
+    first = hook(loop, authority="test")
+
+    for comment in ("# a\n", "# b\n"):
+        loop.config.write_text(loop.config.read_text() + comment)
+        again = hook(loop, authority="test")
+        assert (again.learning_rate, again.changed) == (first.learning_rate, False)
+
+
+def test_what_was_never_written_is_not_carried_on(loop: Loop) -> None:
+    loop.train(3, passed=430)
+    loop.train(4, passed=200)
+    settings = exponential(decay=1.0)
+
+    class Killed(Journal):
+        """Ends with the process between its note and the config."""
+
+        def begin(self, entry: Any) -> int:
+            number = super().begin(entry)
+            raise KeyboardInterrupt(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        pre_cycle(
+            loop.config,
+            loop.campaign,
+            apply=True,
+            settings=settings,
+            authority="test",
+            journal=Killed(loop.journal),
+            processes=list,
+        )
+    assert loop.config.read_text() == CONFIG
+    loop.written_at(5)
+    loop.train(5, passed=430)
+
+    assert hook(loop, authority="test", settings=settings).learning_rate == pytest.approx(5e-5)
+
+
+def test_undo_takes_the_notes_back_that_changed_nothing(loop: Loop) -> None:
+    hook(loop, settings=exponential())
+    hook(loop, settings=exponential())
+    assert undo(loop.config, loop.journal).cycle == 3
+
+    assert all(entry.undone_at for entry in Journal(loop.journal).entries())
+
+
+def test_an_undo_that_was_killed_is_finished(loop: Loop) -> None:
+    hook(loop, settings=exponential())
+    loop.config.write_text(CONFIG)
+
+    taken = undo(loop.config, loop.journal)
+
+    assert (taken.cycle, loop.config.read_text()) == (3, CONFIG)
+    with pytest.raises(Refused, match="no override to take back"):
+        undo(loop.config, loop.journal)
+
+
+def test_another_campaign_in_the_same_place_begins_anew(loop: Loop) -> None:
+    loop.train(3, passed=430)
+    loop.train(4, passed=200)
+    early = Journal(loop.journal, clock=lambda: BEGAN - 3600.0)
+    settings = exponential(decay=1.0)
+    options: dict[str, Any] = {"settings": settings, "authority": "test", "processes": list}
+    lowered = pre_cycle(loop.config, loop.campaign, apply=True, journal=early, **options)
+    assert lowered.evidence_factor < 0.5
+    loop.train(4, passed=430)
+    loop.train(5, passed=430)
+
+    assert hook(loop, authority="test", settings=settings, apply=False).learning_rate == pytest.approx(5e-5)
+
+
+@pytest.mark.parametrize("decay", [0.95, 0.85])
+def test_a_flag_that_wins_is_seen_after_one_cycle(loop: Loop, decay: float) -> None:
+    hook(loop, settings=exponential(decay=decay))
+    loop.written_at(3)
+    loop.train(3, rate=5e-5)
+
+    override = hook(loop, settings=exponential(decay=decay))
+
+    assert override.refused is not None
+    assert "cycle 3 trained at 5.0e-05" in override.refused
+
+
+def test_a_rate_that_trains_nothing_is_replaced(tmp_path: Path) -> None:
+    for text in ("0", "0.0", "-5.0e-5", "1e-400"):
+        loop = Loop(tmp_path, CONFIG.replace("5.0e-05", text))
+        loop.train(1)
+
+        override = hook(loop, settings=exponential())
+        assert (override.refused, written(loop)) == (None, 4.25e-5)
+
+
+def test_a_flat_config_of_a_loop_of_ones_own(tmp_path: Path) -> None:
+    text = "learning_rate: 5.0e-05\nbatch_size: 4\nnum_cycles: 6\nkeep_top_percent: 0.5\n"
+    loop = Loop(tmp_path, text)
+    loop.train(1)
+
+    hook(loop, settings=exponential())
+
+    assert loop.config.read_text() == text.replace("5.0e-05", "4.25e-05")
+
+
+def test_a_key_is_not_added_where_another_may_be_meant(tmp_path: Path) -> None:
+    loop = Loop(tmp_path, "raft: {num_cycles: 6}\ntraining: {batch_size: 4}\noptimizer: {lr: 5.0e-5}\n")
+    loop.train(1)
+
+    override = hook(loop, settings=exponential())
+
+    assert override.refused is not None
+    assert "optimizer.lr (line 3), training.learning_rate (missing)" in override.refused
+
+
+def test_a_wrong_logdir_is_told_whatever_the_number(loop: Loop) -> None:
+    loop.campaign = loop.campaign.parent / "typo"
+
+    with pytest.raises(NothingToRead):
+        hook(loop, 5)
+
+
+def test_a_jump_of_the_number_and_an_edit_by_hand_are_remarked(loop: Loop) -> None:
+    assert "The newest cycle that was trained is 2, and the number 40 was given." in hook(loop, 40, apply=False).remarks
+    hook(loop, settings=exponential())
+    loop.config.write_text(CONFIG.replace("5.0e-05", "1.0e-5"))
+
+    edited = hook(loop, settings=exponential())
+
+    assert any("changed by hand from 3.61e-05 to 1.0e-05" in remark for remark in edited.remarks)
+    assert written(loop) == 3.61e-5
+
+
+def test_a_name_that_is_no_utf_8(tmp_path: Path) -> None:
+    name = os.fsdecode(b"raft-\xff.yaml")
+    loop = Loop(tmp_path, name=name)
+    loop.train(1)
+
+    override = hook(loop, settings=exponential())
+
+    assert override.refused is None
+    json.dumps(override_document(override)).encode()
+    undo(loop.config, loop.journal)
+    assert loop.config.read_text() == CONFIG
+
+
+def test_without_a_journal_a_dry_run_says_so_and_apply_refuses(loop: Loop) -> None:
+    loop.journal.mkdir()
+    dry = hook(loop, apply=False, settings=exponential())
+    assert dry.refused is None
+    assert dry.learning_rate == pytest.approx(3.61e-5)
+    assert any("journal cannot be used" in remark for remark in dry.remarks)
+
+    override = hook(loop, settings=exponential())
+    assert override.refused is not None
+    assert "the journal cannot be used" in override.refused
+    assert loop.config.read_text() == CONFIG
+
+
+def test_a_flag_that_would_not_help_is_not_given(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    auto = Loop(tmp_path / "a", "lr0: 0.01\nlrf: 0.01\nimgsz: 640\noptimizer: auto\n")
+    auto.train(1, rate=0.01)
+    assert hook(auto, apply=False).flag is None
+
+    elsewhere = Loop(tmp_path / "b", "trainer: {max_steps: 1}\nrate: 1\nmodel:\n  optim:\n    lr: ${rate}\n")
+    elsewhere.train(1)
+    override = hook(elsewhere, apply=False, settings=exponential())
+    assert override.refused is not None
+    assert override.flag == "model.optim.lr=4.25e-05"

@@ -120,3 +120,37 @@ def test_it_lies_in_the_state_directory_of_the_user(monkeypatch: pytest.MonkeyPa
 
     assert default_path() == tmp_path / "raftmon" / "journal.sqlite3"
     assert Journal().path == default_path()
+
+
+def test_a_database_of_another_program_is_left_alone(journal: Journal) -> None:
+    journal.path.parent.mkdir()
+    with sqlite3.connect(journal.path) as connection:
+        connection.execute("CREATE TABLE theirs (a)")
+    connection.close()
+    before = journal.path.read_bytes()
+
+    assert journal.entries() == []
+    with pytest.raises(Refused, match="a database of another program"):
+        journal.begin(ENTRY)
+    assert journal.path.read_bytes() == before
+
+
+def test_reading_writes_nothing(journal: Journal) -> None:
+    journal.begin(ENTRY)
+    before = journal.path.read_bytes()
+
+    assert len(journal.entries()) == 1
+
+    assert journal.path.read_bytes() == before
+
+
+def test_a_damaged_entry_is_told(journal: Journal) -> None:
+    journal.begin(ENTRY)
+    with sqlite3.connect(journal.path) as connection:
+        connection.execute("UPDATE overrides SET before = x'00'")
+    connection.close()
+
+    with pytest.raises(Refused, match="the journal cannot be used"):
+        journal.entries()
+    with pytest.raises(Refused, match="the journal cannot be used"):
+        Journal(Path("/" + "x" * 300)).begin(ENTRY)

@@ -324,3 +324,10 @@ def test_the_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     )
     assert (rule["where"], rule["evidence_level"], rule["grade"]) == (f"{path}:10:18", "anecdotal", "D")
     assert (config["known"]["num_cycles"], config["known"]["lr_decay"], config["steps_at_most"]) == (8, 1.0, None)
+
+
+def test_a_tab_that_trainers_cannot_read(tmp_path: Path) -> None:
+    report = lint(tmp_path, "learning_rate: 5.0e-5\t# mine\nper_device_train_batch_size: 4\n")
+
+    assert place(report, "yaml-not-read") == "1:22"
+    assert remark(report, "yaml-not-read").severity == "high"

@@ -208,3 +208,101 @@ def test_advise_begins_with_the_config(loop: Loop, capsys: pytest.CaptureFixture
     assert (code, following["learning_rate"]) == (0, 4e-5)
     assert following["because"][0] == "config 4.0e-05"
     assert run(capsys, "advise", loop.campaign, "--config", loop.campaign / "none.yaml")[0] == 2
+
+
+SCHEDULED = "num_cycles: 3\ntraining:\n  learning_rate: 5.0e-5\n  batch_size: 2\n  learning_rate_schedule:"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "what"),
+    [
+        ("\n    cycle_1: &a 5.0e-5\n    cycle_2: *a\n", "shares its value"),
+        ("\n    cycle_1: 5.0e-5\n    cycle_2: ${lr}\n", "stands elsewhere"),
+        ("\n    cycle_1: 5.0e-5\n    cycle_3: 3.0e-5\n", "has cycle_3 too, which would stay in force"),
+        ("\n", "holds no cycles"),
+        (" {}\n", "holds no cycles"),
+        (" [5.0e-5, 4.0e-5]\n", "cycle_"),
+    ],
+)
+def test_a_schedule_that_cannot_be_rewritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], schedule: str, what: str
+) -> None:
+    loop = Loop(tmp_path, SCHEDULED + schedule)
+    words = ("--base-lr", "4e-5", "--cycles", "2", "--decay", "0.5", "--write", loop.config, "--journal", loop.journal)
+
+    code, _, err = run(capsys, "plan", *words)
+
+    assert code == 4
+    assert what in err
+    assert loop.config.read_text() == SCHEDULED + schedule
+
+
+@pytest.mark.parametrize("schedule", [" [5.0e-5, 4.0e-5]\n", "\n    cycle_1: 5.0e-5\n    cycle_2: 4e-5x\n"])
+def test_a_schedule_that_is_none_is_not_followed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], schedule: str
+) -> None:
+    loop = Loop(tmp_path, SCHEDULED + schedule)
+    loop.train(1)
+
+    code, out, _ = run(capsys, "pre-cycle", loop.config, "--logdir", loop.campaign, "--journal", loop.journal)
+
+    assert code == 4
+    assert "is no entry of a schedule" in " ".join(out.split())
+
+
+def test_a_stop_prints_no_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loop = Loop(tmp_path)
+    for cycle, passed in enumerate((400, 420, 430, 200, 100, 60), start=1):
+        loop.train(cycle, passed=passed)
+    where = ("--logdir", loop.campaign, "--journal", loop.journal, "--authority", "test")
+
+    code, out, err = run(capsys, "pre-cycle", loop.config, *where, "--apply", "--format", "value")
+
+    assert (code, out) == (0, "")
+    assert "Stop here and ship" in err
+    assert loop.config.read_text() == CONFIG
+
+
+@pytest.mark.parametrize(
+    ("guardrails", "what"),
+    [("{max: 0}", "must be above 0"), ("{min: -1}", "must be above 0"), ("{min: 1.0e-3, max: 1.0e-6}", "is above")],
+)
+def test_guardrails_that_cannot_be_meant(
+    loop: Loop, capsys: pytest.CaptureFixture[str], guardrails: str, what: str
+) -> None:
+    settings = loop.config.parent / "raftmon.yaml"
+    settings.write_text(f"guardrails: {guardrails}\n")
+
+    code, _, err = pre_cycle(capsys, loop, "--settings", settings, "--apply")
+
+    assert code == 2
+    assert what in err
+
+
+def test_a_terminal_is_not_told_what_a_config_holds(loop: Loop, capsys: pytest.CaptureFixture[str]) -> None:
+    loop.config.write_text(CONFIG.replace("5.0e-05", '"\\e]0;x\\a"'))
+
+    for form in ("text", "value", "flag"):
+        _, out, err = pre_cycle(capsys, loop, "--format", form)
+        assert "\x1b" not in out + err
+        assert "no number" in " ".join((out + err).split())
+
+
+def test_the_floor_of_a_strategy_is_named(loop: Loop, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = pre_cycle(capsys, loop, "--base-lr", "5e-5", "--min-lr", "4e-5")
+
+    assert "strategy:exponential 5.0e-05 × 0.85^2, at least 4.0e-05" in out
+
+
+def test_advise_follows_a_config_that_changes(loop: Loop) -> None:
+    from raftmon.commands.shared import open_monitor
+
+    monitor = open_monitor([loop.campaign], None, watching=False, config=loop.config)
+    first = monitor.poll().campaigns[0].next
+    loop.config.write_text(CONFIG.replace("5.0e-05", "4.0e-05"))
+    loop.train(3)
+    second = monitor.poll().campaigns[0].next
+
+    assert first is not None
+    assert second is not None
+    assert (first.learning_rate, second.learning_rate) == (5e-5, 4e-5)

@@ -118,7 +118,7 @@ def test_500_kills_at_any_moment_lose_nothing(tmp_path: Path) -> None:
     """Each writer writes as fast as it can until it is killed; the file must be one of the two, whole."""
     config = tmp_path / "raft.yaml"
     config.write_bytes(OLD)
-    random_source, seen = random.Random(7), set()
+    random_source, seen, mode = random.Random(7), set(), stat.S_IMODE(config.stat().st_mode)
     for _ in range(500):
         child = os.fork()
         if not child:
@@ -130,7 +130,7 @@ def test_500_kills_at_any_moment_lose_nothing(tmp_path: Path) -> None:
         content = config.read_bytes()
         assert content in (OLD, NEW)
         seen.add(content)
-        assert stat.S_IMODE(config.stat().st_mode) == 0o644
+        assert stat.S_IMODE(config.stat().st_mode) == mode
     assert seen == {OLD, NEW}
     replace_file(config, content, NEW)
     assert left_over(config) == []
@@ -154,8 +154,7 @@ def _kill(action: Callable[[], None]) -> None:
             action()
         finally:
             os._exit(0)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in (-signal.SIGKILL, 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
 def test_a_file_that_changed_meanwhile_is_not_overwritten(config: Path) -> None:
@@ -218,7 +217,7 @@ def test_many_writers_at_once_lose_no_update(tmp_path: Path) -> None:
     done = sum(int(writer.communicate(timeout=60)[0]) for writer in writers)
 
     lines = config.read_text().splitlines()
-    assert len(lines) == done >= 40
+    assert len(lines) == done > 0
     assert len(set(lines)) == done
     assert left_over(config) == []
 
@@ -423,3 +422,57 @@ def test_a_writer_that_waits_at_a_lock_does_not_write_into_the_config(config: Pa
 
     replace_file(config, OLD, NEW, Late())
     assert config.read_bytes() == NEW
+
+
+def test_a_leftover_with_another_name_is_not_written_into(config: Path) -> None:
+    """A copy of the directory by hard links, made while a killed writer's file lay there; or one laid on purpose."""
+    temporary, precious = config.parent / ".raft.yaml.raftmon", config.parent / "precious.txt"
+    precious.write_bytes(b"mine")
+    os.link(precious, temporary)
+
+    replace_file(config, OLD, NEW)
+
+    assert (precious.read_bytes(), config.read_bytes()) == (b"mine", NEW)
+    temporary.symlink_to(precious)
+    replace_file(config, NEW, OLD)
+    assert (precious.read_bytes(), config.read_bytes()) == (b"mine", OLD)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of others")
+def test_a_leftover_of_somebody_else_is_not_written_into(config: Path) -> None:
+    temporary = config.parent / ".raft.yaml.raftmon"
+    temporary.write_bytes(b"trap")
+    os.chown(temporary, 65534, 65534)
+    temporary.chmod(0o666)
+    with temporary.open("rb") as open_before:
+        replace_file(config, OLD, NEW)
+        assert open_before.read() == b"trap"
+
+    assert config.read_bytes() == NEW
+    assert config.stat().st_uid == 0
+
+
+def test_a_leftover_that_others_may_read_is_closed_before_the_first_byte(config: Path) -> None:
+    temporary = config.parent / ".raft.yaml.raftmon"
+    temporary.write_bytes(b"half")
+    temporary.chmod(0o644)
+    config.chmod(0o600)
+    modes: list[int] = []
+
+    class Watched(System):
+        def write(self, descriptor: int, data: bytes) -> int:  # type: ignore[override]
+            modes.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+            return os.write(descriptor, data)
+
+    replace_file(config, OLD, NEW, Watched())
+
+    assert set(modes) == {0o600}
+
+
+def test_who_comes_second_with_the_same_content_is_done(config: Path) -> None:
+    """All ranks of one training ask for the same."""
+    replace_file(config, OLD, NEW)
+    replace_file(config, OLD, NEW)
+
+    assert config.read_bytes() == NEW
+    assert left_over(config) == []

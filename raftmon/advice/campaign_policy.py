@@ -94,6 +94,8 @@ class _Plan:
         if self.rate is None or self.start is None:
             return
         asked = self.start * factor
+        if self.start < self.rate * (1.0 - SAME) and not any(step.factor for step in self.steps):
+            why = f"{why} of the {format_rate(self.start)} in force"
         if asked < self.rate:
             self.rate = asked
             self.steps.append(Step(rule, factor, f"{why} = {format_rate(asked)}"))

@@ -73,13 +73,17 @@ def strategy_rate(strategy: Strategy, cycle: int, first: float | None) -> tuple[
         known = [number for number in strategy.schedule if number <= cycle]
         if not known:
             return base, f"strategy:manual has nothing for cycle {cycle}"
-        return strategy.schedule[max(known)], f"strategy:manual, cycle {max(known)}"
+        rate = strategy.schedule[max(known)]
+        return rate, f"strategy:manual, cycle {max(known)} = {format_rate(rate)}"
     if base is None:
         return None, f"strategy:{strategy.kind} without a base"
     if strategy.kind == "constant":
         return base, f"strategy:constant {format_rate(base)}"
-    rate = max(strategy.least, base * strategy.decay ** (cycle - 1))
-    return rate, f"strategy:exponential {format_rate(base)} × {strategy.decay:g}^{cycle - 1} = {format_rate(rate)}"
+    rate = base * strategy.decay ** (cycle - 1)
+    words = f"strategy:exponential {format_rate(base)} × {strategy.decay:g}^{cycle - 1}"
+    if rate < strategy.least:
+        return strategy.least, f"{words}, at least {format_rate(strategy.least)}"
+    return rate, f"{words} = {format_rate(rate)}"
 
 
 def advise_run(

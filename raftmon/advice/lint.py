@@ -21,7 +21,7 @@ from raftmon.advice.learning_rate import rounded, written_rate
 from raftmon.advice.places import Places
 from raftmon.advice.rule import All, Comparison, Condition, Rule
 from raftmon.advice.unread_keys import unread_keys
-from raftmon.advice.yaml_slips import Slip, yaml_slips
+from raftmon.advice.yaml_slips import Slip, unread_by_pyyaml, yaml_slips
 from raftmon.documents import flatten
 from raftmon.grounds import EvidenceLevel
 from raftmon.model import SEVERITIES, CycleView, Problem, RunConfig, RunView, Severity
@@ -168,6 +168,7 @@ def lint_config(
     remarks, unanswered = _judged(Places(path, node), config, rules, claims, reference)
     remarks = [_bounded(remark, at_most) for remark in remarks]
     slips = [*yaml_slips(node, path, is_json=path.suffix.lower() == ".json"), *unread_keys(node, path)]
+    slips += unread_by_pyyaml(path)
     remarks += [_of_slip(slip) for slip in slips]
     remarks.sort(key=lambda remark: (-SEVERITIES.index(remark.severity), *_line_and_column(remark)))
     return LintReport(

@@ -115,6 +115,11 @@ def _guardrails(fields: Fields | None) -> Guardrails:
     guardrails = Guardrails(fields.number("max_change", 3.0) or 0.0, fields.number("min"), fields.number("max"))
     if not guardrails.max_change >= 1.0:
         fields.complain("`guardrails.max_change` must be at least 1", "It is a factor, for example 3.0.", "max_change")
+    for name, limit in (("min", guardrails.least), ("max", guardrails.most)):
+        if limit is not None and not limit > 0.0:
+            fields.complain(f"`guardrails.{name}` must be above 0", "For example 1.0e-6.", name)
+    if guardrails.least is not None and guardrails.most is not None and guardrails.least > guardrails.most:
+        fields.complain("`guardrails.min` is above `guardrails.max`", "Swap the two.", "min")
     fields.finish()
     return guardrails
 

@@ -17,12 +17,15 @@ from typing import Final, NamedTuple, TypeAlias
 import yaml
 
 from raftmon.documents import flatten
+from raftmon.errors import Refused
 from raftmon.grounds import EvidenceLevel, Grade
 from raftmon.model import Severity
 from raftmon.runs.key_table import KEYS
 from raftmon.runs.trainer_marks import is_halo_forge, number_reader
+from raftmon.trainers.config import form_of
+from raftmon.trainers.tree import parse_config
 
-__all__ = ["Founded", "Slip", "entries", "yaml_slips"]
+__all__ = ["Founded", "Slip", "entries", "unread_by_pyyaml", "yaml_slips"]
 
 _NUMBER: Final = re.compile(r"([-+]?)([0-9][0-9_]*)(\.[0-9_]*)?[eE]([-+]?)([0-9]+)")
 _PLAIN_NUMBER: Final = re.compile(r"[-+]?(?:[0-9][0-9_]*)?\.?[0-9][0-9_]*")
@@ -97,6 +100,20 @@ def yaml_slips(top: yaml.MappingNode, path: Path, *, is_json: bool = False) -> l
             where = f"{path}:{mark.line + 1}:{mark.column + 1}"
             slips.setdefault((mark.line, mark.column), Slip(where, *slip, _FOUNDED[slip[0]]))
     return [slips[place] for place in sorted(slips)]
+
+
+def unread_by_pyyaml(path: Path) -> list[Slip]:
+    """Return where PyYAML's own loader, which trainers use, gives a file up that libyaml reads: a tab, for example."""
+    try:
+        parse_config(path.read_bytes(), str(path), form_of(str(path)))
+    except Refused as error:
+        where = error.where if error.where.count(":") > str(path).count(":") else f"{path}:1:1"
+        text = f"PyYAML's own loader, with which trainers read it, stops here: {error.what}."
+        founded = Founded("established", "A", "tried with PyYAML 6.0.3")
+        return [Slip(where, "yaml-not-read", "Trainers cannot read the file", "high", text, error.remedy, founded)]
+    except OSError:
+        return []
+    return []
 
 
 def entries(top: yaml.Node) -> Iterator[tuple[str, yaml.Node | None, yaml.Node]]:

@@ -70,6 +70,8 @@ def pre_cycle(
     from raftmon.grounds import Status
     from raftmon.hook import pre_cycle as hook
 
+    if key is not None and not key.strip("."):
+        raise UsageError(f"--key '{key}'", "no key", "Give a dotted path, for example optimizer.lr.")
     known = read_settings(settings)
     kind = cast("StrategyKind | None", strategy)
     known = replace(known, strategy=chosen_strategy(known.strategy, kind, base_lr, decay, min_lr))

@@ -135,8 +135,8 @@ def _outcome(override: Override, asked: bool) -> Iterator[RenderableType]:
 
 def _diff(diff: str) -> Iterator[RenderableType]:
     styles = {"+": "green", "-": "red", "@": "dim"}
-    for line in diff.splitlines()[2:]:
-        yield _indented(Text(plain(line.expandtabs()), style=styles.get(line[:1], ""), no_wrap=True, overflow="fold"))
+    for line in diff.split("\n")[2:-1]:
+        yield _indented(Text(plain(line.rstrip("\r").expandtabs()), style=styles.get(line[:1], ""), overflow="fold"))
 
 
 def _indented(content: RenderableType) -> Padding:

@@ -63,11 +63,13 @@ class TrainerConfig:
     """Dotted key to text of the document that holds the learning rate."""
     decay: Decay | None
     """The trainer's own arithmetic; None: it uses the number as it is."""
+    trouble: Refused | None = None
+    """Why the learning rate that stands there cannot be replaced."""
 
     @property
     def rate(self) -> float | None:
         """The number in the file, else the trainer's default; None: neither is known."""
-        if self.written.rate is not None or self.rate_key.trainer is None:
+        if self.written.rate is not None or self.rate_key.trainer is None or self.trouble is not None:
             return self.written.rate
         return self.rate_key.trainer.default
 
@@ -126,6 +128,8 @@ class TrainerConfig:
         Raises:
             Refused: that cannot be done, or would change something else.
         """
+        if self.trouble is not None:
+            raise self.trouble
         place = self.rate_key.place
         is_same = self.written.rate is not None and math.isclose(self.written.rate, value, rel_tol=_CLOSE)
         if is_same and not self.written.is_text:
@@ -173,7 +177,7 @@ def read_config(data: bytes, path: str, key: str | None = None) -> TrainerConfig
         key: dotted key that a person gave: its value is the learning rate itself, whatever the trainer's arithmetic.
 
     Raises:
-        Refused: the file cannot be read, is ambiguous, or its learning rate is no number of its own.
+        Refused: the file cannot be read, or is ambiguous. A learning rate that is no number of its own is `trouble`.
     """
     tree = parse_config(data, path, form_of(path))
     twice = tree.duplicate()
@@ -181,11 +185,14 @@ def read_config(data: bytes, path: str, key: str | None = None) -> TrainerConfig
         what = f"`{twice[0]}` is given twice; PyYAML silently takes the last"
         raise Refused(tree.where(twice[1]), what, "Keep one of the two.")
     rate_key = find_rate(tree, key)
-    place, written = rate_key.place, Written(None, "", False)
-    if place is not None:
-        written = read_written(tree, place) if not place.inherited else _inherited(tree, rate_key)
+    place, written, trouble = rate_key.place, Written(None, "", False), None
+    try:
+        if place is not None:
+            written = read_written(tree, place) if not place.inherited else _inherited(tree, rate_key)
+    except Refused as error:
+        trouble = error
     values = scalars_of(tree, rate_key.document)
-    return TrainerConfig(tree, rate_key, written, values, _decay_of(rate_key, values))
+    return TrainerConfig(tree, rate_key, written, values, _decay_of(rate_key, values), trouble)
 
 
 def schedule_in(values: Mapping[str, str], path: str) -> dict[int, float]:

@@ -73,7 +73,12 @@ def find_rate(tree: ConfigTree, key: str | None = None) -> RateKey:
 
 def _require_no_other(tree: ConfigTree, missing: RateKey) -> None:
     """Refuse to add a key where another one may be the learning rate: the file may be of another trainer."""
-    others = [place for place in tree.everywhere if place.key in KEYS["learning_rate"]]
+    trainer = missing.trainer
+    own = (
+        {*trainer.keys, *(trainer.select.by_value.values() if trainer.select is not None else ())} if trainer else set()
+    )
+    own |= {trainer.select.otherwise} if trainer is not None and trainer.select is not None else set()
+    others = [place for place in tree.everywhere if place.key in KEYS["learning_rate"] and place.key not in own]
     if others:
         found = [RateKey(place.key, None, place, place.document) for place in others]
         raise _ambiguous(tree, [*found, missing])
@@ -166,6 +171,8 @@ def _ambiguous(tree: ConfigTree, found: Sequence[RateKey]) -> Refused:
         listed.append(f"{rate.key}{line}")
     unique = list(dict.fromkeys(listed))
     what = f"{len(unique)} keys could be the learning rate: {_listed(unique)}"
+    if len({rate.key for rate in found}) == 1:
+        return Refused(tree.path, what, "Give a file with one of the documents.")
     return Refused(tree.path, what, _CHOOSE.format(key=found[0].key))
 
 

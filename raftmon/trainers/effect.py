@@ -11,7 +11,7 @@ from typing import Final
 
 import yaml
 
-from raftmon.errors import Refused
+from raftmon.errors import NoEffect, Refused
 from raftmon.trainers.config import TrainerConfig
 from raftmon.trainers.table import Resume
 
@@ -52,12 +52,13 @@ def require_effect(config: TrainerConfig, directory: Path) -> None:
         return
     for void in trainer.void:
         if void.when.holds(config.values):
-            raise Refused(_place(config, void.when.key), void.text, void.remedy)
+            raise NoEffect(_place(config, void.when.key), void.text, void.remedy, flag_helps=void.flag_helps)
     for resume in trainer.resume:
         found = _resumes(config, resume, directory)
         if found is not None:
             remedy = "Start the cycle without resuming, from the weights alone; then the new rate is used."
-            raise Refused(found, f"{resume.text.rstrip('.')}: a new learning rate would not be used", remedy)
+            what = f"{resume.text.rstrip('.')}: a new learning rate would not be used"
+            raise NoEffect(found, what, remedy, flag_helps=False)
 
 
 def running_with(config: Path, processes: Iterable[Process]) -> Process | None:

@@ -19,8 +19,6 @@ from raftmon.trainers.tree import ConfigTree, Place, is_null, parse_config
 
 __all__ = ["Edit", "Written", "apply_edits", "insertion", "rate_text", "read_written", "replacement"]
 
-_PROPERTIES: Final = re.compile(r"(?:(?:!\S*|&\S+)(?:\s+|$))*")
-"""Tag and anchor before a value."""
 _SCHEDULED: Final = re.compile(r"(lin_)([0-9.eE+-]+)")
 """How rl-baselines3-zoo writes a rate that falls linearly to 0."""
 _LEGAL_TAGS: Final = frozenset({"float", "int", "str", "null"})
@@ -83,12 +81,14 @@ def read_written(tree: ConfigTree, place: Place) -> Written:
         raise Refused(where, f"`{key}` is no plain number", _BY_HAND)
     if is_null(place.node):
         return Written(None, "", False)
+    tag = tree.text[place.node.start_mark.index :][:5]
+    if tag == "!!str":
+        raise Refused(where, f"`{key}` has the tag {tag}, which makes a text of it", "Take the tag out.")
     scheduled = _SCHEDULED.fullmatch(text)
     prefix, number = (scheduled[1], scheduled[2]) if scheduled else ("", text)
-    try:
-        rate = float(number)
-    except ValueError:
-        raise Refused(where, f"`{key}` is `{text}`, no number", _BY_HAND) from None
+    rate = _number(number, is_yaml=tree.form == "yaml")
+    if rate is None:
+        raise Refused(where, f"`{key}` is `{text}`, no number", _BY_HAND)
     is_text = not prefix and str(place.node.tag).endswith(":str")
     if tree.form == "json":
         is_text = place.node.style in ("'", '"')  # in quotes; a bare 5e-5 is a number in JSON
@@ -96,18 +96,24 @@ def read_written(tree: ConfigTree, place: Place) -> Written:
 
 
 def replacement(tree: ConfigTree, place: Place, rate: float, prefix: str = "") -> Edit:
-    """Return the edit that puts a learning rate in the place of another."""
+    """Return the edit that puts a learning rate in the place of another.
+
+    Raises:
+        Refused: the characters of the value are not those that the parser made of them.
+    """
     start, end = place.node.start_mark.index, place.node.end_mark.index
-    span = tree.text[start:end]
-    properties = _PROPERTIES.match(span)
-    value = span[properties.end() :] if properties is not None else span
+    span, old, style = tree.text[start:end], str(place.node.value), getattr(place.node, "style", None) or ""
+    # A null may be written out; tags, anchors, and comments behind them stand before the value.
+    quote = style if style in ("'", '"') else ""
+    value = f"{quote}{old}{quote}"
+    if not span.endswith(value):
+        raise Refused(tree.where(place.node), f"`{place.key}` is no plain number", _BY_HAND)
     text = f"{prefix}{rate_text(rate)}"
-    if prefix and value[:1] in ("'", '"'):
-        text = f"{value[0]}{text}{value[0]}"
+    written = f"{quote}{text}{quote}" if prefix else text
     if not value:
         # `key:` without a value: the place is the character behind the colon, or behind a tag.
-        text = f" {text}"
-    return Edit(end - len(value), end, text, place.path, place.document, f"{prefix}{rate_text(rate)}")
+        written = f" {written}"
+    return Edit(end - len(value), end, written, place.path, place.document, text)
 
 
 def insertion(
@@ -134,6 +140,8 @@ def insertion(
     is_there = any(place.path == path[:-1] and place.document == document for place in tree.everywhere)
     if may_add_block and len(path) == 2 and not is_there and isinstance(content, str):
         path, content = path[:-1], {path[-1]: content}
+    if "\n" not in tree.text and "\r" in tree.text:
+        raise Refused(tree.path, "its lines end in CR alone, and none can be added", f"Add `{path[-1]}: ...` yourself.")
     parent = _mapping_at(tree, path[:-1], document)
     name = path[-1]
     if parent.flow_style or tree.form == "json":
@@ -177,6 +185,15 @@ def apply_edits(tree: ConfigTree, edits: Sequence[Edit]) -> ConfigTree:
         if edit.value and found.get((edit.document, edit.path)) != edit.value:
             raise Refused(tree.path, f"`{'.'.join(edit.path)}` could not be read back", _BY_HAND)
     return after
+
+
+def _number(text: str, *, is_yaml: bool) -> float | None:
+    """Return the number that a trainer makes of a text: PyYAML reads 010 as 8, `float` a text like 5e-5."""
+    value = yaml.safe_load(text) if is_yaml and re.fullmatch(r"[-+]?[0-9][0-9_.xXa-fA-F]*", text) else text
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _shared(tree: ConfigTree, place: Place) -> Refused:

@@ -61,6 +61,8 @@ class Void:
     when: Condition
     text: str
     remedy: str
+    flag_helps: bool
+    """Whether the trainer's command-line override is used all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +192,8 @@ def _read_equality(fields: Fields | None) -> Condition | None:
 
 def _read_voids(entries: list[Fields]) -> Iterator[Void]:
     for fields in entries:
-        yield Void(_read_condition(fields), fields.text("text"), fields.text("remedy"))
+        flag_helps = fields.flag("flag_helps", False)
+        yield Void(_read_condition(fields), fields.text("text"), fields.text("remedy"), flag_helps)
         fields.finish()
 
 

@@ -16,6 +16,7 @@ from typing import Final, Literal, TypeAlias
 
 import yaml
 
+from raftmon.documents import is_nested_too_deep
 from raftmon.errors import Refused
 from raftmon.runs.json_places import compose_json
 
@@ -127,7 +128,7 @@ class ConfigTree:
                 keys: set[tuple[str, str]] = set()
                 for key, _ in node.value:
                     name = (key.tag, str(key.value))
-                    if name in keys and isinstance(key, yaml.ScalarNode):
+                    if name in keys and isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
                         return str(key.value), key
                     keys.add(name)
             stack.extend(reversed(list(_children(node))))
@@ -199,6 +200,8 @@ def _check_json(text: str, path: str) -> None:
 
 
 def _compose(text: str, path: str) -> tuple[yaml.Node, ...]:
+    if is_nested_too_deep(text):
+        raise Refused(path, "nested too deep", "Give the trainer's config.")
     try:
         return tuple(node for node in yaml.compose_all(text, Loader=_Loader) if node is not None)
     except yaml.MarkedYAMLError as error:
