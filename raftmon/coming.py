@@ -14,8 +14,9 @@ from raftmon.advice.settings import Settings, Strategy
 from raftmon.errors import NothingToRead, Refused, UsageError
 from raftmon.grounds import Status
 from raftmon.journal import Entry, Journal, plain_path
-from raftmon.model import CampaignView, NextCycle, RunConfig, RunView, Step
+from raftmon.model import CampaignView, NextCycle, RunView, Step
 from raftmon.monitor import Monitor
+from raftmon.run_config import RunConfig
 from raftmon.runs.cycles import cycle_of
 from raftmon.trainers.config import TrainerConfig, read_config, schedule_in
 from raftmon.trainers.replace import read_whole

@@ -12,19 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from raftmon.model import (
-    Advice,
-    CampaignView,
-    Finding,
-    NextCycle,
-    Problem,
-    Reading,
-    RunConfig,
-    RunView,
-    Snapshot,
-    Step,
-    Verdict,
-)
+from raftmon.model import Advice, CampaignView, Finding, NextCycle, Problem, Reading, RunView, Snapshot, Step, Verdict
+from raftmon.run_config import RunConfig
 from tests.views import (
     LOGDIR,
     UNDECIDED,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftmon.errors import DocumentErrors
-from raftmon.model import RunConfig
+from raftmon.run_config import RunConfig
 from raftmon.signals.config import ConfigSignals, lacking, planned_steps, warmup_advised
 from raftmon.signals.progress import RunFacts
 from raftmon.signals.references import load_references, reference_for

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftmon.advice.interactions import Interaction, interactions
-from raftmon.model import RunConfig
+from raftmon.run_config import RunConfig
 
 LORA = RunConfig(
     method="lora", lora_rank=16, lora_alpha=32.0, optimizer="adamw", batch_size=2, gradient_accumulation=16

@@ -12,7 +12,8 @@ from raftmon.advice.campaign_policy import next_cycle
 from raftmon.advice.learning_rate import advise_run, format_rate, strategy_rate, written_rate
 from raftmon.advice.rule import Rule
 from raftmon.advice.settings import Guardrails, Settings, Strategy
-from raftmon.model import CycleView, NextCycle, RunConfig, Verdict
+from raftmon.model import CycleView, NextCycle, Verdict
+from raftmon.run_config import RunConfig
 from tests.test_engine import make_rule
 from tests.test_verdict import finding
 

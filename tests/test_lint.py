@@ -19,7 +19,8 @@ from raftmon.advice.rulebook import load_rules
 from raftmon.advice.yaml_slips import yaml_slips
 from raftmon.cli import main
 from raftmon.demo.replay import RECORDING
-from raftmon.model import Problem, RunConfig
+from raftmon.model import Problem
+from raftmon.run_config import RunConfig
 from raftmon.runs.config_keys import canonical, run_config
 from raftmon.runs.key_table import KEYS
 from raftmon.signals.config import ConfigSignals

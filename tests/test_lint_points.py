@@ -10,7 +10,8 @@ import pytest
 
 from raftmon.advice.lint import Earlier, LintReport, Remark
 from raftmon.grounds import GRADES, LEVELS
-from raftmon.model import SEVERITIES, RunConfig
+from raftmon.model import SEVERITIES
+from raftmon.run_config import RunConfig
 from tests.test_lint import RULES, lint, run
 
 HALO_FORGE = """\

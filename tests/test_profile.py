@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftmon.model import RunConfig
+from raftmon.run_config import RunConfig
 from raftmon.signals.profile import MOST_BINS, Profile
 from raftmon.signals.progress import RunFacts
 from raftmon.signals.registry import RunSignals

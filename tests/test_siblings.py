@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from raftmon.advice.sweeps import MOST, Sweeps
-from raftmon.model import RunConfig, RunView
+from raftmon.model import RunView
 from raftmon.monitor import Monitor
+from raftmon.run_config import RunConfig
 from raftmon.signals.siblings import SiblingSignals, Standing, standing
 from tests.benchmarks.replays import FILE_NAME, event_bytes
 from tests.benchmarks.sweeps import SWEEPS, Condition, Training, trainings

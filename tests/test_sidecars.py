@@ -10,7 +10,8 @@ import pytest
 
 from raftmon.documents import flatten
 from raftmon.events.tail import EventFile
-from raftmon.model import Problem, RunConfig
+from raftmon.model import Problem
+from raftmon.run_config import RunConfig
 from raftmon.runs.config_keys import normalised_optimizer, parameters_of
 from raftmon.runs.sidecars import read_run_config, read_trainer_config
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from raftmon.model import RunConfig
+from raftmon.run_config import RunConfig
 from raftmon.signals.gradient import GradientSignals
 from raftmon.signals.loss import LossSignals
 from raftmon.signals.progress import EntropySignals, EvaluationSignals, RewardSignals, RunFacts, ScheduleSignals

@@ -12,8 +12,9 @@ from raftmon.advice.rulebook import SHIPPED_RULES
 from raftmon.advice.verdict import WOULD_CHANGE, WOULD_DECIDE_A_CYCLE, decide
 from raftmon.advice.weighing import KINDS, Feature, Limits, Model, Weighing, read_weighing
 from raftmon.errors import DocumentErrors
-from raftmon.model import Finding, FindingState, RunConfig, Verdict
+from raftmon.model import Finding, FindingState, Verdict
 from raftmon.monitor import Monitor
+from raftmon.run_config import RunConfig
 from raftmon.signals.progress import RunFacts
 from tests.test_engine import make_rule
 

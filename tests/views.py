@@ -9,15 +9,8 @@ from typing import Any
 import numpy as np
 
 from raftmon.grounds import Criterion, Evidence, Measured
-from raftmon.model import (
-    CycleView,
-    Finding,
-    Reading,
-    RunConfig,
-    RunView,
-    SeriesView,
-    Verdict,
-)
+from raftmon.model import CycleView, Finding, Reading, RunView, SeriesView, Verdict
+from raftmon.run_config import RunConfig
 
 LOGDIR = "/data/runs/raft-qwen2.5-3b"
 UNDECIDED = Verdict("undecided", 0.2, "16 steps and no grad_norm: too little to tell")

@@ -18,7 +18,8 @@ from raftmon.advice.obeyed import rate_in_force
 from raftmon.advice.rule import Rule
 from raftmon.advice.settings import Settings
 from raftmon.grounds import Status
-from raftmon.model import CampaignView, CycleView, Finding, NextCycle, Problem, RunConfig, RunView, Step
+from raftmon.model import CampaignView, CycleView, Finding, NextCycle, Problem, RunView, Step
+from raftmon.run_config import RunConfig
 from raftmon.runs.cycles import CampaignEvidence, CampaignFiles, CycleEvidence
 from raftmon.signals.campaign import CampaignSignals, CycleFacts
 from raftmon.signals.rates import Rate

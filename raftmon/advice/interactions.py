@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from raftmon.model import RunConfig
+from raftmon.run_config import RunConfig
 from raftmon.signals.config import RANK_EXPONENT, RSLORA_EXPONENT, planned_steps
 
 __all__ = ["Interaction", "Interactions", "interactions"]

@@ -17,7 +17,8 @@ from raftmon.advice.rule import Rule
 from raftmon.advice.verdict import decide
 from raftmon.advice.weighing import Weighing
 from raftmon.events.decode import ScalarBatch
-from raftmon.model import Problem, RunConfig, RunState, RunView, SeriesView
+from raftmon.model import Problem, RunState, RunView, SeriesView
+from raftmon.run_config import RunConfig
 from raftmon.runs.logdir import Run, RunUpdate
 from raftmon.runs.roles import RoleTable, RoleTag
 from raftmon.runs.sidecars import read_run_config, sidecar_stamp

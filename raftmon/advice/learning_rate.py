@@ -13,7 +13,8 @@ import numpy as np
 
 from raftmon.advice.rule import Rule
 from raftmon.advice.settings import Guardrails, Strategy
-from raftmon.model import Advice, Authority, Finding, RunConfig, Step, Verdict
+from raftmon.model import Advice, Authority, Finding, Step, Verdict
+from raftmon.run_config import RunConfig
 
 __all__ = [
     "AUTHORITY",

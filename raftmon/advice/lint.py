@@ -24,7 +24,8 @@ from raftmon.advice.unread_keys import unread_keys
 from raftmon.advice.yaml_slips import Slip, unread_by_pyyaml, yaml_slips
 from raftmon.documents import flatten
 from raftmon.grounds import EvidenceLevel
-from raftmon.model import SEVERITIES, CycleView, Problem, RunConfig, RunView, Severity
+from raftmon.model import SEVERITIES, CycleView, Problem, RunView, Severity
+from raftmon.run_config import RunConfig
 from raftmon.runs.sidecars import read_trainer_config
 from raftmon.runs.trainer_marks import Flat
 from raftmon.signals.config import ConfigSignals, lacking, planned_steps

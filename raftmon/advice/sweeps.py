@@ -14,7 +14,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from raftmon.model import RunConfig
+from raftmon.run_config import RunConfig
 from raftmon.signals.siblings import Standing
 
 __all__ = ["Sweeps"]

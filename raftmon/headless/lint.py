@@ -15,8 +15,9 @@ from raftmon.advice.interactions import Interaction
 from raftmon.advice.learning_rate import format_rate
 from raftmon.advice.lint import Evidence, LintReport, Remark, RunComparison
 from raftmon.headless.report import SEVERITY_STYLES, make_console, print_parts
-from raftmon.model import Problem, RunConfig
+from raftmon.model import Problem
 from raftmon.plain import plain
+from raftmon.run_config import RunConfig
 
 __all__ = ["SCHEMA", "lint_document", "print_lint"]
 

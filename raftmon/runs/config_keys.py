@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final, Literal, TypeAlias
 
-from raftmon.model import RunConfig
+from raftmon.run_config import RunConfig
 from raftmon.runs.key_table import KEYS
 from raftmon.runs.trainer_marks import (
     HALO_FORGE_WARMUP,

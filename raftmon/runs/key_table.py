@@ -1,4 +1,4 @@
-"""Field of `raftmon.model.RunConfig` to the keys under which trainers keep it, the likeliest first."""
+"""Field of `raftmon.run_config.RunConfig` to the keys under which trainers keep it, the likeliest first."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ from typing import Final
 import yaml
 
 from raftmon.documents import MAX_DOCUMENT_BYTES, compose, flatten, read_node, read_text
-from raftmon.model import Problem, RunConfig
+from raftmon.model import Problem
+from raftmon.run_config import RunConfig
 from raftmon.runs.config_keys import canonical, run_config
 from raftmon.runs.json_places import compose_json
 from raftmon.runs.trainer_marks import Flat

@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
-from raftmon.model import RunConfig
+from raftmon.run_config import RunConfig
 from raftmon.signals.base import SignalInfo
 from raftmon.signals.progress import RunFacts, ScheduleSignals
 from raftmon.signals.references import Reference, reference_at, reference_for

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from raftmon.model import RunConfig
+from raftmon.run_config import RunConfig
 from raftmon.signals.base import SignalInfo
 from raftmon.signals.profile import Profile
 from raftmon.signals.statistics import Ewma, NoiseScale, RollingMedian

@@ -9,7 +9,8 @@ from typing import Final, Literal, get_args
 
 from raftmon.documents import SHIPPED_RULES, Fields, read_fields
 from raftmon.errors import DocumentErrors
-from raftmon.model import Problem, RunConfig
+from raftmon.model import Problem
+from raftmon.run_config import RunConfig
 
 __all__ = ["Reference", "load_references", "reference_at", "reference_for"]
 

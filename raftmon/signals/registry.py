@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from raftmon.model import RunConfig
+from raftmon.run_config import RunConfig
 from raftmon.signals.base import Family, SignalInfo
 from raftmon.signals.campaign import CampaignSignals
 from raftmon.signals.config import ConfigSignals, LogAgainstConfig

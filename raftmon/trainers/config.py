@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from raftmon.errors import Refused
-from raftmon.model import RunConfig
+from raftmon.run_config import RunConfig
 from raftmon.runs.config_keys import canonical, run_config
 from raftmon.runs.trainer_marks import cycle_decay
 from raftmon.trainers.dialects import RateKey, find_rate, scalars_of

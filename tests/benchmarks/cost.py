@@ -22,7 +22,7 @@ from raftmon.advice.engine import RuleEngine
 from raftmon.advice.judging import EVERY_POINT, RunJudge
 from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
 from raftmon.advice.weighing import read_weighing
-from raftmon.model import RunConfig
+from raftmon.run_config import RunConfig
 from raftmon.runs.logdir import Run
 from raftmon.runs.roles import RoleTable
 from raftmon.signals.progress import RunFacts

@@ -19,7 +19,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from raftmon.model import RunConfig, VerdictKind
+from raftmon.model import VerdictKind
+from raftmon.run_config import RunConfig
 from raftmon.signals.progress import RunFacts
 from raftmon.signals.registry import RunSignals
 
