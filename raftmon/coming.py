@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ __all__ = [
     "next_run",
     "next_run_anew",
     "open_config",
+    "overrides_of",
     "read_campaign",
     "state_of",
     "with_schedule",
@@ -62,7 +64,7 @@ def open_config(path: Path, key: str | None, journal: Journal) -> ConfigFile:
     entries: tuple[Entry, ...] = ()
     unnoted = trouble = config = None
     try:
-        entries = tuple(_in_force(tuple(journal.standing(path)), data))
+        entries = tuple(journal.standing(path))
     except Refused as error:
         unnoted = error
     try:
@@ -71,7 +73,8 @@ def open_config(path: Path, key: str | None, journal: Journal) -> ConfigFile:
         schedule_in(config.values, str(path))
     except Refused as error:
         trouble = error
-    return ConfigFile(path, data, config, trouble, entries, unnoted)
+    file = ConfigFile(path, data, config, trouble, entries, unnoted)
+    return replace(file, entries=tuple(_in_force(entries, file)))
 
 
 def with_schedule(settings: Settings, file: ConfigFile) -> Settings:
@@ -89,53 +92,96 @@ def with_schedule(settings: Settings, file: ConfigFile) -> Settings:
     return settings
 
 
-def next_run(file: ConfigFile, logdir: Path, cycle: int | None, authority: Status) -> NextRun:
+def next_run(file: ConfigFile, cycle: int | None, authority: Status) -> NextRun:
     """Put together what is known of the training that is about to start."""
-    return NextRun(lambda number, began: _start(file, plain_path(logdir), number, began), cycle, authority)
+    return NextRun(lambda number, campaign, began: _start(file, campaign, number, began), cycle, authority)
 
 
-def next_run_anew(path: Path, key: str | None, logdir: Path, journal: Journal) -> NextRun:
+def next_run_anew(path: Path, key: str | None, journal: Journal) -> NextRun:
     """Return the same of a config that is read anew each time: whoever follows a campaign sees it change."""
 
-    def start(number: int, began: float | None) -> Start:
-        return _start(open_config(path, key, journal), plain_path(logdir), number, began)
+    def start(number: int, campaign: str, began: float | None) -> Start:
+        return _start(open_config(path, key, journal), campaign, number, began)
 
     return NextRun(start, None, "test")
 
 
-def _in_force(entries: Sequence[Entry], data: bytes) -> Iterator[Entry]:
-    """Leave out overrides that were noted and never written: their writer was killed in between."""
-    later = data
+def overrides_of(file: ConfigFile, campaign: str, began: float | None) -> list[Entry]:
+    """Return the overrides of a file that belong to a campaign, the newest first.
+
+    What was noted before its first run began is of another campaign in the same place, but for the override with which
+    its first cycle began.
+
+    Args:
+        file: the config.
+        campaign: the directory.
+        began: when its first run began, in seconds since the epoch; None: no run tells.
+    """
+    place = plain_path(Path(campaign))
+    mine = [
+        entry
+        for entry in file.entries
+        if entry.kind == "pre-cycle" and (place == entry.campaign or place.startswith(f"{entry.campaign}/"))
+    ]
+    if began is None:
+        return mine
+    earlier = [entry for entry in mine if entry.at < began]
+    first = earlier[:1] if earlier and earlier[0].cycle == 1 else []
+    return [*(entry for entry in mine if entry.at >= began), *first]
+
+
+def _in_force(entries: Sequence[Entry], file: ConfigFile) -> Iterator[Entry]:
+    """Leave out overrides that were noted and never written: their writer was killed in between.
+
+    Whether one was written is told by the rate: other lines of the file may have been edited since.
+    """
+    later = file.data
     for entry in entries:
-        if entry.state == "written" or entry.after == later:
+        is_there = entry.after == later
+        if not is_there and entry.state != "written":
+            rate = _rate_in(entry.after, file)
+            is_there = rate == _rate_in(later, file) and rate != _rate_in(entry.before, file)
+        if entry.state == "written" or is_there:
             yield entry
             later = entry.before
 
 
 def _start(file: ConfigFile, campaign: str, number: int, began: float | None) -> Start:
+    """Begin with the config as it is: it holds what the last override made of it.
+
+    A strategy knows nothing of that, so that it is multiplied by what evidence has made of it up to then. No evidence
+    counts twice, however often and for whichever number is asked: overrides say what they have heeded.
+    """
     config = file.config
-    mine = [e for e in file.entries if e.kind == "pre-cycle" and e.campaign == campaign and e.cycle is not None]
-    # Asked once more for the same cycle: what was written for it is no start, or it would count twice.
-    rate = config.written.rate if config is not None else None
-    for entry in mine:
-        if entry.cycle == number and _rate_in(entry.after, file) == rate:
-            rate = _rate_in(entry.before, file)
-    # What was noted before the campaign began is of another one in the same place.
-    earlier = [e for e in mine if (e.cycle or 0) < number and (began is None or e.at >= began)]
-    last = earlier[0] if earlier else None
-    carried, then = None, None
+    mine = overrides_of(file, campaign, began)
+    last = mine[0] if mine else None
+    carried = None
     if last is not None and last.evidence_factor is not None and not agrees(last.evidence_factor, 1.0, 0.005):
         text = f"× {last.evidence_factor:.3g} carried on from cycle {last.cycle}"
         carried = Step("carried", last.evidence_factor, text)
-    if last is not None and last.cycle == number - 1:
-        then = state_of(last.after, file)
+    acted, again = _acted(mine), _acted([entry for entry in mine if entry.cycle == number])
     return Start(
-        configured=config.used(number, rate) if config is not None else None,
-        origin=config.how_used(number, rate) if config is not None else "",
+        configured=config.used(number) if config is not None else None,
+        origin=config.how_used(number) if config is not None else "",
         carried=carried,
         config=config.run_config if config is not None else RunConfig(),
-        before=then.run_config if then is not None else None,
+        before=_reference(last) if last is not None else None,
+        acted=acted,
+        again=again,
     )
+
+
+def _acted(entries: Sequence[Entry]) -> frozenset[tuple[str, int]]:
+    return frozenset((str(rule), int(cycle)) for entry in entries for rule, cycle in entry.document.get("acted", ()))
+
+
+def _reference(entry: Entry) -> RunConfig | None:
+    """Return the configuration that an override was meant for; None where it is not noted."""
+    noted = entry.document.get("reference")
+    if not isinstance(noted, dict):
+        return None
+    names = {field.name for field in dataclasses.fields(RunConfig)}
+    return RunConfig(**{name: value for name, value in noted.items() if name in names})
 
 
 def _rate_in(data: bytes, file: ConfigFile) -> float | None:
@@ -179,9 +225,11 @@ def read_campaign(logdir: Path, settings: Settings, coming: NextRun) -> tuple[Ca
     return campaigns[0], newest
 
 
-def first_cycle(settings: Settings, coming: NextRun) -> NextCycle | None:
+def first_cycle(settings: Settings, coming: NextRun, logdir: Path) -> NextCycle | None:
     """Return what a campaign without a cycle begins with: the strategy alone."""
     number = coming.cycle or 1
-    start = coming.start(number, None)
-    intent = Intent(number, start.configured, start.origin, start.carried, None, coming.least)
-    return next_cycle((), None, (), {}, settings, None, intent)
+    start = coming.start(number, os.path.realpath(logdir), None)
+    # Nothing was trained: what was noted in this place before is of another campaign.
+    intent = Intent(number, start.configured, start.origin, least=coming.least)
+    found = next_cycle((), None, (), {}, settings, None, intent)
+    return replace(found, reference=start.config) if found is not None else None

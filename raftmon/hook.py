@@ -18,6 +18,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from raftmon.advice.obeyed import agrees, rate_in_force
 from raftmon.advice.settings import Settings, read_settings
@@ -26,6 +27,7 @@ from raftmon.coming import (
     first_cycle,
     next_run,
     open_config,
+    overrides_of,
     read_campaign,
     state_of,
     with_schedule,
@@ -42,6 +44,8 @@ from raftmon.trainers.rewrite import rate_text
 from raftmon.trainers.tree import MOST_BYTES
 
 __all__ = ["Override", "Undone", "pre_cycle", "undo"]
+
+MOST_CYCLES: Final = 9_999
 
 
 def pre_cycle(
@@ -76,19 +80,20 @@ def pre_cycle(
     """
     if authority not in STATUSES:
         raise UsageError(f"authority {authority}", "no status of a rule", f"One of: {', '.join(STATUSES)}.")
-    if cycle is not None and cycle < 1:
-        raise UsageError(f"cycle {cycle}", "cycles count from 1", "Give 1 or more, or leave it out.")
+    if cycle is not None and not 1 <= cycle <= MOST_CYCLES:
+        raise UsageError(f"cycle {cycle}", f"cycles count from 1 to {MOST_CYCLES}", "Give one, or leave it out.")
     known = settings if isinstance(settings, Settings) else read_settings(Path(settings) if settings else None)
     notes = journal if isinstance(journal, Journal) else Journal(Path(journal) if journal is not None else None)
     file = open_config(Path(config), key or known.config_key, notes)
     known = with_schedule(known, file)
-    coming = next_run(file, Path(logdir), cycle, authority)
+    coming = next_run(file, cycle, authority)
     campaign, newest = read_campaign(Path(logdir), known, coming)
-    following = campaign.next if campaign is not None else first_cycle(known, coming)
+    following = campaign.next if campaign is not None else first_cycle(known, coming, Path(logdir))
     override = _override(file, campaign, following, authority)
     if override.stop or override.refused is not None:
         return override
-    return _write(override, file, Path(logdir), newest, apply, notes, processes)
+    place = campaign.path if campaign is not None else os.path.realpath(logdir)
+    return _write(override, file, place, newest, apply, notes, processes)
 
 
 def undo(config: Path | str, journal: Journal | Path | str | None = None) -> Undone:
@@ -162,6 +167,8 @@ def _override(
         refused=f"{trouble.where}: {trouble.what}" if trouble is not None else None,
         remedy=trouble.remedy if trouble is not None else None,
         evidence_factor=following.evidence_factor if following is not None else 1.0,
+        acted=following.acted if following is not None else (),
+        reference=following.reference if following is not None else None,
     )
 
 
@@ -179,7 +186,7 @@ def _held_back(campaign: CampaignView, authority: Status) -> Iterable[Step]:
 def _write(
     override: Override,
     file: ConfigFile,
-    logdir: Path,
+    campaign: str,
     newest: RunView | None,
     apply: bool,
     journal: Journal,
@@ -192,14 +199,14 @@ def _write(
         require_effect(file.config, _working_directory())
         if file.unnoted is not None and apply:
             raise file.unnoted
-        remarks = [*_remarks(override, file, file.config, newest), *_require_obeyed(file, newest, logdir, override)]
+        remarks = [*_remarks(override, file, file.config, newest), *_require_obeyed(file, newest, campaign, override)]
         _require_not_running(file, processes, override)
         data = file.config.with_rate(override.written)
         diff = difference(file.data, data, override.config)
         told = replace(override, changed=data != file.data, diff=diff, remarks=tuple(remarks))
         if apply:
             told = replace(told, applied=True)
-            with journal.noting(_entry(told, file, data, logdir)):
+            with journal.noting(_entry(told, file, data, campaign)):
                 if data != file.data:
                     replace_file(file.path, file.data, data)
         return told
@@ -209,14 +216,14 @@ def _write(
         return replace(override, refused=f"{error.where}: {error.what}", remedy=error.remedy, flag=flag)
 
 
-def _entry(override: Override, file: ConfigFile, data: bytes, logdir: Path) -> Entry:
+def _entry(override: Override, file: ConfigFile, data: bytes, campaign: str) -> Entry:
     """Return what is noted of an override; one that changes nothing is noted too, for the next cycle."""
     return Entry(
         at=0.0,
         kind="pre-cycle",
         state="intended",
         config=plain_path(file.path),
-        campaign=plain_path(logdir),
+        campaign=plain_path(Path(campaign)),
         key=override.key or "",
         cycle=override.cycle,
         learning_rate=override.learning_rate,
@@ -250,7 +257,7 @@ def _remarks(override: Override, file: ConfigFile, config: TrainerConfig, newest
             yield f"Cycle {newest.cycle if newest is not None else '?'}: {finding.title}. {finding.text}"
 
 
-def _require_obeyed(file: ConfigFile, newest: RunView | None, logdir: Path, override: Override) -> Iterable[str]:
+def _require_obeyed(file: ConfigFile, newest: RunView | None, campaign: str, override: Override) -> Iterable[str]:
     """Refuse where the newest cycle did not train at the learning rate that this file meant for it.
 
     Returns:
@@ -263,7 +270,7 @@ def _require_obeyed(file: ConfigFile, newest: RunView | None, logdir: Path, over
     if found is None:
         return (f"The log of cycle {cycle} does not tell whether the trainer takes its learning rate from this file.",)
     observed, share = found
-    mine = [e for e in file.entries if e.kind == "pre-cycle" and e.campaign == plain_path(logdir)]
+    mine = overrides_of(file, campaign, None)
     meant = [e.learning_rate for e in mine if e.cycle == cycle]
     # What was written for a later cycle was not there yet.
     later = [state_of(e.before, file) for e in mine if (e.cycle or 0) > cycle]

@@ -209,11 +209,17 @@ class Journal:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
         try:
-            if not _version(connection) and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            # In one statement: another process may be making the tables right now.
+            version, tables = connection.execute(
+                "SELECT (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_master)"
+            ).fetchone()
+            if tables and not version:
                 raise Refused(str(self.path), "a database of another program", _REMEDY)
             # Machines share no memory through a network file system, and SQLite does not notice that by itself.
             mode = "DELETE" if is_remote(self.path.parent) else "WAL"
-            connection.execute(f"PRAGMA journal_mode = {mode}")
+            with suppress(sqlite3.OperationalError):
+                # Refused while another process is in it, which has then set the mode itself.
+                connection.execute(f"PRAGMA journal_mode = {mode}")
             # An override must be in the journal before it is in the config, even if the power fails.
             connection.execute("PRAGMA synchronous = FULL")
             self._migrate(connection)

@@ -240,6 +240,12 @@ class NextCycle:
     """The advice for people."""
     evidence_factor: float = 1.0
     """What rules and changes of the configuration made of the strategy's rate, as far as the guardrails let them."""
+    acted: tuple[tuple[str, int], ...] = ()
+    """(rule, cycle whose evidence it rests on) of what moved the number here: the same evidence counts once."""
+    held: tuple[str, ...] = ()
+    """Fields of `RunConfig` whose change would have raised the rate and did not; it may later."""
+    reference: RunConfig | None = None
+    """The configuration that the rate is meant for; None: not known."""
 
     @property
     def because(self) -> tuple[str, ...]:

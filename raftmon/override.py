@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from raftmon.model import Step
+from raftmon.run_config import RunConfig
 
 __all__ = ["Override", "Undone", "difference", "override_document"]
 
@@ -62,6 +63,10 @@ class Override:
     """What else to know."""
     evidence_factor: float = 1.0
     """What rules and changes of the configuration made of the strategy's rate."""
+    acted: tuple[tuple[str, int], ...] = ()
+    """(rule, cycle whose evidence it rests on) of what moved the number here."""
+    reference: RunConfig | None = None
+    """The configuration that the rate is meant for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ def override_document(override: Override) -> dict[str, Any]:
         "because": [asdict(step) for step in override.because],
         "held_back": [asdict(step) for step in override.held_back],
         "remarks": list(override.remarks),
+        "acted": [list(item) for item in override.acted],
     }
 
 

@@ -33,6 +33,7 @@ class Loop:
         self.campaign = directory / "campaign"
         self.config = directory / name
         self.journal = directory / "journal.sqlite3"
+        directory.mkdir(parents=True, exist_ok=True)
         self.config.write_bytes(config.encode())
         # Written before the first cycle began.
         os.utime(self.config, (BEGAN - HOUR, BEGAN - HOUR))

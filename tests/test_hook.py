@@ -273,20 +273,20 @@ def test_the_journal_knows_the_config_of_the_cycle_before(loop: Loop) -> None:
     assert override.learning_rate == pytest.approx(7.07e-5)
 
 
-def test_a_hypothesis_raises_nothing_and_lowers(loop: Loop) -> None:
-    loop.config.write_text(CONFIG + "temperature: 0.7\n")
-    hook(loop)
-    loop.train(3)
-    loop.config.write_text(CONFIG + "temperature: 1.0\n")
-    hotter = hook(loop, apply=False)
-    assert hotter.learning_rate == 5e-5
-    assert any("rests on a hypothesis" in step.text for step in hotter.because)
+def test_a_hypothesis_lowers_once_and_raises_nothing(loop: Loop) -> None:
+    """Temperatures to and fro are no ratchet: what was not raised is not lowered again."""
+    rates = []
+    for cycle, temperature in enumerate((1.0, 0.7, 1.0, 0.7, 1.0), start=3):
+        text = loop.config.read_text().partition("temperature")[0]
+        loop.config.write_text(f"{text}temperature: {temperature}\n")
+        override = hook(loop)
+        assert override.learning_rate is not None
+        rates.append(override.learning_rate)
+        loop.written_at(cycle)
+        loop.train(cycle, rate=override.learning_rate)
 
-    loop.config.write_text(CONFIG + "temperature: 1.0\n")
-    hook(loop, 4)
-    loop.train(4)
-    loop.config.write_text(CONFIG + "temperature: 0.7\n")
-    assert hook(loop, apply=False).learning_rate == pytest.approx(2.5e-5)
+    assert rates == [5e-5, *[pytest.approx(2.5e-5)] * 4]
+    assert any("rests on a hypothesis" in step.text for step in override.because)
 
 
 def test_fewer_kept_samples_are_shown_in_the_arithmetic(tmp_path: Path) -> None:
@@ -752,3 +752,122 @@ def test_a_flag_that_would_not_help_is_not_given(tmp_path: Path) -> None:
     override = hook(elsewhere, apply=False, settings=exponential())
     assert override.refused is not None
     assert override.flag == "model.optim.lr=4.25e-05"
+
+
+def test_one_harm_counts_once_though_nothing_is_judged_for_two_cycles(tmp_path: Path) -> None:
+    for strategy in (None, Strategy("constant", base=5e-5)):
+        loop = Loop(tmp_path / str(strategy is None))
+        for cycle, passed in ((1, 400), (2, 420), (3, 430), (4, 200)):
+            loop.train(cycle, passed=passed)
+        rates = []
+        for cycle in (5, 6, 7):
+            settings = Settings(strategy=strategy) if strategy is not None else None
+            override = hook(loop, authority="test", settings=settings)
+            assert override.learning_rate is not None
+            rates.append(override.learning_rate)
+            loop.written_at(cycle)
+            loop.train(cycle, rate=override.learning_rate)
+            (loop.campaign / f"cycle_{cycle}_verified.jsonl").unlink()
+
+        assert rates == [pytest.approx(1.67e-5)] * 3
+        assert any("heeded already" in step.text for step in override.because)
+        assert override.roll_back_to is None
+
+
+def test_a_cycle_that_is_begun_again_keeps_its_cut_and_its_way_back(loop: Loop) -> None:
+    loop.train(3, passed=430)
+    loop.train(4, passed=200)
+    first = hook(loop, 5, authority="test")
+    again = hook(loop, 5, authority="test")
+    assert (again.learning_rate, again.roll_back_to) == (first.learning_rate, first.roll_back_to)
+    loop.written_at(5)
+    assert first.learning_rate is not None
+    loop.train(5, rate=first.learning_rate, passed=430)
+
+    crashed = hook(loop, 5, authority="test")
+
+    assert (crashed.learning_rate, crashed.changed) == (first.learning_rate, False)
+
+
+def test_a_number_taken_back_counts_nothing_twice(loop: Loop) -> None:
+    wide = Settings(guardrails=_wide())
+    loop.train(3, passed=430)
+    loop.train(4, passed=200)
+    mistaken = hook(loop, 6, authority="test", settings=wide)
+    assert (
+        hook(loop, 5, authority="test", settings=wide).learning_rate == mistaken.learning_rate == pytest.approx(5e-6)
+    )
+    loop.campaign, own = loop.campaign.parent, loop.campaign
+    assert hook(loop, 5, authority="test", settings=wide).learning_rate == mistaken.learning_rate
+    loop.campaign = own
+    loop.config.write_text(loop.config.read_text().replace("accumulation_steps: 4", "accumulation_steps: 2"))
+    smaller = hook(loop, 5, authority="test", settings=wide).learning_rate
+    assert smaller == pytest.approx(5e-6 / 2**0.5, rel=0.01)
+    assert hook(loop, 4, authority="test", settings=wide).learning_rate == smaller
+
+
+def test_an_override_whose_second_note_failed_is_known_by_its_rate(loop: Loop) -> None:
+    loop.train(3, passed=430)
+    loop.train(4, passed=200)
+
+    class Locked(Journal):
+        """Cannot note that the file was written."""
+
+        def finish(self, number: int, state: Any) -> None:
+            raise Refused(str(self.path), "locked", "")
+
+    first = pre_cycle(
+        loop.config, loop.campaign, apply=True, authority="test", journal=Locked(loop.journal), processes=list
+    )
+    loop.config.write_text(loop.config.read_text() + "# edited\n")
+
+    assert hook(loop, authority="test").learning_rate == first.learning_rate
+
+
+def test_a_raise_that_was_held_is_not_taken_back(loop: Loop) -> None:
+    loop.train(3, passed=430)
+    loop.train(4, passed=200)
+    lowered = hook(loop, authority="test").learning_rate
+    text = loop.config.read_text()
+    loop.config.write_text(text.replace("accumulation_steps: 4", "accumulation_steps: 8"))
+    assert hook(loop, authority="test").learning_rate == lowered
+    loop.config.write_text(text)
+    assert hook(loop, authority="test").learning_rate == lowered
+
+
+def test_a_probe_only_proposes(loop: Loop) -> None:
+    from raftmon.advice.campaign_policy import Intent, next_cycle
+    from raftmon.model import CycleView
+
+    cycle = CycleView(1, "cycle_1", 5e-5, None, None, None, None, "before", False, None, "")
+    for least, rate in (("stable", 5e-5), ("test", 1.5e-4)):
+        intent = Intent(least=least)  # type: ignore[arg-type]
+        found = next_cycle([cycle], None, [], {}, Settings(), {"campaign.rho": 0.98}, intent)
+        assert found is not None
+        assert found.learning_rate == pytest.approx(rate)
+
+
+def test_halo_forge_takes_its_optimiser_from_the_log(tmp_path: Path) -> None:
+    loop = Loop(tmp_path, HALO_FORGE.replace("5e-5", "5.0e-05"))
+    loop.train(1, 5e-5)
+    hook(loop)
+    loop.written_at(2)
+    loop.train(2, 4.25e-5)
+    loop.config.write_text(loop.config.read_text().replace("accumulation_steps: 16", "accumulation_steps: 8"))
+
+    override = hook(loop, apply=False)
+
+    assert any(step.rule == "change:effective_batch" and step.factor for step in override.because)
+    assert override.learning_rate == pytest.approx(5e-5 * 0.85**2 / 2**0.5, rel=0.01)
+
+
+def test_numbers_of_cycles_without_sense_are_told(loop: Loop, tmp_path: Path) -> None:
+    for cycle in (10_000, 2**63, 10**400):
+        with pytest.raises(UsageError, match="cycles count from 1"):
+            hook(loop, cycle)
+    (tmp_path / "far").mkdir()
+    halo = Loop(tmp_path / "far", HALO_FORGE)
+    halo.train(1)
+    override = hook(halo, 5_000, settings=Settings(strategy=Strategy("constant", base=5e-5)))
+    assert override.refused is not None
+    assert "decays its rate 0.85-fold" in override.refused

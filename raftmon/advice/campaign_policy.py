@@ -43,6 +43,12 @@ DEAD_ZONE: Final = 1.5
 """A probe that asks for less than this factor asks for nothing: half a decade is what a sweep resolves."""
 GUESSED: Final = "D"
 """Grade of an interaction whose size nobody measured: it may lower a rate, but raise none."""
+_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "effective_batch": ("batch_size", "gradient_accumulation", "devices", "global_batch_size"),
+    "lora_rank": ("lora_rank", "lora_alpha", "use_rslora"),
+    "train_samples": ("train_samples", "max_steps", "epochs"),
+}
+"""Change to the fields of `RunConfig` that make it up, where it is not the one of its name."""
 SAME: Final = 0.005
 """Rates that differ by a smaller share are the same: proposals have three digits."""
 
@@ -60,13 +66,22 @@ class Intent:
     carried: Step | None = None
     """What earlier evidence made of the strategy's rate; a strategy knows nothing of it."""
     changes: Interactions | None = None
-    """What changed in the configuration since the newest cycle."""
+    """What changed in the configuration since the rate was last worked out."""
+    acted: frozenset[tuple[str, int]] = frozenset()
+    """(rule, cycle) of the evidence that has moved the number already."""
+    again: frozenset[tuple[str, int]] = frozenset()
+    """What of that did so when this same cycle was asked for before: whatever else it asks for still holds."""
     least: Status = "test"
     """Least status of a rule that may move a number, go back or stop."""
 
     def allows(self, rule: Rule) -> bool:
         """Tell whether a rule may act."""
         return list(STATUSES).index(rule.status) >= list(STATUSES).index(self.least)
+
+    @property
+    def allows_proposals(self) -> bool:
+        """Whether what only proposes may act: probes, and verdicts that rest on `test` rules."""
+        return self.least != "stable"
 
 
 @dataclass
@@ -85,6 +100,10 @@ class _Plan:
     """What it would be without new evidence."""
     carried: float = 1.0
     """What earlier evidence made of the strategy's rate."""
+    is_strategy: bool = False
+    """Whether a strategy with numbers of its own gave the rate."""
+    acted: list[tuple[str, int]] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
     stop: bool = False
     remarks: list[str] = field(default_factory=list)
     """What is said beside the numbers."""
@@ -139,11 +158,11 @@ def next_cycle(
     firing = [finding for finding in findings if finding.state == "firing" and finding.inhibited_by is None]
     acting = [finding for finding in firing if meant.allows(rules[finding.rule])]
     acting.sort(key=lambda finding: ORDER.index(finding.points_to) if finding.points_to in ORDER else len(ORDER))
-    for finding in acting:
-        _heed(plan, finding, rules[finding.rule])
+    acting = [finding for finding in acting if _heed(plan, finding, rules[finding.rule], cycles, meant)]
     _stop_after_harm(plan, findings, rules, cycles, meant)
-    _heed_verdict(plan, newest, meant)
-    _heed_probes(plan, firing, readings or {})
+    trained = max((cycle.cycle for cycle in cycles if cycle.run is not None), default=0)
+    _heed_verdict(plan, newest, meant, trained)
+    _heed_probes(plan, firing, readings or {}, meant, trained)
     _heed_changes(plan, firing, meant.changes)
     factor = _guard(plan, settings, meant)
     roll_back_to = None
@@ -154,7 +173,18 @@ def next_cycle(
     ship = checkpoint_of(cycles, best_cycle) if best_cycle is not None else None
     told = [finding for finding in acting or firing if finding.severity != "informational"]
     text = _text(plan, number, roll_back_to, ship, told[:1])
-    return NextCycle(number, plan.rate, plan.authority, tuple(plan.steps), roll_back_to, plan.stop, text, factor)
+    return NextCycle(
+        number,
+        plan.rate,
+        plan.authority,
+        tuple(plan.steps),
+        roll_back_to,
+        plan.stop,
+        text,
+        factor,
+        tuple(plan.acted),
+        tuple(plan.held),
+    )
 
 
 def _guard(plan: _Plan, settings: Settings, intent: Intent) -> float:
@@ -165,8 +195,9 @@ def _guard(plan: _Plan, settings: Settings, intent: Intent) -> float:
     """
     if plan.rate is None or plan.planned is None:
         return plan.carried
-    rate, clamps = guarded(plan.rate, plan.current, settings.guardrails, intent.configured)
-    alone, _ = guarded(plan.planned, plan.current, settings.guardrails, intent.configured)
+    own = None if plan.is_strategy else intent.configured
+    rate, clamps = guarded(plan.rate, plan.current, settings.guardrails, own)
+    alone, _ = guarded(plan.planned, plan.current, settings.guardrails, own)
     plan.steps += clamps
     is_as_configured = intent.configured is not None and abs(rate / intent.configured - 1.0) < SAME
     plan.rate = intent.configured if is_as_configured else rounded(rate)
@@ -218,15 +249,25 @@ def _planned(number: int, known: Sequence[float], settings: Settings, intent: In
             steps.append(Step(intent.carried.rule, carried, f"{intent.carried.text} = {format_rate(rate)}"))
     start = min(rate, current) if rate is not None and current is not None else rate
     authority: Authority = "propose" if rate is not None else "show"
-    return _Plan(rate, current, start, authority, steps, rate, carried)
+    return _Plan(rate, current, start, authority, steps, rate, carried, is_strategy)
 
 
-def _heed(plan: _Plan, finding: Finding, rule: Rule) -> None:
-    """Do what a rule of steps 1 to 3 asks for."""
+def _heed(plan: _Plan, finding: Finding, rule: Rule, cycles: Sequence[CycleView], intent: Intent) -> bool:
+    """Do what a rule of steps 1 to 3 asks for; returns False where that was done for the same evidence already."""
+    # Broken numbers are seen in what was trained, everything else in what was judged.
+    is_known = [c.run is not None if rule.points_to == "health" else c.verification_rate is not None for c in cycles]
+    basis = max((cycle.cycle for cycle, known in zip(cycles, is_known, strict=True) if known), default=0)
+    evidence = (rule.id, basis)
+    if evidence in intent.acted:
+        plan.note(rule.id, f"{rule.id}: heeded already, and nothing newer than cycle {basis} tells of it")
+        plan.stop = plan.stop or (rule.stop and evidence in intent.again)
+        return evidence in intent.again
+    plan.acted.append(evidence)
     if rule.multiply is not None:
         plan.lower(rule.multiply, finding.rule, f"{finding.rule} × {rule.multiply:g}")
     plan.authority = weaker(plan.authority, AUTHORITY[rule.status])
     plan.stop = plan.stop or rule.stop
+    return True
 
 
 def _stop_after_harm(
@@ -251,19 +292,23 @@ def _stop_after_harm(
             return
 
 
-def _heed_verdict(plan: _Plan, newest: Sequence[Advice], intent: Intent) -> None:
+def _heed_verdict(plan: _Plan, newest: Sequence[Advice], intent: Intent, trained: int) -> None:
     """Lower the rate where the newest cycle's own run was judged too high, by rules that may act."""
-    for advice in newest:
+    basis = ("verdict:too_high", trained)
+    for advice in newest if basis not in intent.acted else ():
         allowed = {"stable": ("apply",), "test": ("apply", "propose"), "experimental": ("apply", "propose", "show")}
         if advice.parameter != "learning_rate" or not advice.current or advice.authority not in allowed[intent.least]:
             continue
         if advice.proposed is not None and advice.proposed < advice.current:
             factor = advice.proposed / advice.current
-            plan.lower(factor, "verdict:too_high", f"the newest run's rate is too high: × {factor:.3g}")
+            plan.lower(factor, basis[0], f"the newest run's rate is too high: × {factor:.3g}")
+            plan.acted.append(basis)
             plan.authority = weaker(plan.authority, advice.authority)
 
 
-def _heed_probes(plan: _Plan, firing: Sequence[Finding], readings: Mapping[str, float | None]) -> None:
+def _heed_probes(
+    plan: _Plan, firing: Sequence[Finding], readings: Mapping[str, float | None], intent: Intent, trained: int
+) -> None:
     """Steps 4 and 5: ask rho, or else the KL; without either say what would tell."""
     rho, kl = readings.get("campaign.rho"), readings.get("campaign.kl")
     asked, probe = _by_rho(rho), "probe:rho"
@@ -278,6 +323,13 @@ def _heed_probes(plan: _Plan, firing: Sequence[Finding], readings: Mapping[str, 
         return
     factor, why = asked
     against = [finding for finding in firing if finding.points_to in ORDER]
+    if (probe, trained) in intent.acted:
+        plan.note(probe, f"{why}: heeded already")
+        return
+    if not intent.allows_proposals:
+        plan.note(probe, f"{why}: --authority test lets it act")
+        return
+    plan.acted.append((probe, trained))
     if 1.0 / DEAD_ZONE < factor < DEAD_ZONE:
         plan.note(probe, f"{why}, within ×{DEAD_ZONE:g}: no change")
     elif factor < 1.0:
@@ -305,6 +357,7 @@ def _heed_changes(plan: _Plan, firing: Sequence[Finding], changes: Interactions 
         if item.factor is None or math.isclose(item.factor, 1.0):
             plan.note(f"change:{item.parameter}", item.text)
         elif item.factor > 1.0 and (reason := _why_not_raised(item, against)):
+            plan.held += _FIELDS.get(item.parameter, (item.parameter,))
             plan.note(f"change:{item.parameter}", f"{item.text} × {item.factor:.3g} would raise it, {reason}: held.")
         else:
             plan.rate *= item.factor

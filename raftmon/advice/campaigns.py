@@ -12,7 +12,7 @@ import numpy as np
 
 from raftmon.advice.campaign_policy import Intent, following, next_cycle
 from raftmon.advice.engine import RuleEngine
-from raftmon.advice.interactions import Interactions, interactions
+from raftmon.advice.interactions import interactions
 from raftmon.advice.learning_rate import written_rate
 from raftmon.advice.obeyed import rate_in_force
 from raftmon.advice.rule import Rule
@@ -47,16 +47,20 @@ class Start:
     config: RunConfig
     """What the trainer's config says now."""
     before: RunConfig | None
-    """The configuration of the cycle before, from its own config file; None: what its run logged is all there is."""
+    """The configuration that the last override was meant for; None: what the newest run logged is all there is."""
+    acted: frozenset[tuple[str, int]] = frozenset()
+    """(rule, cycle) of the evidence that overrides have heeded already."""
+    again: frozenset[tuple[str, int]] = frozenset()
+    """What of that was heeded for this same cycle, asked for once more."""
 
 
 @dataclass(frozen=True, slots=True)
 class NextRun:
     """The training that is about to start."""
 
-    start: Callable[[int, float | None], Start]
-    """Where its arithmetic begins, by its number and by when the campaign's first run began (seconds since the epoch;
-    None: no run tells)."""
+    start: Callable[[int, str, float | None], Start]
+    """Where its arithmetic begins, by its number, the campaign's directory, and when the campaign's first run began
+    (seconds since the epoch; None: no run tells)."""
     cycle: int | None
     """Number that a person gave it; None: found from the campaign."""
     least: Status
@@ -151,21 +155,42 @@ class CampaignJudge:
         if coming is not None and cycles:
             number = coming.cycle if coming.cycle is not None else following(cycles)
             begun = [run.first_wall_time for run in runs.values() if run.first_wall_time is not None]
-            start = coming.start(number, min(begun, default=None))
-            changes = self._changes(start.config, start.before, newest, number)
-            intent = Intent(number, start.configured, start.origin, start.carried, changes, coming.least)
-        return next_cycle(cycles, best, findings, by_id, self._settings, readings, intent, advice)
+            start = coming.start(number, str(self.path), min(begun, default=None))
+            then, now = self._configs(start, newest, number)
+            changes = interactions(then, now) if then is not None else None
+            intent = Intent(
+                number,
+                start.configured,
+                start.origin,
+                start.carried,
+                changes,
+                start.acted,
+                start.again,
+                coming.least,
+            )
+            found = next_cycle(cycles, best, findings, by_id, self._settings, readings, intent, advice)
+            if found is None or then is None:
+                return found if found is None else dataclasses.replace(found, reference=now)
+            # A raise that was held is asked for again once nothing speaks against it, and never taken back unmade.
+            kept = {name: getattr(then, name) for name in found.held}
+            return dataclasses.replace(found, reference=dataclasses.replace(now, **kept))
+        return next_cycle(cycles, best, findings, by_id, self._settings, readings, None, advice)
 
-    def _changes(
-        self, after: RunConfig, before: RunConfig | None, newest: RunView | None, number: int
-    ) -> Interactions | None:
-        """Compare the configuration of the newest cycle with that of the next; samples kept are what each trains on."""
-        then = before if before is not None else newest.config if newest is not None else None
+    def _configs(self, start: Start, newest: RunView | None, number: int) -> tuple[RunConfig | None, RunConfig]:
+        """Return the configuration that the rate was meant for, and the coming one; samples kept are trained on.
+
+        What neither file says of the optimiser, the newest run's own log may.
+        """
+        then = start.before if start.before is not None else newest.config if newest is not None else None
+        now = _with_samples(start.config, self._evidence.cycles.get(number))
+        optimizer = newest.config.optimizer if newest is not None else None
         if then is None:
-            return None
-        trained = self._evidence.cycles.get(newest.cycle or 0) if newest is not None else None
-        coming = self._evidence.cycles.get(number)
-        return interactions(_with_samples(then, trained), _with_samples(after, coming))
+            return None, now
+        if then.train_samples is None:
+            then = _with_samples(then, self._evidence.cycles.get(newest.cycle or 0) if newest is not None else None)
+        if then.optimizer is None and now.optimizer is None:
+            then, now = (dataclasses.replace(config, optimizer=optimizer) for config in (then, now))
+        return then, now
 
     def _cycle(self, number: int, run: RunView | None, held_out: bool) -> CycleView:
         training = self._evidence.cycles.get(number) or _from_tags(number, run, "verification_rate")

@@ -158,15 +158,16 @@ def guarded(
         rate: the proposal.
         current: in force in the newest cycle.
         guardrails: the user's.
-        configured: what the user's own config says already: a person may change more at once.
+        configured: what the user's own config says: a person may change more at once, and that is no clamp's matter.
 
     Returns:
         The rate, and a step for each clamp.
     """
     clamped, steps = rate, []
     if current is not None and current > 0.0:
-        known = (current, configured if configured is not None else current)
-        clamped = min(max(rate, min(known) / guardrails.max_change), max(known) * guardrails.max_change)
+        own = configured if configured is not None else current
+        lowest, highest = current / guardrails.max_change, current * guardrails.max_change
+        clamped = min(max(rate, min(lowest, own)), max(highest, own))
         if clamped != rate:
             text = f"guardrail: at most ×{guardrails.max_change:g} a cycle = {format_rate(clamped)}"
             steps.append(Step("guardrail:max_change", clamped / rate, text))

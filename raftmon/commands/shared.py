@@ -79,7 +79,7 @@ def open_monitor(
         file = open_config(config, known.config_key, journal)
         if file.trouble is not None:
             raise UsageError(file.trouble.where, file.trouble.what, file.trouble.remedy)
-        known, coming = with_schedule(known, file), next_run_anew(config, known.config_key, absolute[0], journal)
+        known, coming = with_schedule(known, file), next_run_anew(config, known.config_key, journal)
     watcher = Watcher(absolute) if watching else None
     return Monitor(absolute, settings=known, watcher=watcher, coming=coming)
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from raftmon.grounds import Evidence
-from raftmon.model import CampaignView, Finding, RunView, Snapshot
+from raftmon.model import CampaignView, Finding, NextCycle, RunView, Snapshot
 
 __all__ = ["SCHEMA", "encode", "rule_document", "snapshot_document"]
 
@@ -63,9 +63,15 @@ def _campaign(campaign: CampaignView) -> dict[str, Any]:
             {**asdict(cycle), "interval": list(cycle.interval) if cycle.interval else None} for cycle in campaign.cycles
         ],
         "best_cycle": campaign.best_cycle,
-        "next": None if following is None else {**asdict(following), "because": list(following.because)},
+        "next": None if following is None else _next(following),
         "findings": [_finding(finding) for finding in campaign.findings if finding.state != "inactive"],
     }
+
+
+def _next(following: NextCycle) -> dict[str, Any]:
+    """Return the advice; what only the journal needs is left out."""
+    told = {**asdict(following), "because": list(following.because)}
+    return {name: value for name, value in told.items() if name not in ("acted", "held", "reference")}
 
 
 def _run(run: RunView) -> dict[str, Any]:

@@ -31,6 +31,8 @@ SCHEDULES: Final = (
     "raft.training.learning_rate_schedule",
 )
 _CYCLE: Final = re.compile(r"cycle_([1-9][0-9]{0,2})")
+_LEAST_SCALE: Final = 1e-3
+"""A number to write that is a thousand times the rate meant is none that a person would understand."""
 _CLOSE: Final = 1e-4
 """Six digits are written; rates that differ by a smaller share are the same."""
 
@@ -120,6 +122,11 @@ class TrainerConfig:
             low = f"{self.decay.floor:g}"
             what = f"{self.rate_key.title} trains at no less than its --min-lr {low}, and {used:.3g} is meant"
             raise Refused(self.tree.path, what, "Start it with a smaller --min-lr and a --learning-rate.")
+        if self.decay.factor ** (cycle - 1) < _LEAST_SCALE:
+            what = f"{self.rate_key.title} decays its rate {self.decay.factor:g}-fold each of {cycle - 1} cycles"
+            raise Refused(
+                self.tree.path, what, "Write `lr_decay_factor: 1.0` below `training:`, then no decay is in the way."
+            )
         return self.decay.to_write(used, cycle)
 
     def with_rate(self, value: float) -> bytes:
