@@ -10,7 +10,7 @@ from pathlib import Path
 
 from raftmon.advice.campaign_policy import Intent, next_cycle
 from raftmon.advice.campaigns import NextRun, Start
-from raftmon.advice.obeyed import agrees
+from raftmon.advice.obeyed import agrees, rate_in_force
 from raftmon.advice.settings import Settings, Strategy
 from raftmon.errors import NothingToRead, Refused, UsageError
 from raftmon.grounds import Status
@@ -21,6 +21,7 @@ from raftmon.run_config import RunConfig
 from raftmon.runs.cycles import cycle_of
 from raftmon.trainers.config import TrainerConfig, read_config, schedule_in
 from raftmon.trainers.replace import read_whole
+from raftmon.trainers.rewrite import rate_text
 from raftmon.trainers.tree import MOST_BYTES
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "overrides_of",
     "read_campaign",
     "state_of",
+    "was_so_when",
     "with_schedule",
 ]
 
@@ -94,14 +96,16 @@ def with_schedule(settings: Settings, file: ConfigFile) -> Settings:
 
 def next_run(file: ConfigFile, cycle: int | None, authority: Status) -> NextRun:
     """Put together what is known of the training that is about to start."""
-    return NextRun(lambda number, campaign, began: _start(file, campaign, number, began), cycle, authority)
+    return NextRun(
+        lambda number, campaign, began, newest: _start(file, campaign, number, began, newest), cycle, authority
+    )
 
 
 def next_run_anew(path: Path, key: str | None, journal: Journal) -> NextRun:
     """Return the same of a config that is read anew each time: whoever follows a campaign sees it change."""
 
-    def start(number: int, campaign: str, began: float | None) -> Start:
-        return _start(open_config(path, key, journal), campaign, number, began)
+    def start(number: int, campaign: str, began: float | None, newest: RunView | None) -> Start:
+        return _start(open_config(path, key, journal), campaign, number, began, newest)
 
     return NextRun(start, None, "test")
 
@@ -146,7 +150,7 @@ def _in_force(entries: Sequence[Entry], file: ConfigFile) -> Iterator[Entry]:
             later = entry.before
 
 
-def _start(file: ConfigFile, campaign: str, number: int, began: float | None) -> Start:
+def _start(file: ConfigFile, campaign: str, number: int, began: float | None, newest: RunView | None) -> Start:
     """Begin with the config as it is: it holds what the last override made of it.
 
     A strategy knows nothing of that, so that it is multiplied by what evidence has made of it up to then. No evidence
@@ -160,15 +164,45 @@ def _start(file: ConfigFile, campaign: str, number: int, began: float | None) ->
         text = f"× {last.evidence_factor:.3g} carried on from cycle {last.cycle}"
         carried = Step("carried", last.evidence_factor, text)
     acted, again = _acted(mine), _acted([entry for entry in mine if entry.cycle == number])
+    configured = config.used(number) if config is not None else None
+    origin = config.how_used(number) if config is not None else ""
+    passed_by = _passed_by(file, newest, mine)
+    if passed_by is not None:
+        configured, origin = passed_by
     return Start(
-        configured=config.used(number) if config is not None else None,
-        origin=config.how_used(number) if config is not None else "",
+        configured=configured,
+        origin=origin,
         carried=carried,
         config=config.run_config if config is not None else RunConfig(),
         before=_reference(last) if last is not None else None,
         acted=acted,
         again=again,
     )
+
+
+def _passed_by(file: ConfigFile, newest: RunView | None, mine: Sequence[Entry]) -> tuple[float, str] | None:
+    """Return the rate in force, and why, where the newest cycle surely did not take it from the file."""
+    found = rate_in_force(newest) if newest is not None else None
+    if found is None or newest is None or newest.cycle is None or file.config is None:
+        return None
+    meant = file.config.used(newest.cycle)
+    if meant is None or file.config.rate_key.trainer is None or any(entry.cycle == newest.cycle for entry in mine):
+        return None
+    if agrees(meant, *found) or not was_so_when(newest.first_wall_time, file):
+        return None
+    return found[0], f"cycle {newest.cycle} ran at {rate_text(found[0])}, whatever the file says"
+
+
+def was_so_when(moment: float | None, file: ConfigFile) -> bool:
+    """Tell whether the file surely had its present content at a moment: by the journal, or else by its own time."""
+    if moment is None:
+        return False
+    if file.entries and file.entries[0].after == file.data and file.entries[0].at <= moment:
+        return True
+    try:
+        return file.path.stat().st_mtime <= moment
+    except OSError:
+        return False
 
 
 def _acted(entries: Sequence[Entry]) -> frozenset[tuple[str, int]]:
@@ -228,7 +262,7 @@ def read_campaign(logdir: Path, settings: Settings, coming: NextRun) -> tuple[Ca
 def first_cycle(settings: Settings, coming: NextRun, logdir: Path) -> NextCycle | None:
     """Return what a campaign without a cycle begins with: the strategy alone."""
     number = coming.cycle or 1
-    start = coming.start(number, os.path.realpath(logdir), None)
+    start = coming.start(number, os.path.realpath(logdir), None, None)
     # Nothing was trained: what was noted in this place before is of another campaign.
     intent = Intent(number, start.configured, start.origin, least=coming.least)
     found = next_cycle((), None, (), {}, settings, None, intent)

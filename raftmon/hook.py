@@ -30,6 +30,7 @@ from raftmon.coming import (
     overrides_of,
     read_campaign,
     state_of,
+    was_so_when,
     with_schedule,
 )
 from raftmon.errors import NoEffect, Refused, UsageError
@@ -281,25 +282,13 @@ def _require_obeyed(file: ConfigFile, newest: RunView | None, campaign: str, ove
     if config.rate_key.trainer is None:
         words = f"Cycle {cycle} trained at {rate_text(observed)} and `{key}` meant {rate_text(known[-1])} for it"
         return (f"{words}: does the trainer do arithmetic of its own with that key, or does a flag win?",)
-    if not _was_so_when(newest.first_wall_time, file):
+    if not was_so_when(newest.first_wall_time, file):
         return (f"Cycle {cycle} trained at {rate_text(observed)}; this file, changed since it began, means another.",)
     what = f"cycle {cycle} trained at {rate_text(observed)}, but `{key}` meant {rate_text(known[-1])} for it"
     remedy = "A command-line flag or a script wins over this file: pass the next rate there, or take the flag out."
     flag = f" The flag: {override.flag}." if override.flag else ""
     by_hand = f" If you changed the file after cycle {cycle} began and it kept an older time, touch it."
     raise Refused(override.config, what, f"{remedy}{flag}{by_hand}")
-
-
-def _was_so_when(moment: float | None, file: ConfigFile) -> bool:
-    """Tell whether the file surely had its present content at a moment: by the journal, or else by its own time."""
-    if moment is None:
-        return False
-    if file.entries and file.entries[0].after == file.data and file.entries[0].at <= moment:
-        return True
-    try:
-        return file.path.stat().st_mtime <= moment
-    except OSError:
-        return False
 
 
 def _working_directory() -> Path:

@@ -794,9 +794,7 @@ def test_a_number_taken_back_counts_nothing_twice(loop: Loop) -> None:
     loop.train(3, passed=430)
     loop.train(4, passed=200)
     mistaken = hook(loop, 6, authority="test", settings=wide)
-    assert (
-        hook(loop, 5, authority="test", settings=wide).learning_rate == mistaken.learning_rate == pytest.approx(5e-6)
-    )
+    assert hook(loop, 5, authority="test", settings=wide).learning_rate == mistaken.learning_rate == pytest.approx(5e-6)
     loop.campaign, own = loop.campaign.parent, loop.campaign
     assert hook(loop, 5, authority="test", settings=wide).learning_rate == mistaken.learning_rate
     loop.campaign = own
@@ -871,3 +869,18 @@ def test_numbers_of_cycles_without_sense_are_told(loop: Loop, tmp_path: Path) ->
     override = hook(halo, 5_000, settings=Settings(strategy=Strategy("constant", base=5e-5)))
     assert override.refused is not None
     assert "decays its rate 0.85-fold" in override.refused
+
+
+def test_a_flag_of_ones_own_is_not_forgotten(loop: Loop) -> None:
+    """A trainer that does not read its file again is handed the number; the file stays as it is."""
+    loop.train(3, passed=430)
+    loop.train(4, passed=200)
+    rates = []
+    for cycle in (5, 6, 7):
+        told = hook(loop, cycle, apply=False, authority="test")
+        assert told.learning_rate is not None
+        rates.append(told.learning_rate)
+        loop.train(cycle, rate=told.learning_rate, passed=430)
+
+    assert rates == [pytest.approx(1.67e-5)] * 3
+    assert loop.config.read_text() == CONFIG

@@ -58,9 +58,9 @@ class Start:
 class NextRun:
     """The training that is about to start."""
 
-    start: Callable[[int, str, float | None], Start]
-    """Where its arithmetic begins, by its number, the campaign's directory, and when the campaign's first run began
-    (seconds since the epoch; None: no run tells)."""
+    start: Callable[[int, str, float | None, RunView | None], Start]
+    """Where its arithmetic begins, by its number, the campaign's directory, when the campaign's first run began
+    (seconds since the epoch; None: no run tells), and the run of its newest cycle."""
     cycle: int | None
     """Number that a person gave it; None: found from the campaign."""
     least: Status
@@ -155,7 +155,7 @@ class CampaignJudge:
         if coming is not None and cycles:
             number = coming.cycle if coming.cycle is not None else following(cycles)
             begun = [run.first_wall_time for run in runs.values() if run.first_wall_time is not None]
-            start = coming.start(number, str(self.path), min(begun, default=None))
+            start = coming.start(number, str(self.path), min(begun, default=None), newest)
             then, now = self._configs(start, newest, number)
             changes = interactions(then, now) if then is not None else None
             intent = Intent(
