@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from raftmon.advice.campaign_policy import Intent, next_cycle
+from raftmon.advice.campaign_policy import next_cycle
 from raftmon.advice.campaigns import NextRun, Start
+from raftmon.advice.intent import Intent
 from raftmon.advice.obeyed import agrees, rate_in_force
 from raftmon.advice.settings import Settings, Strategy
 from raftmon.errors import NothingToRead, Refused, UsageError

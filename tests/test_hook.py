@@ -17,10 +17,13 @@ from typing import Any
 import pytest
 import yaml
 
+from raftmon.advice.campaign_policy import next_cycle
+from raftmon.advice.intent import Intent
 from raftmon.advice.settings import Settings, Strategy
 from raftmon.errors import NothingToRead, Refused, UsageError
 from raftmon.hook import Override, pre_cycle, undo
 from raftmon.journal import Journal
+from raftmon.model import CycleView
 from raftmon.override import override_document
 from raftmon.trainers.effect import Process, running_processes, running_with
 from tests.loop import BEGAN, CONFIG, Loop
@@ -834,9 +837,6 @@ def test_a_raise_that_was_held_is_not_taken_back(loop: Loop) -> None:
 
 
 def test_a_probe_only_proposes(loop: Loop) -> None:
-    from raftmon.advice.campaign_policy import Intent, next_cycle
-    from raftmon.model import CycleView
-
     cycle = CycleView(1, "cycle_1", 5e-5, None, None, None, None, "before", False, None, "")
     for least, rate in (("stable", 5e-5), ("test", 1.5e-4)):
         intent = Intent(least=least)  # type: ignore[arg-type]

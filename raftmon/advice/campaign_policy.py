@@ -17,30 +17,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
+from raftmon.advice.intent import ORDER, SAME, Intent, Plan
 from raftmon.advice.interactions import Interaction, Interactions
 from raftmon.advice.learning_rate import AUTHORITY, format_rate, guarded, rounded, strategy_rate, weaker
+from raftmon.advice.probes import heed_probes
 from raftmon.advice.rule import Rule
 from raftmon.advice.settings import Settings
-from raftmon.grounds import STATUSES, Status
-from raftmon.model import Advice, Authority, CycleView, Finding, NextCycle, PointsTo, Step
+from raftmon.model import Advice, Authority, CycleView, Finding, NextCycle, Step
 
-__all__ = ["Intent", "checkpoint_of", "following", "next_cycle"]
+__all__ = ["checkpoint_of", "following", "next_cycle"]
 
-ORDER: Final[tuple[PointsTo, ...]] = ("health", "lr_too_high", "collapse")
-"""Steps 1 to 3: what a rule points to, the gravest first."""
-TARGET_RHO: Final = 0.9
-"""Gain of a step over the predicted one at the best learning rate: median of the study's sweep 0.91, RAFT 0.85."""
-LEAST_RHO: Final = 0.5
-"""Below, rho saturates and 1 - rho says too little: lower threefold more."""
-RHO_RANGE: Final = (0.1, 10.0)
-TARGET_KL: Final = 0.02
-"""Nats per token that a cycle at the best learning rate moved the model by."""
-KL_RANGE: Final = (0.5, 3.16)
-DEAD_ZONE: Final = 1.5
-"""A probe that asks for less than this factor asks for nothing: half a decade is what a sweep resolves."""
 GUESSED: Final = "D"
 """Grade of an interaction whose size nobody measured: it may lower a rate, but raise none."""
 _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -49,81 +37,6 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "train_samples": ("train_samples", "max_steps", "epochs"),
 }
 """Change to the fields of `RunConfig` that make it up, where it is not the one of its name."""
-SAME: Final = 0.005
-"""Rates that differ by a smaller share are the same: proposals have three digits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """What is planned for the next cycle, beside what was measured."""
-
-    cycle: int | None = None
-    """Number of the cycle; None: the one after the newest."""
-    configured: float | None = None
-    """Learning rate that the trainer's config gives that cycle as it is; None: not known."""
-    origin: str = "config"
-    """How the config comes to that rate, in words."""
-    carried: Step | None = None
-    """What earlier evidence made of the strategy's rate; a strategy knows nothing of it."""
-    changes: Interactions | None = None
-    """What changed in the configuration since the rate was last worked out."""
-    acted: frozenset[tuple[str, int]] = frozenset()
-    """(rule, cycle) of the evidence that has moved the number already."""
-    again: frozenset[tuple[str, int]] = frozenset()
-    """What of that did so when this same cycle was asked for before: whatever else it asks for still holds."""
-    least: Status = "test"
-    """Least status of a rule that may move a number, go back or stop."""
-
-    def allows(self, rule: Rule) -> bool:
-        """Tell whether a rule may act."""
-        return list(STATUSES).index(rule.status) >= list(STATUSES).index(self.least)
-
-    @property
-    def allows_proposals(self) -> bool:
-        """Whether what only proposes may act: probes, and verdicts that rest on `test` rules."""
-        return self.least != "stable"
-
-
-@dataclass
-class _Plan:
-    """The advice while it is being worked out."""
-
-    rate: float | None
-    """Learning rate of the next cycle; None: nothing to start from."""
-    current: float | None
-    """That of the newest cycle."""
-    start: float | None
-    """What factors apply to: the fault happened at the rate in force, but a strategy may mean less already."""
-    authority: Authority
-    steps: list[Step]
-    planned: float | None = None
-    """What it would be without new evidence."""
-    carried: float = 1.0
-    """What earlier evidence made of the strategy's rate."""
-    is_strategy: bool = False
-    """Whether a strategy with numbers of its own gave the rate."""
-    acted: list[tuple[str, int]] = field(default_factory=list)
-    held: list[str] = field(default_factory=list)
-    stop: bool = False
-    remarks: list[str] = field(default_factory=list)
-    """What is said beside the numbers."""
-
-    def lower(self, factor: float, rule: str, why: str) -> None:
-        """Lower the rate to a factor of the one in force, where no other reason has lowered it further."""
-        if self.rate is None or self.start is None:
-            return
-        asked = self.start * factor
-        if self.start < self.rate * (1.0 - SAME) and not any(step.factor for step in self.steps):
-            why = f"{why} of the {format_rate(self.start)} in force"
-        if asked < self.rate:
-            self.rate = asked
-            self.steps.append(Step(rule, factor, f"{why} = {format_rate(asked)}"))
-        else:
-            self.steps.append(Step(rule, None, f"{why}: no lower than {format_rate(self.rate)}"))
-
-    def note(self, rule: str, text: str) -> None:
-        """Note a step that multiplies nothing."""
-        self.steps.append(Step(rule, None, text))
 
 
 def next_cycle(
@@ -162,7 +75,7 @@ def next_cycle(
     _stop_after_harm(plan, findings, rules, cycles, meant)
     trained = max((cycle.cycle for cycle in cycles if cycle.run is not None), default=0)
     _heed_verdict(plan, newest, meant, trained)
-    _heed_probes(plan, firing, readings or {}, meant, trained)
+    heed_probes(plan, firing, readings or {}, meant, trained)
     _heed_changes(plan, firing, meant.changes)
     factor = _guard(plan, settings, meant)
     roll_back_to = None
@@ -187,7 +100,7 @@ def next_cycle(
     )
 
 
-def _guard(plan: _Plan, settings: Settings, intent: Intent) -> float:
+def _guard(plan: Plan, settings: Settings, intent: Intent) -> float:
     """Clamp the rate to the guardrails; what the config says already stays as it is written there.
 
     Returns:
@@ -223,7 +136,7 @@ def checkpoint_of(cycles: Sequence[CycleView], cycle: int) -> int:
     return max(0, cycle - 1) if view.measures == "before" else cycle
 
 
-def _planned(number: int, known: Sequence[float], settings: Settings, intent: Intent) -> _Plan:
+def _planned(number: int, known: Sequence[float], settings: Settings, intent: Intent) -> Plan:
     """Begin with what is planned: the strategy, where a person gave one, else what the config says by itself.
 
     A constant strategy without a base, and no config, hold the rate in force.
@@ -249,10 +162,10 @@ def _planned(number: int, known: Sequence[float], settings: Settings, intent: In
             steps.append(Step(intent.carried.rule, carried, f"{intent.carried.text} = {format_rate(rate)}"))
     start = min(rate, current) if rate is not None and current is not None else rate
     authority: Authority = "propose" if rate is not None else "show"
-    return _Plan(rate, current, start, authority, steps, rate, carried, is_strategy)
+    return Plan(rate, current, start, authority, steps, rate, carried, is_strategy)
 
 
-def _heed(plan: _Plan, finding: Finding, rule: Rule, cycles: Sequence[CycleView], intent: Intent) -> bool:
+def _heed(plan: Plan, finding: Finding, rule: Rule, cycles: Sequence[CycleView], intent: Intent) -> bool:
     """Do what a rule of steps 1 to 3 asks for; returns False where that was done for the same evidence already."""
     # Broken numbers are seen in what was trained, everything else in what was judged.
     is_known = [c.run is not None if rule.points_to == "health" else c.verification_rate is not None for c in cycles]
@@ -271,7 +184,7 @@ def _heed(plan: _Plan, finding: Finding, rule: Rule, cycles: Sequence[CycleView]
 
 
 def _stop_after_harm(
-    plan: _Plan,
+    plan: Plan,
     findings: Sequence[Finding],
     rules: Mapping[str, Rule],
     cycles: Sequence[CycleView],
@@ -292,7 +205,7 @@ def _stop_after_harm(
             return
 
 
-def _heed_verdict(plan: _Plan, newest: Sequence[Advice], intent: Intent, trained: int) -> None:
+def _heed_verdict(plan: Plan, newest: Sequence[Advice], intent: Intent, trained: int) -> None:
     """Lower the rate where the newest cycle's own run was judged too high, by rules that may act."""
     basis = ("verdict:too_high", trained)
     for advice in newest if basis not in intent.acted else ():
@@ -306,44 +219,7 @@ def _heed_verdict(plan: _Plan, newest: Sequence[Advice], intent: Intent, trained
             plan.authority = weaker(plan.authority, advice.authority)
 
 
-def _heed_probes(
-    plan: _Plan, firing: Sequence[Finding], readings: Mapping[str, float | None], intent: Intent, trained: int
-) -> None:
-    """Steps 4 and 5: ask rho, or else the KL; without either say what would tell."""
-    rho, kl = readings.get("campaign.rho"), readings.get("campaign.kl")
-    asked, probe = _by_rho(rho), "probe:rho"
-    if asked is None:
-        asked, probe = _by_kl(kl), "probe:kl"
-    if asked is None:
-        if any(finding.points_to == "lr_too_low" for finding in firing):
-            plan.remarks.append(
-                "Insufficient evidence for a learning rate that is too low: without rho or the KL logged, one cycle at "
-                "twice the rate from the best checkpoint would tell, given up if the held-out rate falls."
-            )
-        return
-    factor, why = asked
-    against = [finding for finding in firing if finding.points_to in ORDER]
-    if (probe, trained) in intent.acted:
-        plan.note(probe, f"{why}: heeded already")
-        return
-    if not intent.allows_proposals:
-        plan.note(probe, f"{why}: --authority test lets it act")
-        return
-    plan.acted.append((probe, trained))
-    if 1.0 / DEAD_ZONE < factor < DEAD_ZONE:
-        plan.note(probe, f"{why}, within ×{DEAD_ZONE:g}: no change")
-    elif factor < 1.0:
-        plan.lower(factor, probe, why)
-        plan.authority = weaker(plan.authority, "propose")
-    elif against:
-        plan.note(probe, f"{why}, but {against[0].rule} speaks against raising: held")
-    elif plan.rate is not None and plan.current is not None:
-        plan.rate = max(plan.rate, plan.current * factor)
-        plan.steps.append(Step(probe, factor, f"{why} = {format_rate(plan.rate)}"))
-        plan.authority = weaker(plan.authority, "propose")
-
-
-def _heed_changes(plan: _Plan, firing: Sequence[Finding], changes: Interactions | None) -> None:
+def _heed_changes(plan: Plan, firing: Sequence[Finding], changes: Interactions | None) -> None:
     """Step 6: multiply by what changed in the configuration; nothing is raised on a guess or against evidence."""
     if changes is None or plan.rate is None:
         return
@@ -372,28 +248,7 @@ def _why_not_raised(item: Interaction, against: str | None) -> str:
     return "but that rests on a hypothesis" if item.grade == GUESSED else ""
 
 
-def _by_rho(rho: float | None) -> tuple[float, str] | None:
-    """Return the factor that rho asks for, and the arithmetic; 1 - rho grows as the learning rate."""
-    if rho is None or not math.isfinite(rho):
-        return None
-    least, most = RHO_RANGE
-    ratio = (1.0 - TARGET_RHO) / (1.0 - rho) if rho < 1.0 else most
-    factor, why = min(max(ratio, least), most), f"rho {rho:.2f}: × {1 - TARGET_RHO:.1g}/{1 - rho:.2g}"
-    if rho < LEAST_RHO:
-        factor, why = factor / 3.0, f"{why} / 3 (rho below {LEAST_RHO:g})"
-    return factor, f"{why} → × {factor:.3g}"
-
-
-def _by_kl(kl: float | None) -> tuple[float, str] | None:
-    """Return the factor that the KL of the cycle asks for, and the arithmetic; the KL grows as the rate squared."""
-    if kl is None or not math.isfinite(kl):
-        return None
-    least, most = KL_RANGE
-    factor = min(max(math.sqrt(TARGET_KL / kl), least), most) if kl > 0.0 else most
-    return factor, f"KL {kl:.3g}: × sqrt({TARGET_KL:g}/{kl:.3g}) → × {factor:.3g}"
-
-
-def _text(plan: _Plan, number: int, roll_back_to: int | None, ship: int | None, because: Sequence[Finding]) -> str:
+def _text(plan: Plan, number: int, roll_back_to: int | None, ship: int | None, because: Sequence[Finding]) -> str:
     reasons = " ".join([*(finding.text for finding in because), *plan.remarks])
     if plan.stop and ship is not None:
         what = f"ship the checkpoint of cycle {ship}" if ship else "ship the base model"

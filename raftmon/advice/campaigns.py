@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from raftmon.advice.campaign_policy import Intent, following, next_cycle
+from raftmon.advice.campaign_policy import following, next_cycle
 from raftmon.advice.engine import RuleEngine
+from raftmon.advice.intent import Intent
 from raftmon.advice.interactions import interactions
 from raftmon.advice.learning_rate import written_rate
 from raftmon.advice.obeyed import rate_in_force

@@ -1,0 +1,82 @@
+"""What a trainer's probes ask of the next rate: rho, the gain of a step over the predicted one, or else the KL."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from raftmon.advice.intent import ORDER, Intent, Plan
+from raftmon.advice.learning_rate import format_rate, weaker
+from raftmon.model import Finding, Step
+
+__all__ = ["heed_probes"]
+
+TARGET_RHO: Final = 0.9
+"""Gain of a step over the predicted one at the best learning rate: median of the study's sweep 0.91, RAFT 0.85."""
+LEAST_RHO: Final = 0.5
+"""Below, rho saturates and 1 - rho says too little: lower threefold more."""
+RHO_RANGE: Final = (0.1, 10.0)
+TARGET_KL: Final = 0.02
+"""Nats per token that a cycle at the best learning rate moved the model by."""
+KL_RANGE: Final = (0.5, 3.16)
+DEAD_ZONE: Final = 1.5
+"""A probe that asks for less than this factor asks for nothing: half a decade is what a sweep resolves."""
+
+
+def heed_probes(
+    plan: Plan, firing: Sequence[Finding], readings: Mapping[str, float | None], intent: Intent, trained: int
+) -> None:
+    """Steps 4 and 5: ask rho, or else the KL; without either say what would tell."""
+    rho, kl = readings.get("campaign.rho"), readings.get("campaign.kl")
+    asked, probe = _by_rho(rho), "probe:rho"
+    if asked is None:
+        asked, probe = _by_kl(kl), "probe:kl"
+    if asked is None:
+        if any(finding.points_to == "lr_too_low" for finding in firing):
+            plan.remarks.append(
+                "Insufficient evidence for a learning rate that is too low: without rho or the KL logged, one cycle at "
+                "twice the rate from the best checkpoint would tell, given up if the held-out rate falls."
+            )
+        return
+    factor, why = asked
+    against = [finding for finding in firing if finding.points_to in ORDER]
+    if (probe, trained) in intent.acted:
+        plan.note(probe, f"{why}: heeded already")
+        return
+    if not intent.allows_proposals:
+        plan.note(probe, f"{why}: --authority test lets it act")
+        return
+    plan.acted.append((probe, trained))
+    if 1.0 / DEAD_ZONE < factor < DEAD_ZONE:
+        plan.note(probe, f"{why}, within ×{DEAD_ZONE:g}: no change")
+    elif factor < 1.0:
+        plan.lower(factor, probe, why)
+        plan.authority = weaker(plan.authority, "propose")
+    elif against:
+        plan.note(probe, f"{why}, but {against[0].rule} speaks against raising: held")
+    elif plan.rate is not None and plan.current is not None:
+        plan.rate = max(plan.rate, plan.current * factor)
+        plan.steps.append(Step(probe, factor, f"{why} = {format_rate(plan.rate)}"))
+        plan.authority = weaker(plan.authority, "propose")
+
+
+def _by_rho(rho: float | None) -> tuple[float, str] | None:
+    """Return the factor that rho asks for, and the arithmetic; 1 - rho grows as the learning rate."""
+    if rho is None or not math.isfinite(rho):
+        return None
+    least, most = RHO_RANGE
+    ratio = (1.0 - TARGET_RHO) / (1.0 - rho) if rho < 1.0 else most
+    factor, why = min(max(ratio, least), most), f"rho {rho:.2f}: × {1 - TARGET_RHO:.1g}/{1 - rho:.2g}"
+    if rho < LEAST_RHO:
+        factor, why = factor / 3.0, f"{why} / 3 (rho below {LEAST_RHO:g})"
+    return factor, f"{why} → × {factor:.3g}"
+
+
+def _by_kl(kl: float | None) -> tuple[float, str] | None:
+    """Return the factor that the KL of the cycle asks for, and the arithmetic; the KL grows as the rate squared."""
+    if kl is None or not math.isfinite(kl):
+        return None
+    least, most = KL_RANGE
+    factor = min(max(math.sqrt(TARGET_KL / kl), least), most) if kl > 0.0 else most
+    return factor, f"KL {kl:.3g}: × sqrt({TARGET_KL:g}/{kl:.3g}) → × {factor:.3g}"
