@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator, Sequence
@@ -103,10 +104,17 @@ def next_run(file: ConfigFile, cycle: int | None, authority: Status) -> NextRun:
 
 
 def next_run_anew(path: Path, key: str | None, journal: Journal) -> NextRun:
-    """Return the same of a config that is read anew each time: whoever follows a campaign sees it change."""
+    """Return the same of a config that is read anew each time: whoever follows a campaign sees it change.
+
+    While the file is away, as an editor may have it for a moment, what it said last counts.
+    """
+    last = open_config(path, key, journal)
 
     def start(number: int, campaign: str, began: float | None, newest: RunView | None) -> Start:
-        return _start(open_config(path, key, journal), campaign, number, began, newest)
+        nonlocal last
+        with contextlib.suppress(UsageError):
+            last = open_config(path, key, journal)
+        return _start(last, campaign, number, began, newest)
 
     return NextRun(start, None, "test")
 

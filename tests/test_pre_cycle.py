@@ -302,7 +302,12 @@ def test_advise_follows_a_config_that_changes(loop: Loop) -> None:
     loop.config.write_text(CONFIG.replace("5.0e-05", "4.0e-05"))
     loop.train(3)
     second = monitor.poll().campaigns[0].next
+    loop.config.unlink()
+    loop.train(4)
+    third = monitor.poll().campaigns[0].next
 
+    assert third is not None
+    assert (third.cycle, third.learning_rate) == (5, 4e-5)
     assert first is not None
     assert second is not None
     assert (first.learning_rate, second.learning_rate) == (5e-5, 4e-5)

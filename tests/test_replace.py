@@ -52,6 +52,17 @@ class Failing(System):
         return counted
 
 
+class Watched(System):
+    """A system that notes who may read the file at each write."""
+
+    def __init__(self) -> None:
+        self.modes: list[int] = []
+
+    def write(self, descriptor: int, data: bytes) -> int:  # type: ignore[override]
+        self.modes.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        return os.write(descriptor, data)
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "raft.yaml"
@@ -346,17 +357,11 @@ def test_mode_owner_and_attributes_stay(config: Path) -> None:
 
 def test_the_new_content_is_never_readable_by_others(config: Path) -> None:
     config.chmod(0o600)
-    modes: list[int] = []
+    system = Watched()
 
-    class Watched(System):
-        def write(self, descriptor: int, data: bytes) -> int:  # type: ignore[override]
-            modes.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
-            return os.write(descriptor, data)
+    replace_file(config, OLD, NEW, system)
 
-    replace_file(config, OLD, NEW, Watched())
-
-    assert modes
-    assert all(mode == 0o600 for mode in modes)
+    assert set(system.modes) == {0o600}
 
 
 def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
@@ -457,16 +462,11 @@ def test_a_leftover_that_others_may_read_is_closed_before_the_first_byte(config:
     temporary.write_bytes(b"half")
     temporary.chmod(0o644)
     config.chmod(0o600)
-    modes: list[int] = []
+    system = Watched()
 
-    class Watched(System):
-        def write(self, descriptor: int, data: bytes) -> int:  # type: ignore[override]
-            modes.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
-            return os.write(descriptor, data)
+    replace_file(config, OLD, NEW, system)
 
-    replace_file(config, OLD, NEW, Watched())
-
-    assert set(modes) == {0o600}
+    assert set(system.modes) == {0o600}
 
 
 def test_who_comes_second_with_the_same_content_is_done(config: Path) -> None:

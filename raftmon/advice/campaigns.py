@@ -170,8 +170,8 @@ class CampaignJudge:
                 coming.least,
             )
             found = next_cycle(cycles, best, findings, by_id, self._settings, readings, intent, advice)
-            if found is None or then is None:
-                return found if found is None else dataclasses.replace(found, reference=now)
+            if found is None:
+                return None
             # A raise that was held is asked for again once nothing speaks against it, and never taken back unmade.
             kept = {name: getattr(then, name) for name in found.held}
             return dataclasses.replace(found, reference=dataclasses.replace(now, **kept))
