@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, types_pb2
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
+from raftmon.events.block import Block
 from raftmon.events.tail import EventFile, FileUpdate
 
 FIRST = 1_700_000_000.0
@@ -71,6 +72,13 @@ def text(tag: str, *lines: str, plugin: str | None = "text") -> Any:
 def scalar_record(tag: str, value: float, step: int = 0, wall_time: float = FIRST) -> bytes:
     """One point in one framed record."""
     return record(event([simple(tag, value)], step=step, wall_time=wall_time))
+
+
+def block_of(data: bytes) -> Block:
+    """A block that holds some bytes."""
+    block = Block(max(1, len(data)))
+    block.data[: len(data)] = data
+    return block
 
 
 def header_record() -> bytes:
@@ -149,6 +157,11 @@ class _Handle(io.BytesIO):
     def __init__(self, file: ScriptedFile) -> None:
         super().__init__(file.data)
         self._file = file
+
+    def readinto(self, buffer: Any, /) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
     def read(self, size: int | None = -1, /) -> bytes:
         count = len(self._file.data) if size is None or size < 0 else size

@@ -15,16 +15,18 @@ from hypothesis import strategies as st
 from tensorboard.compat.proto import event_pb2, summary_pb2, types_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from raftmon.events.decode import MAX_TEXT_BYTES, Decoded, Decoder, SessionStart, TextSummary
-from raftmon.events.framing import scan
-from tests.scripted import FIRST, event, metadata, record, simple, tensor, text
+from raftmon.events.columns import ScalarBatch, join
+from raftmon.events.decode import Decoder
+from raftmon.events.found import Decoded, SessionStart
+from raftmon.events.messages import MAX_TEXT_BYTES, TextSummary
+from tests.scripted import FIRST, block_of, event, metadata, record, simple, tensor, text
 
 
 def feed(decoder: Decoder, *events: bytes) -> int:
     buffer = b"".join(record(data) for data in events)
-    frames = scan(buffer)
-    assert len(frames.starts) == len(events)
-    return decoder.feed(buffer, frames.starts, frames.lengths)
+    before = decoder.bad
+    assert decoder.feed(block_of(buffer), len(buffer), last=True).end == len(buffer)
+    return decoder.bad - before
 
 
 def decode(*events: bytes, bad: int = 0) -> Decoded:
@@ -33,8 +35,12 @@ def decode(*events: bytes, bad: int = 0) -> Decoded:
     return decoder.take()
 
 
+def scalars(decoded: Decoded) -> ScalarBatch:
+    return join(decoded.batches)
+
+
 def points(decoded: Decoded) -> list[tuple[str, int, float]]:
-    batch = decoded.scalars
+    batch = scalars(decoded)
     tags = [batch.tags[index] for index in batch.tag_id.tolist()]
     return list(zip(tags, batch.step.tolist(), batch.value.tolist(), strict=True))
 
@@ -63,7 +69,7 @@ def test_columns_in_file_order() -> None:
         event([simple("loss", 2.5), simple("lr", 0.5)], step=1, wall_time=10.25),
         event([simple("loss", 1.5)], step=2, wall_time=11.5),
     )
-    batch = decoded.scalars
+    batch = scalars(decoded)
     assert batch.tags == ("loss", "lr")
     assert len(batch) == 3
     assert points(decoded) == [("loss", 1, 2.5), ("lr", 1, 0.5), ("loss", 2, 1.5)]
@@ -76,12 +82,12 @@ def test_columns_in_file_order() -> None:
 def test_a_batch_names_only_the_tags_that_occur_in_it() -> None:
     decoder = Decoder()
     feed(decoder, event([simple("loss", 1.0), simple("lr", 2.0), simple("epoch", 3.0)]))
-    assert decoder.take().scalars.tags == ("loss", "lr", "epoch")
+    assert scalars(decoder.take()).tags == ("loss", "lr", "epoch")
     feed(decoder, event([simple("epoch", 4.0), simple("loss", 5.0)]))
     later = decoder.take()
-    assert later.scalars.tags == ("loss", "epoch")
+    assert scalars(later).tags == ("epoch", "loss")
     assert points(later) == [("epoch", 0, 4.0), ("loss", 0, 5.0)]
-    assert decoder.take().scalars.tags == ()
+    assert scalars(decoder.take()).tags == ()
 
 
 def test_a_tag_repeated_in_one_summary_gives_two_points() -> None:
@@ -90,20 +96,20 @@ def test_a_tag_repeated_in_one_summary_gives_two_points() -> None:
 
 @pytest.mark.parametrize("step", [0, 1, 127, 128, 2**31, 2**56 + 1, 2**63 - 1, -1, -5, -(2**63)])
 def test_steps_keep_their_sign_and_size(step: int) -> None:
-    assert decode(event([simple("a", 1.0)], step=step)).scalars.step.tolist() == [step]
+    assert scalars(decode(event([simple("a", 1.0)], step=step))).step.tolist() == [step]
 
 
 def test_a_negative_zero_and_extreme_values_stay() -> None:
     values = [0.0, -0.0, math.inf, -math.inf, 2.0**-149, 3.4028234663852886e38]
     decoded = decode(*(event([simple("a", value)]) for value in values))
-    assert decoded.scalars.value.tobytes() == np.array(values).tobytes()
+    assert scalars(decoded).value.tobytes() == np.array(values).tobytes()
 
 
 @pytest.mark.parametrize("bits", [0x7FC00000, 0xFFC00000, 0x7FC12345])
 def test_nan_keeps_its_bits(bits: int) -> None:
     data = event([simple("a", 1.0)]).replace(struct.pack("<f", 1.0), struct.pack("<I", bits))
     expected = np.array([bits], np.uint32).view(np.float32).astype(np.float64)
-    assert decode(data).scalars.value.tobytes() == expected.tobytes()
+    assert scalars(decode(data)).value.tobytes() == expected.tobytes()
 
 
 ELEMENTS = [
@@ -187,7 +193,7 @@ def test_texts() -> None:
         TextSummary("notes", 0, FIRST, "one\ntwo"),
         TextSummary("notes", 0, FIRST, "three"),
     )
-    assert len(decoded.scalars) == 0
+    assert len(scalars(decoded)) == 0
 
 
 def test_a_long_text_is_cut_and_invalid_utf8_replaced() -> None:
@@ -258,7 +264,7 @@ def test_no_damage_that_a_checksum_missed_makes_it_fail(data: st.DataObject) -> 
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     decoder = Decoder()
     assert feed(decoder, bytes(damaged)) in (0, 1)
-    batch = decoder.take().scalars
+    batch = scalars(decoder.take())
     assert len(batch.tag_id) == len(batch.step) == len(batch.wall_time) == len(batch.value)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raftmon.events.decode import ScalarBatch
+from raftmon.events.columns import ScalarBatch
 from raftmon.model import Problem
 from raftmon.runs.logdir import MAX_TAGS, Run, is_event_file_name, run_key, walk
 from tests.scripted import event, header_record, losses, record, scalar_record
@@ -188,7 +188,7 @@ def test_a_flood_of_tags_is_bounded_and_said(tmp_path: Path) -> None:
         np.zeros(count),
     )
 
-    run._append(tmp_path / "events.out.tfevents.1.h", batch, 0, count)
+    run._append(tmp_path / "events.out.tfevents.1.h", batch)
 
     assert len(run.series) == MAX_TAGS
     assert any("scalar tags" in problem.what for problem in run.problems)

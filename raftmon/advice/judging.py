@@ -16,7 +16,7 @@ from raftmon.advice.learning_rate import advise_run
 from raftmon.advice.rule import Rule
 from raftmon.advice.verdict import decide
 from raftmon.advice.weighing import Weighing
-from raftmon.events.decode import ScalarBatch
+from raftmon.events.columns import ScalarBatch
 from raftmon.model import Problem, RunState, RunView, SeriesView
 from raftmon.run_config import RunConfig
 from raftmon.runs.logdir import Run, RunUpdate

@@ -23,15 +23,33 @@ if TYPE_CHECKING:
     Bytes: TypeAlias = NDArray[np.uint8]
     Checksums: TypeAlias = NDArray[np.uint32]
     Ints: TypeAlias = NDArray[np.int64]
+    Words: TypeAlias = NDArray[np.uint64]
 
-__all__ = ["crc32c", "masked_crc32c", "masked_crc32c_many"]
+__all__ = [
+    "LONGEST_DISTANCE",
+    "MASK_DELTA",
+    "MAX_DISTANCE",
+    "add_bytes",
+    "byte_tables",
+    "crc32c",
+    "length_checksums",
+    "masked_crc32c",
+    "masked_crc32c_many",
+    "rotated",
+]
 
 _POLYNOMIAL: Final = 0x82F63B78
-_MASK_DELTA: Final = 0xA282EAD8
+MASK_DELTA: Final = 0xA282EAD8
+"""What the mask adds to a rotated checksum."""
 _ALL_ONES: Final = 0xFFFFFFFF
 
 _ROW: Final = 256
 """Longest row in bytes: the table of a row (256 KB) still fits the second-level cache."""
+
+MAX_DISTANCE: Final = 512
+"""`byte_tables` reach so far from the end of the data in bytes, unless told otherwise."""
+LONGEST_DISTANCE: Final = 4096
+"""...and this is as far as anybody asks for."""
 
 _BLOCK: Final = 1 << 15
 """Bytes that are looked up at a time; the temporary arrays are twelve times as large."""
@@ -67,8 +85,60 @@ def crc32c(data: bytes) -> int:
 
 def masked_crc32c(data: bytes) -> int:
     """Return the checksum which a TFRecord file stores for a byte string."""
-    crc = crc32c(data)
-    return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & _ALL_ONES
+    return (rotated(crc32c(data)) + MASK_DELTA) & _ALL_ONES
+
+
+def rotated(crc: int) -> int:
+    """Return a checksum as the mask rotates it. A stored checksum less `MASK_DELTA` (modulo 2**32) is just that."""
+    return ((crc >> 15) | (crc << 17)) & _ALL_ONES
+
+
+@cache
+def byte_tables(reach: int = MAX_DISTANCE) -> Checksums:
+    """Return what each byte adds to the `rotated` checksum: entry ``256 * distance from the last byte + byte``.
+
+    The checksum of some bytes is that of as many zeros, XOR one entry for each byte that is not zero: this is how the
+    few bytes that differ between two records are checked without another look at those that do not.
+
+    Args:
+        reach: distances that are needed.
+
+    Returns:
+        Shape ``[256 * reach]``.
+    """
+    table = np.empty((reach, 256), np.uint32)
+    table[0] = _TABLE
+    for distance in range(1, reach):
+        table[distance] = table[0].take(table[distance - 1] & 0xFF) ^ (table[distance - 1] >> 8)
+    turned: Checksums = ((table >> 15) | (table << 17)).ravel()
+    return turned
+
+
+def add_bytes(residue: Checksums, words: Words, count: int, distance: Ints) -> None:
+    """Add to rotated checksums what some of their bytes contribute.
+
+    Args:
+        residue: the checksums, of any shape; changed in place.
+        words: the bytes, eight in each little-endian word, of the same shape.
+        count: how many of each word count; the others may be zero instead.
+        distance: of each word's first byte from the last byte of the data; broadcast to the shape of `words`.
+    """
+    tables = byte_tables() if distance.max(initial=0) < MAX_DISTANCE else byte_tables(LONGEST_DISTANCE)
+    columns = words.view(np.uint8).reshape(*words.shape, 8)
+    at = distance * 256
+    for place in range(count):
+        residue ^= tables.take(at + columns[..., place])
+        at = at - 256
+
+
+@cache
+def length_checksums() -> Checksums:
+    """Return the masked checksum of each length below 2**16, as it stands in the header of a record."""
+    high, low = byte_tables()[6 * 256 : 7 * 256], byte_tables()[7 * 256 : 8 * 256]
+    table: Checksums = (high[:, None] ^ low[None, :]).ravel()
+    table ^= np.uint32(rotated(crc32c(bytes(8))))
+    table += np.uint32(MASK_DELTA)
+    return table
 
 
 def masked_crc32c_many(buffer: Bytes, starts: Ints, lengths: Ints) -> Checksums:
@@ -95,7 +165,7 @@ def masked_crc32c_many(buffer: Bytes, starts: Ints, lengths: Ints) -> Checksums:
             [masked_crc32c(buffer[start : start + length].tobytes()) for start, length in slices], np.uint32
         )
     crc = _crc32c_many(buffer, starts, lengths)
-    masked: Checksums = np.add((crc >> 15) | (crc << 17), np.uint32(_MASK_DELTA), dtype=np.uint32)
+    masked: Checksums = np.add((crc >> 15) | (crc << 17), np.uint32(MASK_DELTA), dtype=np.uint32)
     return masked
 
 

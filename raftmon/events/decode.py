@@ -1,258 +1,346 @@
-"""Event protobufs -> columns of scalars, and the texts, hyper-parameters and session starts between them.
+"""Event files -> columns of scalars, and the texts, hyper-parameters and session starts between them.
 
-Three encodings of a scalar are in use: ``simple_value`` (PyTorch, TensorFlow 1), a tensor of one element with the
-plugin ``scalars`` in ``tensor_content`` (TensorFlow 2), and the same in a ``*_val`` field (PyTorch's ``new_style``).
-The plugin of a tag may be named in its first event only, therefore a `Decoder` belongs to one file and remembers it.
+There are three ways through the bytes, and each gives the same. Where the forms of the records come in cycles, whole
+cycles are read at once (`periods`). Elsewhere the records are framed and their forms looked up, all together
+(`framing`, `forms`). The few records of a live job, and those of no known form, are read one by one: by their form
+where it is known (`single`), else by the protobuf parser (`messages`). Whatever its form does not explain to the last
+bit of its checksum ends up there, so that the fast ways can be left at any record.
 """
 
 from __future__ import annotations
 
-import struct
-from array import array
-from collections.abc import Mapping
+import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from tensorboard.compat.proto import event_pb2
+
+from raftmon.events.assemble import form_batch, mixed_batch
+from raftmon.events.columns import ScalarBatch
+from raftmon.events.crc import masked_crc32c, masked_crc32c_many
+from raftmon.events.forms import FORMS, Heads
+from raftmon.events.found import Collector, Decoded
+from raftmon.events.framing import HEADER_BYTES, OVERHEAD_BYTES, find_header, frame, read_header
+from raftmon.events.messages import Message, is_media, read_message
+from raftmon.events.periods import Cycle, find_cycle
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from raftmon.events.block import Block
+    from raftmon.events.columns import Ids, Ints
 
-    Ids: TypeAlias = NDArray[np.int32]
-    Ints: TypeAlias = NDArray[np.int64]
-    Floats: TypeAlias = NDArray[np.float64]
+__all__ = ["Decoder", "Progress"]
 
-__all__ = ["MAX_TEXT_BYTES", "Decoded", "Decoder", "ScalarBatch", "SessionStart", "TextSummary"]
-
-MAX_TEXT_BYTES: Final = 1_000_000
-"""Longer texts are cut: configurations take some kilobytes."""
-
-_HPARAMS_TAG: Final = "_hparams_/session_start_info"
-
-_DT_BFLOAT16: Final = 14
-_DT_HALF: Final = 19
-
-# DataType of tensorflow/core/framework/types.proto: the name of the repeated field that holds its values, and the
-# format of one little-endian element in tensor_content.
-_ELEMENTS: Final[Mapping[int, tuple[str, struct.Struct]]] = {
-    1: ("float_val", struct.Struct("<f")),
-    2: ("double_val", struct.Struct("<d")),
-    3: ("int_val", struct.Struct("<i")),
-    4: ("int_val", struct.Struct("<B")),
-    5: ("int_val", struct.Struct("<h")),
-    6: ("int_val", struct.Struct("<b")),
-    9: ("int64_val", struct.Struct("<q")),
-    10: ("bool_val", struct.Struct("<?")),
-    _DT_BFLOAT16: ("half_val", struct.Struct("<H")),
-    17: ("int_val", struct.Struct("<H")),
-    _DT_HALF: ("half_val", struct.Struct("<H")),
-    22: ("uint32_val", struct.Struct("<I")),
-    23: ("uint64_val", struct.Struct("<Q")),
-}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ScalarBatch:
-    """Scalar points in columns, in file order. The columns are read-only."""
-
-    tags: tuple[str, ...]
-    """The tags that occur in this batch, in the order in which the file first had them."""
-    tag_id: Ids
-    """Index into `tags`, int32."""
-    step: Ints
-    """Step as the trainer wrote it, int64; may be negative, repeated or go back."""
-    wall_time: Floats
-    """Seconds since the epoch, float64."""
-    value: Floats
-    """Float64; NaN and infinities are kept. Integers beyond 2**53 are rounded."""
-
-    def __len__(self) -> int:
-        return len(self.step)
+_FEW_BYTES: Final = 4096
+"""Below this the fixed cost of the array code is more than reading record by record."""
+_HEAD_RECORDS: Final = 32
+"""Records of a new file that are read one by one: its cycle may be known from another file."""
+_LEAST_SLICE: Final = 1 << 16
+_MOST_SLICE: Final = 1 << 20
+"""Bytes that are framed at a time while a cycle is looked for; more each time that there is none."""
+_WORTHWHILE: Final = 512
+"""A cycle that ends after fewer points was not worth the attempt."""
+_MOST_FAILURES: Final = 6
+"""After so many such attempts in a row, only one in 2**6 slices is looked at for a cycle."""
+_MOST_LESSONS: Final = 1000
+"""Forms that are learnt from records that are read one by one, in one file."""
+_MOST_TRIES: Final = 8
+"""Forms of the same length that are compared with a record."""
+_UNCHECKED_BYTES: Final = 4096
+"""Longer records that hold nothing but pictures and the like are passed over by their length, and not checked."""
+_SKIPPED_BYTES: Final = 1 << 18
+"""Longer ones are not even read from the disk."""
+_MEDIA_BYTES: Final = 1 << 16
+"""By so many bytes of its begin a record is told to be a picture or the like."""
 
 
 @dataclass(frozen=True, slots=True)
-class TextSummary:
-    """A text that a trainer wrote, for example its configuration."""
+class Progress:
+    """How far a decoder came."""
 
-    tag: str
-    """As written: ``args/text_summary``, ``model_config/text_summary``..."""
-    step: int
-    wall_time: float
-    """Seconds since the epoch."""
-    text: str
-    """The elements of the text tensor, joined by line ends and cut after `MAX_TEXT_BYTES`."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionStart:
-    """A writer's note that a (re)started job goes on from a step: later points at or after it are void."""
-
-    before: int
-    """Index in the batch of the first scalar written after the note; the batch's length if there is none yet."""
-    step: int
-    """The step from which the job goes on."""
+    end: int
+    """Offset in the block from which to go on. Negative after damage that began before the block."""
+    needed: int
+    """Bytes from `end` on without which a further call finds nothing."""
+    damaged: int | None = None
+    """Offset of the last place where a header was expected and is not intact; None if there was none."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Decoded:
-    """What a `Decoder` found since it was last asked."""
+class _Halt(enum.Enum):
+    """Why a way through the bytes ended."""
 
-    scalars: ScalarBatch
-    texts: tuple[TextSummary, ...]
-    hparams: Mapping[str, object]
-    """Name to number, text, bool or None, as logged for TensorBoard's hparams plugin; empty: nothing new."""
-    session_starts: tuple[SessionStart, ...]
+    CHANGE = "another way goes on from here"
+    WAIT = "bytes are missing"
+    DAMAGE = "no record begins here"
+
+
+_Walked: TypeAlias = tuple[int, int, _Halt]
+"""Offset behind the last record that is done with, bytes that are needed from there on, why it ended."""
 
 
 class Decoder:
-    """Decodes the records of one event file, in file order."""
+    """Decodes one event file, in file order.
+
+    Attributes:
+        bad: damaged or invalid records so far; a stretch in which no record can be told counts as one.
+        searching: whether the next intact record is being looked for.
+    """
 
     def __init__(self) -> None:
+        self.bad = 0
+        self.searching = False
+        self._found = Collector()
         self._plugins: dict[str, str] = {}
-        self._ids: dict[str, int] = {}
-        self._bad = 0
-        self._clear()
+        self._forget_forms()
+        self._head = _HEAD_RECORDS
+        self._lessons = _MOST_LESSONS
+        self._suspect = 0
 
-    def _clear(self) -> None:
-        self._tag_id = array("i")
-        self._step = array("q")
-        self._wall_time = array("d")
-        self._value = array("d")
-        self._texts: list[TextSummary] = []
-        self._hparams: dict[str, object] = {}
-        self._session_starts: list[SessionStart] = []
-
-    def feed(self, buffer: bytes, starts: Ints, lengths: Ints) -> int:
-        """Decode records whose checksums are right.
-
-        Args:
-            buffer: the bytes in which they lie.
-            starts: offset of the data of each record.
-            lengths: its bytes.
-
-        Returns:
-            How many of them are no valid events. Where only the hyper-parameters inside are invalid, the rest counts.
-        """
-        parse = event_pb2.Event.FromString
-        self._bad = 0
-        for start, end in zip(starts.tolist(), (starts + lengths).tolist(), strict=True):
-            try:
-                event = parse(buffer[start:end])
-            except DecodeError:
-                self._bad += 1
-            else:
-                self._event(event)
-        return self._bad
+    def _forget_forms(self) -> None:
+        self._generation = FORMS.generation
+        self._admitted: set[int] = set()
+        self._cycle: Cycle | None = None
+        self._slice = _LEAST_SLICE
+        self._failures = self._pause = 0
 
     def take(self) -> Decoded:
         """Hand over what was decoded since the last call."""
-        decoded = Decoded(
-            scalars=self._batch(),
-            texts=tuple(self._texts),
-            hparams=self._hparams,
-            session_starts=tuple(self._session_starts),
-        )
-        self._clear()
-        return decoded
+        return self._found.take()
 
-    def _batch(self) -> ScalarBatch:
-        ids = np.asarray(self._tag_id, np.int32)
-        used = np.flatnonzero(np.bincount(ids, minlength=len(self._ids)))
-        names = tuple(self._ids)
-        if len(used) < len(names):
-            new_ids = np.zeros(len(names), np.int32)
-            new_ids[used] = np.arange(len(used), dtype=np.int32)
-            ids = new_ids[ids]
-            names = tuple(names[index] for index in used.tolist())
-        columns = (
-            ids,
-            np.asarray(self._step, np.int64),
-            np.asarray(self._wall_time, np.float64),
-            np.asarray(self._value, np.float64),
-        )
-        for column in columns:
-            column.flags.writeable = False
-        return ScalarBatch(names, *columns)
+    def feed(self, block: Block, size: int, *, last: bool) -> Progress:
+        """Decode what is in a block.
 
-    def _event(self, event: Any) -> None:
-        values = event.summary.value
-        if values:
-            step, wall_time = event.step, event.wall_time
-            for value in values:
-                if value.HasField("simple_value"):
-                    self._scalar(value.tag, step, wall_time, value.simple_value)
-                else:
-                    self._plugin_value(value, step, wall_time)
-        elif event.session_log.status == event_pb2.SessionLog.START:
-            self._session_starts.append(SessionStart(len(self._step), event.step))
+        Args:
+            block: its content begins where the last call said.
+            size: bytes of content.
+            last: whether there are no further bytes for now; else some may be left for the next block.
+        """
+        if self._generation is not FORMS.generation:
+            self._forget_forms()
+        at, damaged = 0, None
+        while True:
+            if self.searching:
+                found = find_header(block, at, size)
+                if found is None:
+                    return Progress(max(at, size - HEADER_BYTES + 1), HEADER_BYTES, damaged)
+                at, self.searching = found, False
+            at, needed, halt = self._walk(block, at, size, last)
+            if halt is _Halt.WAIT:
+                return Progress(at, needed, damaged)
+            if halt is _Halt.DAMAGE:
+                self.bad += 1
+                self.searching, damaged = True, at
+                # Where bytes were lost, the record before it ends inside another one.
+                at, self._suspect = at + 1 - self._suspect, 0
+                if at < 0:
+                    return Progress(at, HEADER_BYTES, damaged)
 
-    def _scalar(self, tag: str, step: int, wall_time: float, value: float) -> None:
-        self._tag_id.append(self._ids.setdefault(tag, len(self._ids)))
-        self._step.append(step)
-        self._wall_time.append(wall_time)
-        self._value.append(value)
+    def _walk(self, block: Block, at: int, size: int, last: bool) -> _Walked:
+        """Take the best way through the next bytes."""
+        left = size - at
+        if self._cycle is not None:
+            if left >= self._cycle.size:
+                return self._by_cycles(block, at, size, self._cycle)
+            if not last and at:
+                return at, HEADER_BYTES, _Halt.WAIT
+        if self._head or left < _FEW_BYTES:
+            if not last and at and not self._head:
+                return at, HEADER_BYTES, _Halt.WAIT
+            return self._one_by_one(block, at, size)
+        return self._in_columns(block, at, size)
 
-    def _plugin_value(self, value: Any, step: int, wall_time: float) -> None:
-        tag = value.tag
-        # As in TensorBoard, the first plugin that a tag is given stays.
-        plugin = self._plugins.get(tag)
-        if plugin is None:
-            plugin = value.metadata.plugin_data.plugin_name
-            if plugin:
-                self._plugins[tag] = plugin
-        if plugin == "scalars" and value.HasField("tensor"):
-            number = _element(value.tensor)
-            if number is not None:
-                self._scalar(tag, step, wall_time, number)
-        elif plugin == "text" and value.HasField("tensor"):
-            text = b"\n".join(value.tensor.string_val)[:MAX_TEXT_BYTES].decode("utf-8", "replace")
-            self._texts.append(TextSummary(tag, step, wall_time, text))
-        elif plugin == "hparams" and tag == _HPARAMS_TAG:
-            self._session_hparams(value.metadata.plugin_data.content)
-
-    def _session_hparams(self, content: bytes) -> None:
-        # Imported here because few files have hyper-parameters.
-        from tensorboard.plugins.hparams import plugin_data_pb2
-
-        try:
-            start = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
-        except DecodeError:
-            self._bad += 1
+    def _by_cycles(self, block: Block, at: int, size: int, cycle: Cycle) -> _Walked:
+        rows = cycle.read(block, at, size)
+        end = at if rows is None else rows.end
+        if rows is not None:
+            self._found.add_batch(ScalarBatch(cycle.tags, cycle.tag_id, rows.step, rows.wall_time, rows.value))
+            self._suspect = 0
+        if size - end < cycle.size:
+            self._failures = 0
         else:
-            self._hparams.update({name: _plain(value) for name, value in start.hparams.items()})
+            self._cycle = None
+            worthwhile = rows is not None and rows.value.size >= _WORTHWHILE
+            self._failures = 0 if worthwhile else min(self._failures + 1, _MOST_FAILURES)
+            self._pause = (1 << self._failures) - 1
+            self._slice = _LEAST_SLICE if worthwhile else _MOST_SLICE
+        return end, HEADER_BYTES, _Halt.CHANGE
 
+    def _one_by_one(self, block: Block, at: int, size: int) -> _Walked:
+        while at + HEADER_BYTES <= size:
+            length = read_header(block.data, at)
+            if length is None:
+                return at, HEADER_BYTES, _Halt.DAMAGE
+            if at + length > size:
+                return self._wait_or_skip(block, at, length, size)
+            if self._read_form(block, at, length, size):
+                return at, HEADER_BYTES, _Halt.CHANGE
+            at += length
+            if self._head:
+                self._head -= 1
+                if not self._head:
+                    return at, HEADER_BYTES, _Halt.CHANGE
+        return at, HEADER_BYTES, _Halt.WAIT
 
-def _element(tensor: Any) -> float | None:
-    """Return the only element of a numeric tensor, or None if it has no or several elements or is no number."""
-    kind = tensor.dtype
-    dims = tensor.tensor_shape.dim
-    if kind not in _ELEMENTS or (dims and any(dim.size != 1 for dim in dims)):
-        return None
-    field, element = _ELEMENTS[kind]
-    content = tensor.tensor_content
-    if content:
-        if len(content) != element.size:
+    def _wait_or_skip(self, block: Block, at: int, length: int, size: int) -> _Walked:
+        """Leave an incomplete record for later, or pass over it: pictures of megabytes need not be in memory."""
+        head = block.data[at : min(at + _MEDIA_BYTES, size)]
+        if length > _SKIPPED_BYTES and is_media(head, length, self._plugins):
+            self._suspect = length
+            return at + length, HEADER_BYTES, _Halt.WAIT
+        return at, length, _Halt.WAIT
+
+    def _read_form(self, block: Block, at: int, length: int, size: int) -> bool:
+        """Read one record by its form if that is known; returns whether it begins a known cycle, and was not read."""
+        record = bytes(block.data[at : at + length]) if length <= _MEDIA_BYTES else b""
+        for number, single in FORMS.singles.get(length, ())[:_MOST_TRIES]:
+            found = single.read(record)
+            if found is None:
+                continue
+            if not self._admits(number, name_plugins=True):
+                break
+            if self._head and self._begins_cycle(number, block, at, size):
+                return True
+            step, wall_time, values = found
+            for tag, value in values:
+                self._found.add_point(tag, step, wall_time, value)
+            self._suspect = 0
+            return False
+        message = self._read_message(block, at, length, None)
+        if message is not None:
+            self._found.add_message(message)
+            plain = not (message.texts or message.hparams or message.starts_session)
+            if plain and self._lessons and length <= _MEDIA_BYTES:
+                self._lessons -= 1
+                FORMS.learn(block, at, length)
+                if self._generation is not FORMS.generation:
+                    self._forget_forms()
+        return False
+
+    def _begins_cycle(self, number: int, block: Block, at: int, size: int) -> bool:
+        cycle = FORMS.cycles.get(number)
+        if cycle is None or size - at < _FEW_BYTES or not cycle.begins_at(block, at, size):
+            return False
+        if not all(self._admits(form, name_plugins=False) for form in cycle.numbers):
+            return False
+        self._cycle, self._head = cycle, 0
+        return True
+
+    def _admits(self, number: int, *, name_plugins: bool) -> bool:
+        """Tell whether what a form holds are scalars in this file; the plugin of a tag may say otherwise.
+
+        Args:
+            number: of the form.
+            name_plugins: whether a record of this form has its turn now, and may name the plugin of a tag.
+        """
+        if number in self._admitted:
+            return True
+        form = FORMS.forms[number]
+        for place in form.places if form is not None else ():
+            if place.plugin and name_plugins:
+                self._plugins.setdefault(place.tag, place.plugin)
+            if place.plugin is not None and self._plugins.get(place.tag) != "scalars":
+                return False
+        self._admitted.add(number)
+        return True
+
+    def _read_message(self, block: Block, at: int, length: int, intact: bool | None) -> Message | None:
+        """Parse one record; None, and counted, if it is damaged or no valid event.
+
+        Args:
+            block: where it lies.
+            at: its offset.
+            length: its bytes.
+            intact: whether its checksum is right; None: not known.
+        """
+        self._suspect = 0
+        media = is_media(block.data[at : at + _MEDIA_BYTES], length, self._plugins)
+        if media and length > _UNCHECKED_BYTES:
+            # Nothing comes of it, and its checksum would cost more than thousands of scalars.
+            self._suspect = length
             return None
-        number = element.unpack(content)[0]
-    else:
-        values = getattr(tensor, field)
-        if len(values) > 1:
+        data = bytes(block.data[at + HEADER_BYTES : at + length - 4])
+        if intact is None:
+            intact = masked_crc32c(data) == int.from_bytes(block.data[at + length - 4 : at + length], "little")
+        if not intact:
+            self.bad += 1
+            self._suspect = length
             return None
-        # TensorFlow leaves the values of an all-zero tensor out.
-        number = values[0] if values else 0
-    if kind == _DT_HALF:
-        return _reinterpret("<e", (number & 0xFFFF).to_bytes(2, "little"))
-    if kind == _DT_BFLOAT16:
-        return _reinterpret("<f", b"\0\0" + (number & 0xFFFF).to_bytes(2, "little"))
-    return float(number)
+        if media:
+            return None
+        message = read_message(data, self._plugins)
+        self.bad += message.invalid
+        return message
 
+    def _in_columns(self, block: Block, at: int, size: int) -> _Walked:
+        """Read the records of a slice together, and look whether their forms come in cycles."""
+        frames = frame(block, at, min(at + self._slice, size), size)
+        ending = _Halt.DAMAGE if frames.damaged else _Halt.CHANGE
+        if not len(frames.starts):
+            if frames.damaged or frames.needed == HEADER_BYTES:
+                return at, HEADER_BYTES, _Halt.DAMAGE if frames.damaged else _Halt.WAIT
+            return self._wait_or_skip(block, at, frames.needed, size)
+        heads = FORMS.match(block, frames.starts, frames.sizes)
+        if self._generation is not FORMS.generation:
+            self._forget_forms()
+        self._refuse(heads.form)
+        begin = self._new_cycle(heads)
+        if begin is not None and begin > 0:
+            self._read_columns(block, heads.part(slice(begin)))
+            return int(heads.starts[begin]), HEADER_BYTES, _Halt.CHANGE
+        self._read_columns(block, heads)
+        return frames.end, frames.needed, ending
 
-def _reinterpret(code: str, content: bytes) -> float:
-    return float(struct.unpack(code, content)[0])
+    def _refuse(self, form: Ids) -> None:
+        """Set the forms that are not (yet) known to be scalars in this file to -1."""
+        for number in np.flatnonzero(np.bincount(form[form >= 0])).tolist():
+            if not self._admits(number, name_plugins=False):
+                form[form == number] = -1
 
+    def _new_cycle(self, heads: Heads) -> int | None:
+        """Look for a cycle; returns the index of a record that begins one."""
+        if self._pause:
+            self._pause -= 1
+            return None
+        found = find_cycle(heads.form, heads.step)
+        if found is None:
+            self._slice = min(2 * self._slice, _MOST_SLICE)
+            return None
+        length, begin = found
+        last = len(heads.form) - length
+        ring = np.concatenate([heads.form[begin:], heads.form[last:begin]]).tolist()
+        self._cycle = FORMS.cycle(ring)
+        return begin if self._cycle is not None else None
 
-def _plain(value: Any) -> object:
-    kind = value.WhichOneof("kind")
-    return None if kind in (None, "null_value") else getattr(value, kind)
+    def _read_columns(self, block: Block, heads: Heads) -> None:
+        """Read records of any form."""
+        single = FORMS.is_single[heads.form] & (heads.form >= 0)
+        rows = np.flatnonzero(single)
+        points = FORMS.read(block, heads if len(rows) == len(single) else heads.part(rows))
+        if len(rows) == len(single) and points.intact.all():
+            self._suspect = 0
+            self._found.add_batch(form_batch(heads.form, points))
+            return
+        others = np.ones(len(single), bool)
+        others[rows[points.intact]] = False
+        messages = self._read_others(block, heads, np.flatnonzero(others))
+        rows = rows[points.intact]
+        scalars = 0
+        for row, message in messages:
+            self._found.add_message(message, before=int(np.searchsorted(rows, row)) + scalars)
+            scalars += len(message.scalars)
+        self._found.add_batch(mixed_batch(heads.form[rows], points.part(points.intact), rows, messages))
+
+    def _read_others(self, block: Block, heads: Heads, rows: Ints) -> list[tuple[int, Message]]:
+        """Parse some of the records; returns the row and the content of each that is intact."""
+        starts, sizes = heads.starts[rows], heads.sizes[rows]
+        short = np.flatnonzero(sizes <= _UNCHECKED_BYTES)
+        data, lengths = starts[short] + HEADER_BYTES, sizes[short] - OVERHEAD_BYTES
+        right = masked_crc32c_many(block.bytes, data, lengths) == block.halves[data + lengths]
+        intact: dict[int, bool] = dict(zip(short.tolist(), right.tolist(), strict=True))
+        found = []
+        for place, (row, start, size) in enumerate(zip(rows.tolist(), starts.tolist(), sizes.tolist(), strict=True)):
+            message = self._read_message(block, start, size, intact.get(place))
+            if message is not None:
+                found.append((row, message))
+        if not len(rows) or rows[-1] < len(heads.form) - 1:
+            self._suspect = 0
+        return found

@@ -2,20 +2,25 @@
 
 A file that is being written may end inside a record, be replaced by another one, shrink, vanish, come back, or be no
 event file at all. `EventFile` keeps the offset behind the last complete record, and a few bytes in front of it by
-which it knows the file again (an inode number alone is reused at once after a deletion).
+which it knows the file again (an inode number alone is reused at once after a deletion). Damage costs the records that
+it hit: reading goes on at the next intact one.
 """
 
 from __future__ import annotations
 
 import os
 import stat as stat_module
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
-from raftmon.events.decode import Decoder, ScalarBatch, SessionStart, TextSummary
-from raftmon.events.framing import HEADER_BYTES, scan
+from raftmon.events.block import Block
+from raftmon.events.columns import ScalarBatch, join
+from raftmon.events.decode import Decoder
+from raftmon.events.found import SessionStart
+from raftmon.events.framing import HEADER_BYTES
+from raftmon.events.messages import TextSummary
 from raftmon.model import Problem
 
 __all__ = ["EventFile", "FileUpdate", "Opener"]
@@ -35,7 +40,8 @@ Opener: TypeAlias = Callable[[Path], BinaryIO]
 class FileUpdate:
     """What one call of `EventFile.read` found."""
 
-    scalars: ScalarBatch
+    batches: tuple[ScalarBatch, ...]
+    """The new points in the order of the file; no batch is empty."""
     texts: tuple[TextSummary, ...]
     hparams: Mapping[str, object]
     """Name to number, text, bool or None; empty: none in this part of the file."""
@@ -48,6 +54,27 @@ class FileUpdate:
     more: bool
     """True: the budget was spent before the end of the file was reached."""
 
+    def in_order(self) -> Iterator[ScalarBatch | SessionStart]:
+        """Yield points and session starts in the order of the file; no batch is empty."""
+        done = 0
+        sessions = list(reversed(self.session_starts))
+        for batch in self.batches:
+            begin = 0
+            while sessions and sessions[-1].before < done + len(batch):
+                session = sessions.pop()
+                if session.before > done + begin:
+                    yield batch.part(begin, session.before - done)
+                    begin = session.before - done
+                yield session
+            yield batch.part(begin, len(batch)) if begin else batch
+            done += len(batch)
+        yield from reversed(sessions)
+
+    @property
+    def scalars(self) -> ScalarBatch:
+        """The new points in one batch; costs a copy where there are several."""
+        return join(self.batches)
+
 
 class EventFile:
     """One event file that may still grow.
@@ -58,7 +85,6 @@ class EventFile:
         stat: looks at it without opening it.
 
     Attributes:
-        bad_records: records skipped because their data do not match their checksum or are no valid event.
         offset: bytes of the file that are done with.
         size: bytes of the file when last looked at.
         gone: there was no such file at the last look.
@@ -73,15 +99,15 @@ class EventFile:
         self.gone = False
         self.modified_at = 0.0
         self._opener = opener or _open
-        self._stat = stat or Path.stat
+        self._stat = stat or os.stat
         self._identity: tuple[int, int] | None = None
         self._refusal: Problem | None = None
         self._forget()
 
     def _forget(self) -> None:
         self.offset = 0
-        self.bad_records = 0
-        self._damage: Problem | None = None
+        self._hopeless: Problem | None = None
+        self._scar: tuple[int, bytes] | None = None
         self._decoder = Decoder()
         self._needed = HEADER_BYTES
         self._anchor = b""
@@ -90,14 +116,19 @@ class EventFile:
         self._more = False
 
     @property
+    def bad_records(self) -> int:
+        """Records skipped because they are damaged; a stretch in which no record can be told counts as one."""
+        return self._decoder.bad if self._hopeless is None else 0
+
+    @property
     def dead(self) -> bool:
-        """Whether nothing after `offset` can be read, see `problem`. Only other content in its place revives it."""
-        return self._damage is not None
+        """Whether it is no event file, see `problem`. Only other content in its place revives it."""
+        return self._hopeless is not None
 
     @property
     def problem(self) -> Problem | None:
         """Why the file, or the rest of it, cannot be read; None when all is well. Skipped records are no problem."""
-        return self._refusal or self._damage
+        return self._refusal or self._hopeless or self._wound()
 
     def read(self, max_bytes: int = 8 << 20) -> FileUpdate:
         """Read what was appended since the last call.
@@ -123,7 +154,7 @@ class EventFile:
                 reset = reset or rewritten
         found = self._decoder.take()
         return FileUpdate(
-            found.scalars,
+            found.batches,
             found.texts,
             found.hparams,
             found.session_starts,
@@ -171,14 +202,14 @@ class EventFile:
                     rewritten = True
                 self._more = False
                 while not self.dead and self.offset + self._needed <= self.size:
-                    if bytes_read >= max_bytes:
+                    if bytes_read and max_bytes - bytes_read < CHUNK_BYTES // 2:
                         self._more = True
                         break
-                    chunk = self._next_chunk(file, max_bytes - bytes_read)
-                    bytes_read += len(chunk)
-                    if len(chunk) < self._needed:
+                    needed = self._needed
+                    count = self._take_in(file, max_bytes - bytes_read)
+                    bytes_read += count
+                    if count < needed:
                         break  # It shrank after it was looked at: the next look will tell.
-                    self._take_in(chunk)
         except OSError as error:
             self._note(error)
         else:
@@ -187,37 +218,57 @@ class EventFile:
         return bytes_read, rewritten
 
     def _is_known(self, file: BinaryIO) -> bool:
-        return not self._anchor or _read_at(file, self._anchor_at, len(self._anchor)) == self._anchor
+        """Tell whether what was read is still there, and what was damaged is so still."""
+        marks = [(self._anchor_at, self._anchor)] if self._anchor else []
+        marks += [self._scar] if self._scar is not None else []
+        return all(_read_at(file, at, len(mark)) == mark for at, mark in marks)
 
-    def _next_chunk(self, file: BinaryIO, budget: int) -> bytes:
-        wanted = max(min(CHUNK_BYTES, budget), self._needed)
-        return _read_at(file, self.offset, min(wanted, self.size - self.offset))
+    def _take_in(self, file: BinaryIO, budget: int) -> int:
+        """Read on at `offset`, and decode; returns the bytes read."""
+        wanted = min(max(min(CHUNK_BYTES, budget), self._needed), self.size - self.offset)
+        block = _borrow(wanted)
+        try:
+            count = _read_into(file, self.offset, memoryview(block.data)[:wanted])
+            if count >= self._needed:
+                self._decode(block, count)
+        finally:
+            _give_back(block)
+        return count
 
-    def _take_in(self, chunk: bytes) -> None:
-        """Decode a chunk that begins at `offset`."""
-        frames = scan(chunk)
-        self.bad_records += frames.bad + self._decoder.feed(chunk, frames.starts, frames.lengths)
-        if frames.broken is not None:
-            self._damage = self._describe(frames.broken, self.offset + frames.end, chunk)
-        # A damaged header is part of what the file is known by: when it gets mended, reading starts again.
-        stop = frames.end + (HEADER_BYTES if self.dead else 0)
-        if stop:
-            start = max(0, frames.end - _ANCHOR_BYTES)
-            self._anchor, self._anchor_at = chunk[start:stop], self.offset + start
-        self.offset += frames.end
-        self._needed = frames.needed
+    def _decode(self, block: Block, count: int) -> None:
+        """Decode the first bytes of a block, which begins at `offset`."""
+        progress = self._decoder.feed(block, count, last=self.offset + count >= self.size)
+        if progress.damaged is not None:
+            header = bytes(block.data[progress.damaged : min(progress.damaged + HEADER_BYTES, count)])
+            self._scar = self.offset + progress.damaged, header
+        if self._decoder.searching and self._scar is not None and self._scar[0] == 0:
+            self._give_up(bytes(block.data[:256]) if self.offset == 0 else b"", self.offset + progress.end)
+        if progress.end != 0:
+            self._anchor_at = self.offset + max(0, progress.end - _ANCHOR_BYTES)
+            self._anchor = bytes(block.data[max(0, progress.end - _ANCHOR_BYTES) : max(0, min(progress.end, count))])
+        self.offset += progress.end
+        self._needed = progress.needed
 
-    def _describe(self, broken: str, offset: int, chunk: bytes) -> Problem:
-        if offset == 0 and (lookalike := _lookalike(chunk[:256])):
-            return Problem(str(self.path), *lookalike)
-        if offset == 0:
-            what = f"is no event file, or its first record is damaged ({broken})"
-            return Problem(
-                str(self.path), what, "Copy it again from where it was written, or move it out of the logdir."
-            )
+    def _give_up(self, head: bytes, searched: int) -> None:
+        """Stop if this is no event file: nothing in it was one so far."""
+        lookalike = _lookalike(head) if head else None
+        if lookalike is not None:
+            self._hopeless = Problem(str(self.path), *lookalike)
+        elif searched >= CHUNK_BYTES // 2:
+            self._hopeless = self._unknown()
+
+    def _unknown(self) -> Problem:
+        what = "is no event file, or damaged from its first byte on"
+        return Problem(str(self.path), what, "Copy it again from where it was written, or move it out of the logdir.")
+
+    def _wound(self) -> Problem | None:
+        if not self._decoder.searching or self._scar is None:
+            return None
+        if self._scar[0] == 0:
+            return self._unknown()
         return Problem(
             str(self.path),
-            f"damaged at byte {offset:,}: {broken}; what comes after is not read",
+            f"damaged at byte {self._scar[0]:,}; no intact record was found behind it so far",
             "Copy the file again from where it was written. The records before the damage are used.",
         )
 
@@ -234,17 +285,37 @@ class EventFile:
 
 
 def _open(path: Path) -> BinaryIO:
-    return path.open("rb", buffering=0)
+    return open(path, "rb", buffering=0)  # noqa: PTH123 - `Path.open` costs more than reading what is new
 
 
 def _read_at(file: BinaryIO, offset: int, count: int) -> bytes:
     """Read `count` bytes, or what there is up to the end of the file."""
+    buffer = bytearray(count)
+    return bytes(buffer[: _read_into(file, offset, memoryview(buffer))])
+
+
+def _read_into(file: BinaryIO, offset: int, buffer: memoryview) -> int:
+    """Fill a buffer from an offset on; returns the bytes that there were up to the end of the file."""
     file.seek(offset)
-    parts = []
-    while count > 0 and (part := file.read(count)):
-        parts.append(part)
-        count -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    filled = 0
+    while filled < len(buffer) and (count := file.readinto(buffer[filled:])):  # type: ignore[attr-defined]
+        filled += count
+    return filled
+
+
+_blocks: Final[list[Block]] = []
+"""Blocks that nobody uses just now: one for each thread that has read."""
+
+
+def _borrow(size: int) -> Block:
+    if size > CHUNK_BYTES:
+        return Block(size)
+    return _blocks.pop() if _blocks else Block(CHUNK_BYTES)
+
+
+def _give_back(block: Block) -> None:
+    if block.capacity == CHUNK_BYTES:
+        _blocks.append(block)
 
 
 def _lookalike(head: bytes) -> tuple[str, str] | None:
@@ -253,8 +324,6 @@ def _lookalike(head: bytes) -> tuple[str, str] | None:
         return "is a Git LFS pointer, the event file itself was not downloaded", "Run `git lfs pull`."
     if head.startswith(b"\x1f\x8b"):
         return "is compressed with gzip", "Decompress it."
-    if not head.strip(b"\0"):
-        return "begins with zero bytes instead of a record", "Copy the file again from where it was written."
     if not any((byte < 0x20 and byte not in b"\t\n\f\r") or byte == 0x7F for byte in head):
         return "is a text file, no event file", "Rename it, or move it out of the logdir."
     return None

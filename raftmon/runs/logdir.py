@@ -17,7 +17,8 @@ from typing import Final
 
 import numpy as np
 
-from raftmon.events.decode import ScalarBatch
+from raftmon.events.columns import ScalarBatch
+from raftmon.events.found import SessionStart
 from raftmon.events.tail import EventFile, FileUpdate
 from raftmon.model import Problem
 from raftmon.runs.cycles import is_campaign_file_name
@@ -116,7 +117,7 @@ class RunUpdate:
     @property
     def points(self) -> int:
         """Number of new points."""
-        return sum(len(batch.step) for batch in self.batches)
+        return sum(len(batch) for batch in self.batches)
 
 
 class Run:
@@ -231,47 +232,37 @@ class Run:
         for text in update.texts:
             self.texts[prefix + text.tag] = text.text
         self.hparams.update(update.hparams)
-        batch = update.scalars
-        if prefix:
-            tags = tuple(prefix + tag for tag in batch.tags)
-            batch = ScalarBatch(tags, batch.tag_id, batch.step, batch.wall_time, batch.value)
-        rewound, start = False, 0
-        for session in update.session_starts:
-            rewound = self._append(path, batch, start, session.before) or rewound
-            start = session.before
-            rewound = self._rewind_all(session.step) or rewound
-        rewound = self._append(path, batch, start, len(batch.step)) or rewound
-        if len(batch.step):
+        rewound = False
+        for piece in update.in_order():
+            if isinstance(piece, SessionStart):
+                rewound = self._rewind_all(piece.step) or rewound
+                continue
+            batch = piece.renamed(prefix) if prefix else piece
+            rewound = self._append(path, batch) or rewound
             batches.append(batch)
         return rewound
 
-    def _append(self, path: Path, batch: ScalarBatch, start: int, end: int) -> bool:
-        """Append rows ``start:end`` to their series; returns whether an older file's points were dropped."""
-        if start >= end:
-            return False
-        tag_id, step, value = batch.tag_id[start:end], batch.step[start:end], batch.value[start:end]
+    def _append(self, path: Path, batch: ScalarBatch) -> bool:
+        """Append points to their series; returns whether an older file's points were dropped."""
         rewound = False
-        for tag_number in np.unique(tag_id):
-            rows = tag_id == tag_number
-            tag = batch.tags[tag_number]
+        for tag, steps, _, values in batch.by_tag():
             series = self.series.get(tag)
             if series is None:
                 if len(self.series) >= MAX_TAGS:
                     self.tags_refused += 1
                     continue
                 series = self.series[tag] = Series()
-            steps = step[rows]
             newest = self._newest_file_of.setdefault(tag, path)
             if path.name > newest.name:
                 self._newest_file_of[tag] = path
                 rewound = series.rewind(int(steps[0])) or rewound
-            series.append(steps, value[rows])
+            series.append(steps, values)
         self.restarts += rewound
-        self._note_newest(batch, start, end)
+        self._note_newest(batch)
         return rewound
 
-    def _note_newest(self, batch: ScalarBatch, start: int, end: int) -> None:
-        first, wall_time = float(batch.wall_time[start]), float(batch.wall_time[end - 1])
+    def _note_newest(self, batch: ScalarBatch) -> None:
+        first, wall_time = float(batch.wall_time[0]), float(batch.wall_time[-1])
         if np.isfinite(first) and self.first_wall_time is None:
             self.first_wall_time = first
         if np.isfinite(wall_time):

@@ -1,0 +1,56 @@
+"""A piece of an event file in memory, and the views through which thousands of records are looked at at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Bytes: TypeAlias = NDArray[np.uint8]
+    Words: TypeAlias = NDArray[np.uint64]
+    HalfWords: TypeAlias = NDArray[np.uint32]
+    Ints: TypeAlias = NDArray[np.int64]
+
+__all__ = ["SLACK", "Block", "varint_values"]
+
+SLACK: Final = 512
+"""Bytes behind the content that may be looked at without harm, so that no gather has to be guarded."""
+
+
+class Block:
+    """A buffer that is used again and again: fresh memory costs more than decoding what is read into it.
+
+    Args:
+        capacity: bytes of content that it can hold.
+
+    Attributes:
+        data: the buffer, `SLACK` bytes longer.
+        bytes: the same as uint8.
+        words: the eight bytes from each offset on, as a little-endian uint64.
+        halves: the four bytes from each offset on, as a little-endian uint32.
+        scratch: room for as many bytes, for intermediate results.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.data = bytearray(capacity + SLACK)
+        self.bytes: Bytes = np.frombuffer(self.data, np.uint8)
+        self.words: Words = np.ndarray((len(self.data) - 7,), "<u8", self.data, strides=(1,))
+        self.halves: HalfWords = np.ndarray((len(self.data) - 3,), "<u4", self.data, strides=(1,))
+        self.scratch: Bytes = np.empty(capacity, np.uint8)
+
+
+def varint_values(raw: Words) -> Ints:
+    """Return the numbers that varints of up to seven bytes mean.
+
+    Args:
+        raw: the bytes of each in a word, zeros behind them; of any shape.
+    """
+    value = raw & np.uint64(0x7F)
+    longest = int(raw.max(initial=0)).bit_length()
+    for place in range(1, (longest + 7) // 8):
+        value |= (raw >> np.uint64(place)) & np.uint64(0x7F << (7 * place))
+    return value.view(np.int64)

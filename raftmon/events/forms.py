@@ -1,0 +1,304 @@
+"""Every form of record met so far, and which one thousands of records have, worked out at once.
+
+A record is known by its length and by the bytes around its first tag: the lengths and first two characters before
+it, and the eight bytes up to its last character. That the bytes in between, and those behind the value, are those of
+the form as well is proved by the checksum: it is computed from the constants of the form and the few bytes that vary,
+and must be the one in the file. What fails this proof is looked at by the protobuf parser.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+
+from raftmon.events.block import varint_values
+from raftmon.events.crc import MASK_DELTA, MAX_DISTANCE, add_bytes, masked_crc32c
+from raftmon.events.periods import Cycle
+from raftmon.events.single import Single
+from raftmon.events.wire import MAX_STEP_BYTES, STEP_AT, WALL_AT, Form, read_form
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from raftmon.events.block import Block
+
+    Bools: TypeAlias = NDArray[np.bool_]
+    Ints: TypeAlias = NDArray[np.int64]
+    Floats: TypeAlias = NDArray[np.float64]
+    Words: TypeAlias = NDArray[np.uint64]
+
+__all__ = ["FORMS", "FormTable", "Heads", "Points"]
+
+MAX_FORMS: Final = 8192
+"""Forms that are kept; a form takes about a kilobyte. When there are more, all are forgotten and learnt again."""
+MAX_CYCLES: Final = 64
+"""Cycles that are kept for other files; each takes three times its bytes."""
+LIKES: Final = 4
+"""So many records of a kind make it worth a form."""
+_EXAMPLES: Final = 64
+"""New kinds that are read in one round."""
+_ROUNDS: Final = 32
+_SLOTS_LOG2: Final = 16
+_PROBES: Final = 4
+_UNKNOWN: Final = -1
+_U64: Final = {number: np.uint64(number) for number in (1, 7, 8, 40, 0x10, 0x7F, 0xFF)}
+_KEPT_BITS: Final = np.array([(1 << (8 * count)) - 1 for count in range(8)] + [(1 << 64) - 1], np.uint64)
+"""Masks that keep the lowest 0 to 8 bytes of a word."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heads:
+    """What the columns of records say before their values are looked at; each of shape ``[n]``."""
+
+    starts: Ints
+    """Offset of each record in its block."""
+    sizes: Ints
+    """Its bytes, header and checksum included."""
+    step: Words
+    """The bytes of its step, as a little-endian word."""
+    step_bytes: Ints
+    """How many these are; 0 without a step."""
+    form: NDArray[np.int32]
+    """Number of its form; -1: not known, or of no form."""
+
+    def part(self, rows: Ints | slice) -> Heads:
+        """Return some of the records."""
+        return Heads(self.starts[rows], self.sizes[rows], self.step[rows], self.step_bytes[rows], self.form[rows])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kinds:
+    """By what the kind of a record is told; each of shape ``[n]``."""
+
+    first: Words
+    """What the summary begins with: lengths, and the first characters of its first tag."""
+    last: Words
+    """The last bytes of that tag."""
+    size: Ints
+    step_bytes: Ints
+    slot: Ints
+    """Where the kind is looked for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Points:
+    """The scalar of each record of shape ``[n]``, one a record."""
+
+    step: Ints
+    wall_time: Floats
+    value: Floats
+    intact: Bools
+    """Whether the record is what its form says and its checksum is right; the other columns mean nothing elsewhere."""
+
+    def part(self, rows: Bools) -> Points:
+        """Return some of the points."""
+        return Points(self.step[rows], self.wall_time[rows], self.value[rows], self.intact[rows])
+
+
+class FormTable:
+    """Forms, and the columns by which records are matched with them. Serves all files of a process."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.generation = object()
+        self.forms: list[Form | None] = []
+        """By number; None: a kind of record that has no form."""
+        self.singles: dict[int, list[tuple[int, Single]]] = {}
+        """By length of the record: number and reader of each form."""
+        self.cycles: dict[int, Cycle] = {}
+        """By the number of its first form: the newest cycle that begins with it."""
+        self._slots = np.full((1 << _SLOTS_LOG2) + _PROBES, _UNKNOWN, np.int32)
+        self._first = np.zeros(MAX_FORMS, np.uint64)
+        self._last = np.zeros(MAX_FORMS, np.uint64)
+        self._size = np.zeros(MAX_FORMS, np.int64)
+        self._step_bytes = np.zeros(MAX_FORMS, np.int64)
+        self._is_form = np.zeros(MAX_FORMS + 1, bool)
+        # Of forms with one value:
+        self.is_single = np.zeros(MAX_FORMS, bool)
+        self._value_at = np.zeros(MAX_FORMS, np.int64)
+        self._is_wide = np.zeros(MAX_FORMS, bool)
+        self._constant = np.zeros(MAX_FORMS, np.uint32)
+
+    def match(self, block: Block, starts: Ints, sizes: Ints) -> Heads:
+        """Find the forms of records, and learn those that come often.
+
+        Args:
+            block: where the records lie.
+            starts: offset of each record, shape ``[n]``.
+            sizes: its bytes, header and checksum included, shape ``[n]``.
+        """
+        self._make_room()
+        step, kinds = _kinds(block, starts, sizes)
+        rows = np.flatnonzero((block.bytes[starts + 12] == 0x09) & (kinds.step_bytes <= MAX_STEP_BYTES))
+        number = np.full(len(starts), _UNKNOWN, np.int32)
+        for _ in range(_ROUNDS):
+            number[rows] = self._look_up(kinds, rows)
+            rows = rows[number[rows] == _UNKNOWN]
+            if len(rows) < LIKES or not self._learn(block, starts, kinds, rows):
+                break
+        number[~self._is_form[number]] = _UNKNOWN
+        return Heads(starts, sizes, step, kinds.step_bytes, number)
+
+    def learn(self, block: Block, start: int, size: int) -> None:
+        """Learn the form of one record, whose checksum is right."""
+        self._make_room()
+        form = read_form(bytes(block.data[start : start + size]))
+        if form is not None:
+            _, kinds = _kinds(block, np.array([start]), np.array([size]))
+            if self._look_up(kinds, np.array([0]))[0] == _UNKNOWN:
+                self._add(form, kinds, 0)
+
+    def cycle(self, numbers: list[int]) -> Cycle | None:
+        """Return the cycle of some forms in a row, None if it cannot be read as one."""
+        known = self.cycles.get(numbers[0])
+        if known is not None and known.numbers == tuple(numbers):
+            return known
+        try:
+            cycle = Cycle([form for number in numbers if (form := self.forms[number]) is not None], numbers)
+        except ValueError:
+            return None
+        if len(self.cycles) >= MAX_CYCLES:
+            self.cycles.pop(next(iter(self.cycles)))
+        self.cycles[numbers[0]] = cycle
+        return cycle
+
+    def _make_room(self) -> None:
+        if len(self.forms) > MAX_FORMS - _EXAMPLES * _ROUNDS:
+            self.clear()
+
+    def _look_up(self, kinds: _Kinds, rows: Ints) -> NDArray[np.int32]:
+        """Return the number of the kind of each of the rows, -1 where it is new."""
+        slot = kinds.slot[rows]
+        number = self._slots[slot]
+        same = self._is_same(kinds, rows, number)
+        for probe in range(1, _PROBES):
+            # Another kind may sit in the slot of this one.
+            left = np.flatnonzero(~same & (number != _UNKNOWN))
+            if not len(left):
+                break
+            number[left] = self._slots[slot[left] + probe]
+            same[left] = self._is_same(kinds, rows[left], number[left])
+        number[~same] = _UNKNOWN
+        return number
+
+    def _is_same(self, kinds: _Kinds, rows: Ints, number: NDArray[np.int32]) -> Bools:
+        same: Bools = self._first[number] == kinds.first[rows]
+        same &= self._last[number] == kinds.last[rows]
+        same &= self._size[number] == kinds.size[rows]
+        same &= self._step_bytes[number] == kinds.step_bytes[rows]
+        same &= number >= 0
+        return same
+
+    def _learn(self, block: Block, starts: Ints, kinds: _Kinds, rows: Ints) -> bool:
+        """Read the form of one record of each frequent new kind; returns whether any was learnt."""
+        _, first_row, counts = np.unique(kinds.slot[rows], return_index=True, return_counts=True)
+        known = len(self.forms)
+        for row in rows[first_row[counts >= LIKES][:_EXAMPLES]].tolist():
+            start, size = int(starts[row]), int(kinds.size[row])
+            record = bytes(block.data[start : start + size])
+            if masked_crc32c(record[12:-4]) == int.from_bytes(record[-4:], "little"):
+                self._add(read_form(record), kinds, row)
+        return len(self.forms) > known
+
+    def _add(self, form: Form | None, kinds: _Kinds, row: int) -> None:
+        slot = int(kinds.slot[row])
+        free = next((slot + probe for probe in range(_PROBES) if self._slots[slot + probe] == _UNKNOWN), None)
+        if free is None:
+            return
+        number = len(self.forms)
+        self._slots[free] = number
+        self.forms.append(form)
+        self._first[number], self._last[number] = kinds.first[row], kinds.last[row]
+        size = int(kinds.size[row])
+        self._size[number], self._step_bytes[number] = size, kinds.step_bytes[row]
+        if form is None:
+            return
+        self._is_form[number] = True
+        self.singles.setdefault(size, []).append((number, Single(form, form.checksum_constant())))
+        if len(form.places) == 1 and len(form.constant) <= MAX_DISTANCE:
+            self.is_single[number] = True
+            self._value_at[number] = form.places[0].offset
+            self._is_wide[number] = form.places[0].wide
+            self._constant[number] = form.checksum_constant()
+
+    def read(self, block: Block, heads: Heads) -> Points:
+        """Read the scalars of records whose forms are all single."""
+        starts, sizes, number = heads.starts, heads.sizes, heads.form
+        wall_time = block.words[starts + WALL_AT]
+        value_at = self._value_at[number]
+        raw = block.words[starts + value_at]
+        wide = self._is_wide[number]
+        value, value_bytes = _values(raw, wide)
+        residue = block.halves[starts + sizes - 4] - np.uint32(MASK_DELTA)
+        residue ^= self._constant[number]
+        to_end = sizes - 5
+        add_bytes(residue, wall_time, 8, to_end - WALL_AT)
+        add_bytes(residue, heads.step, int(heads.step_bytes.max(initial=0)), to_end - STEP_AT)
+        add_bytes(residue, raw, value_bytes, to_end - value_at)
+        return Points(varint_values(heads.step), wall_time.view(np.float64), value, residue == 0)
+
+
+def _values(raw: Words, wide: Bools) -> tuple[Floats, int]:
+    """Return the values that begin the words, and how many of their bytes count; those that do not are set to zero."""
+    if wide.all():
+        return raw.view(np.float64), 8
+    if not wide.any():
+        raw &= _KEPT_BITS[4]
+        return raw.astype(np.uint32).view(np.float32).astype(np.float64), 4
+    raw &= _KEPT_BITS[np.where(wide, 8, 4)]
+    narrow = raw.astype(np.uint32).view(np.float32).astype(np.float64)
+    return np.where(wide, raw.view(np.float64), narrow), 8
+
+
+def _kinds(block: Block, starts: Ints, sizes: Ints) -> tuple[Words, _Kinds]:
+    """Return the bytes of the steps of records, and what their kinds are told by."""
+    after_wall = block.words[starts + (WALL_AT + 8)]
+    step = after_wall >> _U64[8]
+    step_bytes = _varint_bytes(step)
+    step_bytes[(after_wall & _U64[0xFF]) != _U64[0x10]] = 0
+    step &= _KEPT_BITS[step_bytes]
+    first, last = _around_tag(block.words, starts + (WALL_AT + 8) + step_bytes + (step_bytes > 0))
+    return step, _Kinds(first, last, sizes, step_bytes, _hash(first, last, sizes * 8 + step_bytes))
+
+
+def _varint_bytes(raw: Words) -> Ints:
+    """Return how long the varints at the begin of words are, as far as seven bytes tell: at most 8."""
+    more = (raw >> _U64[7]) & _U64[1]
+    count = more + _U64[1]
+    for place in range(1, 7):
+        if not more.any():
+            break
+        more &= raw >> np.uint64(8 * place + 7)
+        count += more
+    return count.view(np.int64)
+
+
+def _around_tag(words: Words, at: Ints) -> tuple[Words, Words]:
+    """Return what a summary begins with, up to the second character of its first tag, and the last bytes of the tag."""
+    first = words[at]
+    # Lengths from 128 on take two bytes: of the summary, then of the value.
+    for bit in (15, 31):
+        long = (first >> np.uint64(bit)) & _U64[1]
+        if long.any():
+            at = at + long.view(np.int64)
+            first = words[at]
+    length = (first >> _U64[40]) & _U64[0x7F]
+    return first, words[at + np.maximum(length.view(np.int64), 2) - 2]
+
+
+def _hash(first: Words, last: Words, size: Ints) -> Ints:
+    mixed = first * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= last * np.uint64(0xC2B2AE3D27D4EB4F)
+    mixed ^= size.view(np.uint64) * np.uint64(0x165667B19E3779F9)
+    mixed ^= mixed >> np.uint64(29)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    return (mixed >> np.uint64(64 - _SLOTS_LOG2)).view(np.int64)
+
+
+FORMS: Final = FormTable()
+"""The forms that this process has met."""

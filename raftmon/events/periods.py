@@ -1,0 +1,334 @@
+"""Records whose forms repeat in cycles, which is what nearly every trainer writes: read without framing them.
+
+The bytes of one cycle, with zeros where they vary, are compared with as many cycles as the block holds; this also
+proves every length and its checksum. Then wall times, steps, values and checksums are copied out by columns.
+
+The checksum of a record is linear in its bytes (see `crc`). So the XOR of some records with the same constants must
+have the XOR of their checksums, and not each of them has to be computed. Of every group of 64 cycles (or 16), those
+sums are checked that the extended Hamming code prescribes: all of the group, and one half of it for each bit of a
+cycle's number in it. By them one, two or three damaged records in the same place of their cycles are found whatever the
+damage is, more of them with the certainty of a CRC-32. Where a sum is wrong, all of them are checked one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+
+import numpy as np
+
+from raftmon.events.block import varint_values
+from raftmon.events.crc import LONGEST_DISTANCE, MASK_DELTA, MAX_DISTANCE, byte_tables
+from raftmon.events.wire import STEP_AT, WALL_AT, Form
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from raftmon.events.block import Block
+
+    Floats: TypeAlias = NDArray[np.float64]
+    HalfWords: TypeAlias = NDArray[np.uint32]
+    Ints: TypeAlias = NDArray[np.int64]
+    Words: TypeAlias = NDArray[np.uint64]
+
+__all__ = ["Cycle", "CycleRows", "find_cycle"]
+
+_Word = TypeVar("_Word", np.uint32, np.uint64)
+
+LONGEST: Final = 2048
+"""Records in the longest cycle that is looked for."""
+LONGEST_BYTES: Final = 1 << 18
+"""Bytes of the longest cycle."""
+_HISTORY: Final = 8192
+"""Newest records in which it is looked for."""
+_LEAST_BYTES: Final = 512
+"""Shorter cycles are taken several times, as numpy is slow on many short rows."""
+_GROUPS: Final = (64, 16)
+"""Sizes of the groups of cycles whose checksums are checked together."""
+_CANDIDATES: Final = 256
+"""Lengths that are tried."""
+_PROOF: Final = 512
+"""At least so many of the newest records must repeat, as far as there are so many."""
+_MANY_ROWS: Final = 256
+"""From so many cycles on, copying column by column beats gathering."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CycleRows:
+    """The points of some cycles."""
+
+    step: Ints
+    """Shape ``[cycles, columns]``, or ``[cycles, 1]`` when all columns have the same."""
+    wall_time: Floats
+    """Shape ``[cycles, columns]``."""
+    value: Floats
+    """Likewise."""
+    end: int
+    """Offset in the block behind the last of them."""
+
+
+class Cycle:
+    """Some records in a row that come again and again.
+
+    Args:
+        forms: theirs. Their steps must have the same length, their values the same number and type.
+        numbers: of the forms, in the table of forms.
+
+    Raises:
+        ValueError: they have not, or a record is too long.
+
+    Attributes:
+        numbers: as given.
+        size: bytes that are looked at together: a short cycle is taken several times.
+        records: records in them.
+        tags: the tags in a cycle, in the order of their first appearance.
+        tag_id: index into `tags` of each column, int32.
+    """
+
+    def __init__(self, forms: Sequence[Form], numbers: Sequence[int]) -> None:
+        self.numbers = tuple(numbers)
+        length = sum(len(form.constant) for form in forms)
+        repeats = -(-_LEAST_BYTES // length)
+        forms = tuple(forms) * repeats
+        first = forms[0]
+        self._wide = bool(first.places) and first.places[0].wide
+        self._step_bytes = first.step_bytes
+        self._values = len(first.places)
+        sizes = np.array([len(form.constant) for form in forms])
+        makes = {(form.step_bytes, *(place.wide for place in form.places)) for form in forms}
+        if makes != {(self._step_bytes, *[self._wide] * self._values)} or not (self._values and self._step_bytes):
+            raise ValueError("forms of different make")
+        if length > LONGEST_BYTES:
+            raise ValueError("a cycle is too long")
+        self.size = int(sizes.sum())
+        self.records = len(forms)
+        self._constant = np.frombuffer(b"".join(form.constant for form in forms), np.uint8)
+        self._mask = np.frombuffer(b"".join(form.mask for form in forms), np.uint8)
+        # A single cycle is compared fastest as one long number.
+        self._constant_number = int.from_bytes(self._constant.tobytes(), "little")
+        self._mask_number = int.from_bytes(self._mask.tobytes(), "little")
+        self._record_at = np.cumsum(sizes) - sizes
+        self._checksum_at = self._record_at + sizes - 4
+        places = [place for form in forms for place in form.places]
+        in_record = np.array([place.offset for place in places])
+        self._value_at = np.repeat(self._record_at, self._values) + in_record
+        self._checksum_follows = (
+            self._values == 1 and not self._wide and bool((self._value_at + 4 == self._checksum_at).all())
+        )
+        self._checksum_constant = np.array([form.checksum_constant() for form in forms], np.uint32)
+        # Where the table of each varying byte begins: by its distance from the end of its record's data.
+        wall = WALL_AT + np.arange(8)[:, None]
+        step = STEP_AT + np.arange(self._step_bytes)[:, None]
+        value = [at + np.arange(8 if self._wide else 4)[:, None] for at in in_record.reshape(-1, self._values).T]
+        varying = np.concatenate([at + np.zeros(len(sizes), np.int64) for at in (wall, step, *value)])
+        self._table_at = ((sizes - 5 - varying) * 256)[:, None, :]
+        self._tables = byte_tables() if sizes.max() <= MAX_DISTANCE else byte_tables(LONGEST_DISTANCE)
+        tags: dict[str, int] = {}
+        # The columns are those of the cycle as it was given.
+        ids = [tags.setdefault(place.tag, len(tags)) for place in places[: len(places) // repeats]]
+        self.tags = tuple(tags)
+        self.tag_id = np.array(ids, np.int32)
+
+    def read(self, block: Block, start: int, stop: int) -> CycleRows | None:
+        """Read as many cycles as follow each other between two offsets of a block; None if there is none."""
+        count = self._matching(block, start, (stop - start) // self.size)
+        if count == 0:
+            return None
+        rows = self._copy(block, start, count)
+        intact = self._intact(rows)
+        if intact < count:
+            if intact == 0:
+                return None
+            rows = _Rows(rows.wall[:intact], rows.step[:intact], rows.value[:intact], rows.checksum[:intact])
+        columns = len(self.tag_id)
+        step = rows.step.reshape(-1, columns // self._values)
+        # Nearly always the step changes with the cycle only.
+        if (step[:, 1:] == step[:, :1]).all():
+            step = step[:, :1]
+        number, wall_time = varint_values(step), rows.wall.view(np.float64).reshape(-1, columns // self._values)
+        if self._values > 1:
+            wall_time = np.repeat(wall_time, self._values, axis=1)
+            number = np.repeat(number, self._values, axis=1) if step.shape[1] > 1 else number
+        value = rows.value.view(np.float64) if self._wide else _floats(rows.value)
+        return CycleRows(number, wall_time, value.reshape(-1, columns), start + intact * self.size)
+
+    def begins_at(self, block: Block, start: int, stop: int) -> bool:
+        """Tell whether a whole cycle lies at an offset of a block, and ends before another."""
+        end = start + self.size
+        if end > stop:
+            return False
+        return int.from_bytes(block.data[start:end], "little") & self._mask_number == self._constant_number
+
+    def _matching(self, block: Block, start: int, count: int) -> int:
+        """Return how many of the next cycles have the constant bytes of this one."""
+        # Where something else comes next, the first cycle tells so, and the others need not be looked at.
+        if count == 0 or (count > _MANY_ROWS and not self._matches(block, start, 1)):
+            return 0
+        if self._matches(block, start, count):
+            return count
+        different = block.scratch[: count * self.size].reshape(count, self.size).any(axis=1)
+        return int(np.argmax(different))
+
+    def _matches(self, block: Block, start: int, count: int) -> bool:
+        length = count * self.size
+        difference = block.scratch[:length].reshape(count, self.size)
+        np.bitwise_xor(block.bytes[start : start + length].reshape(count, self.size), self._constant, out=difference)
+        np.bitwise_and(difference, self._mask, out=difference)
+        whole = length & ~7
+        return not (np.bitwise_or.reduce(block.scratch[:whole].view(np.uint64)) or block.scratch[whole:length].any())
+
+    def _copy(self, block: Block, start: int, count: int) -> _Rows:
+        """Copy out what varies."""
+        wall = _columns(block.words, start + self._record_at + WALL_AT, self.size, count)
+        step = _columns(block.words, start + self._record_at + STEP_AT, self.size, count)
+        step &= np.uint64((1 << (8 * self._step_bytes)) - 1)
+        value = _columns(block.words, start + self._value_at, self.size, count)
+        if self._checksum_follows:
+            # The checksum follows the value: one word holds both.
+            checksum = (value >> np.uint64(32)).astype(np.uint32)
+        else:
+            checksum = _columns(block.halves, start + self._checksum_at, self.size, count)
+        if not self._wide:
+            value &= np.uint64(0xFFFFFFFF)
+        checksum -= np.uint32(MASK_DELTA)
+        return _Rows(wall, step, value, checksum)
+
+    def _intact(self, rows: _Rows) -> int:
+        """Return how many of the first cycles have no damaged record."""
+        count = len(rows.wall)
+        group = next((size for size in _GROUPS if count >= 4 * size), 0)
+        whole = count - count % group if group else 0
+        residue = self._residue(rows.parities(whole, group) if whole else rows)
+        # What all have in common is left in the residue of single cycles, and of no sum: each has an even number.
+        sums = len(residue) - (count - whole)
+        if not residue[:sums].any() and (residue[sums:] == self._checksum_constant).all():
+            return count
+        damaged = (self._residue(rows) ^ self._checksum_constant).any(axis=1)
+        return int(np.argmax(damaged)) if damaged.any() else count
+
+    def _residue(self, rows: _Rows) -> HalfWords:
+        """Return stored checksums less the part of the varying bytes, shape ``[cycles, records]``."""
+        shape = len(rows.wall), self.records
+        # First axis: the varying bytes of a record in their order.
+        varying = np.empty((len(self._table_at), *shape), np.uint8)
+        varying[:8] = _bytes_of(rows.wall)
+        varying[8 : 8 + self._step_bytes] = _bytes_of(rows.step)[: self._step_bytes]
+        values = _bytes_of(rows.value)[: 8 if self._wide else 4]
+        varying[8 + self._step_bytes :] = (
+            values.reshape(-1, *shape, self._values).transpose(3, 0, 1, 2).reshape(-1, *shape)
+        )
+        parts = self._tables.take(varying + self._table_at)
+        residue: HalfWords = np.bitwise_xor.reduce(parts, axis=0)
+        residue ^= rows.checksum
+        return residue
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """The varying bytes of some cycles, each of shape ``[cycles, records]``, or ``[cycles, values]``."""
+
+    wall: Words
+    step: Words
+    value: Words
+    checksum: HalfWords
+    """Unmasked but for the rotation."""
+
+    def parities(self, count: int, group: int) -> _Rows:
+        """Return the sums of the first `count` cycles that the Hamming code wants, and the other cycles."""
+        return _Rows(
+            _parities(self.wall, count, group),
+            _parities(self.step, count, group),
+            _parities(self.value, count, group),
+            _parities(self.checksum, count, group),
+        )
+
+
+def _parities(rows: NDArray[_Word], count: int, group: int) -> NDArray[_Word]:
+    """Return the sums (XOR) over groups of rows that each bit of a row's number in its group selects, and over all.
+
+    A group are the rows whose number has the same remainder, so that halves of the array are halves of every group.
+
+    Args:
+        rows: shape ``[n, columns]``.
+        count: rows that are summed up, a multiple of `group`; the others follow the sums unchanged.
+        group: rows in a group, a power of two.
+    """
+    left, rows = rows[count:], rows[:count]
+    groups = count // group
+    sums: list[NDArray[_Word]] = []
+    while len(rows) > groups:
+        half = len(rows) // 2
+        sums.append(_folded(rows[half:], groups))
+        rows = rows[:half] ^ rows[half:]
+    return np.concatenate([*sums, rows, left])
+
+
+def _folded(rows: NDArray[_Word], groups: int) -> NDArray[_Word]:
+    while len(rows) > groups:
+        half = len(rows) // 2
+        rows = rows[:half] ^ rows[half:]
+    return rows
+
+
+def _bytes_of(words: Words) -> NDArray[np.uint8]:
+    """Return the bytes of words, first axis: place in the word."""
+    return words.view(np.uint8).reshape(*words.shape, 8).transpose(2, 0, 1)
+
+
+def _columns(source: NDArray[_Word], places: Ints, stride: int, count: int) -> NDArray[_Word]:
+    """Return the words at some places of each cycle, shape ``[count, len(places)]``."""
+    if count < _MANY_ROWS:
+        found: NDArray[_Word] = source[(np.arange(count) * stride)[:, None] + places]
+        return found
+    columns = np.empty((count, len(places)), source.dtype)
+    length = (count - 1) * stride + 1
+    for number, place in enumerate(places.tolist()):
+        columns[:, number] = source[place : place + length : stride]
+    return columns
+
+
+def _floats(value: Words) -> Floats:
+    """Return the floats in the low half of each word."""
+    halves = value.view(np.float32).reshape(*value.shape, 2)
+    widened: Floats = halves[:, :, 0].astype(np.float64)
+    return widened
+
+
+def find_cycle(form: NDArray[np.int32], step: Words) -> tuple[int, int] | None:
+    """Find out whether the newest records come in cycles.
+
+    Args:
+        form: number of the form of each record, -1 without one, in file order.
+        step: their steps, by which a cycle's begin is told.
+
+    Returns:
+        How many records a cycle has, and the index of one that begins a cycle, as near to the end as possible; or None.
+    """
+    form, dropped = form[-_HISTORY:], max(0, len(form) - _HISTORY)
+    length = _cycle_length(form)
+    if length is None:
+        return None
+    step = step[dropped:]
+    last = len(form) - length
+    # One that begins with a new step, if there is one, has a single step in each of its columns.
+    begins = last + np.flatnonzero(step[last:] != step[last - 1 : -1])
+    if not len(begins):
+        return length, dropped + last
+    ring = np.concatenate([form[last:], form[last:]])
+    # Of several, always the same one: cycles are kept for the next file.
+    return length, dropped + min(begins.tolist(), key=lambda at: ring[at - last : at - last + length].tobytes())
+
+
+def _cycle_length(form: NDArray[np.int32]) -> int | None:
+    count = len(form)
+    if count < 3 or form[-1] < 0:
+        return None
+    back = (count - 1) - np.flatnonzero(form[:-1] == form[-1])[::-1]
+    for length in back[:_CANDIDATES].tolist():
+        if length > LONGEST or 3 * length > count:
+            return None
+        same = form[length:] == form[:-length]
+        if same[-2 * length :].all() and same[-_PROOF:].all():
+            return int(length) if (form[-length:] >= 0).all() else None
+    return None
