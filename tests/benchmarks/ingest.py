@@ -1,0 +1,169 @@
+"""How fast is the reader, against the other readers of event files, and what memory does it take?
+
+Prints, for each set of `tests.benchmarks.event_sets`, how many times as fast as each peer raftmon is, with what it
+must reach and what it should; then its memory, what one wake-up costs and what the daemon's imports do. Ends with 1
+when a must is missed by more than 15 %, or when two readers disagree about what the files hold.
+
+usage: python -m tests.benchmarks.ingest [--data DIR] [--rounds N] [--only a,b,wake] [--json | --markdown]
+
+Takes some five minutes of one core and, the first time, 400 MB in DIR. Readers take turns, round by round; each load
+is the first in a fresh process with one thread, from the page cache; its CPU time counts, imports do not. Ratios are
+taken within a round, and their median is printed. The slow peers (tensorboard's in Python, tbparse) get sets of the
+same content with 20,000 scalars. The parts beside the sets are called ``wake``, ``follow`` and ``imports``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.benchmarks.event_sets import SETS, EventSet, prepare
+from tests.benchmarks.ingest_load import Load, event_files
+from tests.benchmarks.ingest_peers import Peer, peers
+from tests.benchmarks.ingest_table import SINGLE, Figure, SetResult, document, machine, markdown, text
+
+SMALL: Final = 20_000
+"""Scalars in the sets of the slow peers."""
+PARTS: Final = ("wake", "follow", "imports")
+
+
+class Disagreement(Exception):
+    """Two readers found different scalars in the same files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Scalars of the sets that are read."""
+
+    full: int | None = None
+    """None: as many as the set has."""
+    small: int = SMALL
+    """For slow peers."""
+
+
+def say(message: str) -> None:
+    """Tell whoever waits."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def measure_set(made: EventSet, readers: Sequence[Peer], rounds: int, data: Path, sizes: Sizes = Sizes()) -> SetResult:
+    """Measure all readers on one set.
+
+    Raises:
+        Disagreement: readers found different scalars.
+    """
+    logdirs = {False: prepare(made, data, sizes.full), True: prepare(made, data, sizes.small)}
+    for logdir in logdirs.values():
+        for path in event_files(logdir):
+            path.read_bytes()  # into the page cache
+    loads: dict[str, list[Load]] = {reader.name: [] for reader in readers}
+    for _ in range(rounds):
+        for reader in readers:
+            loads[reader.name].append(reader.load(logdirs[reader.small]))
+    _agree(made.name, readers, {name: of[0] for name, of in loads.items()}, logdirs[True])
+    return summary(made.name, loads)
+
+
+def _agree(name: str, readers: Sequence[Peer], found: Mapping[str, Load], small: Path) -> None:
+    """Hold what the readers found against what raftmon found."""
+    ours = {False: found["raftmon"], True: next(reader for reader in readers if reader.name == "raftmon").load(small)}
+    for reader in readers:
+        theirs, expected = found[reader.name], ours[reader.small]
+        if theirs.scalars not in (None, expected.scalars):
+            raise Disagreement(
+                f"set {name}: {theirs.scalars} scalars for {reader.title}, {expected.scalars} for raftmon"
+            )
+        if theirs.checksums not in (None, expected.checksums):
+            raise Disagreement(f"set {name}: {theirs.checksums} for {reader.title}, {expected.checksums} for raftmon")
+
+
+def summary(name: str, loads: Mapping[str, Sequence[Load]]) -> SetResult:
+    """Return the medians over the rounds of what all readers took, raftmon's among them."""
+    ours = loads["raftmon"]
+    scalars = ours[0].scalars or 0
+
+    def each(load: Load, seconds: float) -> float:
+        return seconds / (scalars if load.scalars is None else load.scalars)
+
+    def ratio(peer: str, field: str) -> float:
+        pairs = zip(loads[peer], ours, strict=True)
+        return statistics.median(each(a, getattr(a, field)) / each(b, getattr(b, field)) for a, b in pairs)
+
+    others = [peer for peer in loads if peer != "raftmon"]
+    return SetResult(
+        name=name,
+        scalars=scalars,
+        ns={reader: 1e9 * statistics.median(each(load, load.cpu) for load in of) for reader, of in loads.items()},
+        ratios={peer: ratio(peer, "cpu") for peer in others},
+        wall_ratios={peer: ratio(peer, "wall") for peer in others},
+        peak=max(load.peak for load in ours),
+    )
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = Path(tempfile.gettempdir()) / f"raftmon-ingest-{os.getuid()}"
+    parser.add_argument("--data", type=Path, default=default, metavar="DIR", help=f"where sets are kept ({default})")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N")
+    parser.add_argument("--only", type=lambda names: names.split(","), default=[*SETS, *PARTS], metavar="NAMES")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true")
+    output.add_argument("--markdown", action="store_true")
+    parsed = parser.parse_args(arguments)
+    if unknown := set(parsed.only) - {*SETS, *PARTS}:
+        parser.error(f"--only: no set or part {', '.join(sorted(unknown))}; there are {', '.join([*SETS, *PARTS])}")
+    if parsed.rounds < 1:
+        parser.error("--rounds: at least 1")
+    return parsed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; returns the exit code."""
+    chosen = _arguments(arguments)
+    results: list[SetResult] = []
+    readers = peers(chosen.data, say) if set(chosen.only) & set(SETS) else []
+    try:
+        for made in SETS.values():
+            if made.name in chosen.only:
+                say(f"set {made.name}: {made.what}")
+                results.append(measure_set(made, readers, chosen.rounds, chosen.data))
+                say(_line(results[-1]))
+    except Disagreement as disagreement:
+        say(str(disagreement))
+        return 1
+    beside = _beside(results)
+    figures = [figure for result in results for figure in result.figures()] + beside
+    if chosen.json:
+        json.dump(document(results, figures, machine()), sys.stdout, indent=1)
+        print()
+    else:
+        print(markdown(results, beside, machine()) if chosen.markdown else text(figures))
+    failing = [figure.what for figure in figures if figure.fails]
+    if failing:
+        say(f"missed by more than 15 %: {'; '.join(failing)}")
+    return 1 if failing else 0
+
+
+def _line(result: SetResult) -> str:
+    found = ", ".join(f"{reader} {ns:,.0f}" for reader, ns in result.ns.items())
+    return f"  ns of CPU per scalar: {found}"
+
+
+def _beside(results: Sequence[SetResult]) -> list[Figure]:
+    """Return the figures that are no ratios."""
+    figures = []
+    what, unit, target = SINGLE["peak"]
+    figures += [Figure(what, result.peak / 1e6, unit, target) for result in results if result.name == "a"]
+    return figures
+
+
+if __name__ == "__main__":
+    sys.exit(main())
