@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import sys
 import tempfile
@@ -26,8 +27,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.benchmarks.event_sets import SETS, EventSet, prepare
-from tests.benchmarks.ingest_load import Load, event_files
-from tests.benchmarks.ingest_peers import Peer, peers
+from tests.benchmarks.ingest_load import Load, event_files, peak_in
+from tests.benchmarks.ingest_peers import Peer, peers, run_python
 from tests.benchmarks.ingest_table import SINGLE, Figure, SetResult, document, machine, markdown, text
 
 SMALL: Final = 20_000
@@ -139,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Disagreement as disagreement:
         say(str(disagreement))
         return 1
-    beside = _beside(results)
+    beside = _beside(results, chosen.only)
     figures = [figure for result in results for figure in result.figures()] + beside
     if chosen.json:
         json.dump(document(results, figures, machine()), sys.stdout, indent=1)
@@ -157,12 +158,45 @@ def _line(result: SetResult) -> str:
     return f"  ns of CPU per scalar: {found}"
 
 
-def _beside(results: Sequence[SetResult]) -> list[Figure]:
+def _beside(results: Sequence[SetResult], parts: Sequence[str]) -> list[Figure]:
     """Return the figures that are no ratios."""
-    figures = []
-    what, unit, target = SINGLE["peak"]
-    figures += [Figure(what, result.peak / 1e6, unit, target) for result in results if result.name == "a"]
-    return figures
+    measured: dict[str, tuple[float, str]] = {}
+    for result in results:
+        if result.name == "a":
+            measured["peak"] = (result.peak / 1e6, "")
+    for part, mode in (("wake", "read"), ("follow", "follow")):
+        if part in parts:
+            say(SINGLE[part].what)
+            measured[part] = wake_ups(mode)
+    if "imports" in parts:
+        say(SINGLE["imports"].what)
+        cpu, peak = imports()
+        measured |= {"imports": (1e3 * cpu, ""), "imports_peak": (peak / 1e6, "")}
+    return [
+        Figure(SINGLE[key].what, value, SINGLE[key].unit, SINGLE[key].target, note)
+        for key, (value, note) in measured.items()
+    ]
+
+
+def wake_ups(mode: str, events: int = 100_000, times: int = 1000) -> tuple[float, str]:
+    """Return the median microseconds of a wake-up (see `tests.benchmarks.ingest_wake`), and a note on the others."""
+    spent = json.loads(run_python("-m", "tests.benchmarks.ingest_wake", mode, str(events), str(times)))
+    late = statistics.quantiles(spent, n=100)[-1]
+    return statistics.median(spent) / 1e3, f"mean {statistics.mean(spent) / 1e3:.0f}, p99 {late / 1e3:.0f} us"
+
+
+def imports(times: int = 7) -> tuple[float, int]:
+    """Return the CPU seconds and the peak memory in bytes of a process that imports what the daemon does; medians."""
+    code = "import raftmon.monitor; from pathlib import Path; print(Path('/proc/self/status').read_text())"
+    run_python("-c", code)  # compiled, and in the page cache
+    seconds, peaks = [], []
+    for _ in range(times):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        status = run_python("-c", code).decode()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        peaks.append(peak_in(status))
+    return statistics.median(seconds), int(statistics.median(peaks))
 
 
 if __name__ == "__main__":

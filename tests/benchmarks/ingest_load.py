@@ -15,11 +15,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-__all__ = ["Checksums", "Load", "Points", "checksums", "event_files", "main", "peak_bytes", "read_points"]
+if TYPE_CHECKING:
+    # A peer's process must not hold what it does not use.
+    from raftmon.events.decode import ScalarBatch
+    from raftmon.events.tail import FileUpdate
+
+__all__ = ["Checksums", "Load", "Points", "batches", "checksums", "event_files", "main", "peak_in", "read_points"]
 
 Columns: TypeAlias = tuple[Any, Any, Any]
 """Steps, wall times and values of consecutive points of one tag: int64, float64, float64."""
@@ -62,9 +67,8 @@ def event_files(logdir: Path) -> list[Path]:
     return sorted(path for path in logdir.rglob("*tfevents*") if path.is_file())
 
 
-def peak_bytes() -> int:
-    """Return the most memory that this process had resident."""
-    status = Path("/proc/self/status").read_text()
+def peak_in(status: str) -> int:
+    """Return the most memory that a process had resident, in bytes, from what `/proc/PID/status` says."""
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
@@ -77,14 +81,20 @@ def read_points(paths: Iterable[Path]) -> Points:
         file, more = EventFile(path), True
         while more:
             update = file.read()
-            for tag, step, wall_time, value in _by_tag(update.scalars):
-                kept.setdefault((number, tag), []).append((step, wall_time, value))
+            for batch in batches(update):
+                for tag, step, wall_time, value in _by_tag(batch):
+                    kept.setdefault((number, tag), []).append((step, wall_time, value))
             more = update.more
     return kept
 
 
-def _by_tag(batch: Any) -> Iterator[tuple[str, Any, Any, Any]]:
-    """Yield the columns of each tag of a `ScalarBatch`."""
+def batches(update: FileUpdate) -> Sequence[ScalarBatch]:
+    """Return the points of an update, in file order."""
+    return (update.scalars,)
+
+
+def _by_tag(batch: ScalarBatch) -> Iterator[tuple[str, Any, Any, Any]]:
+    """Yield the columns of each tag of a batch."""
     order = np.argsort(batch.tag_id.astype(np.uint16), kind="stable")
     step, wall_time, value = batch.step[order], batch.wall_time[order], batch.value[order]
     ends = np.cumsum(np.bincount(batch.tag_id, minlength=len(batch.tags))).tolist()
@@ -184,7 +194,7 @@ def main() -> None:
     cpu, wall = time.process_time(), time.perf_counter()
     loaded = work(paths)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    peak = peak_bytes()
+    peak = peak_in(Path("/proc/self/status").read_text())
     sums = checksums(loaded) if reader == "raftmon" else None
     json.dump(asdict(Load(count(loaded), cpu, wall, peak, sums)), sys.stdout)
 

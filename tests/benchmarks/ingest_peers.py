@@ -19,9 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks.ingest_load import Checksums, Load, event_files
+from tests.benchmarks.ingest_load import Checksums, Load, event_files, peak_in
 
-__all__ = ["ENVIRONMENT", "ROOT", "Peer", "build_reference", "load_python", "load_reference", "load_rust", "peers"]
+__all__ = ["Peer", "build_reference", "load_python", "load_reference", "load_rust", "peers", "run_python"]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SOURCE: Final = Path(__file__).with_name("reference_reader.c")
@@ -52,11 +52,15 @@ class Peer:
     """Whether it is so slow that it gets smaller sets."""
 
 
+def run_python(*arguments: str) -> bytes:
+    """Run a fresh interpreter beside this one's packages; returns what it printed."""
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True, stdout=subprocess.PIPE).stdout
+
+
 def load_python(reader: str, logdir: Path) -> Load:
     """Run a reader of `tests.benchmarks.ingest_load` in a fresh process."""
-    command = [sys.executable, "-m", "tests.benchmarks.ingest_load", reader, str(logdir)]
-    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True, stdout=subprocess.PIPE)
-    found = json.loads(done.stdout)
+    found = json.loads(run_python("-m", "tests.benchmarks.ingest_load", reader, str(logdir)))
     sums = found.pop("checksums")
     return Load(**found, checksums=Checksums(**sums) if sums else None)
 
@@ -103,7 +107,7 @@ def load_rust(program: Path, options: tuple[str, ...], start_up: float, logdir: 
         finished = next((found for line in server.stderr if (found := _FINISHED.search(line))), None)
         if finished is None:
             raise RuntimeError(f"{program} ended, or did not load {logdir} within {_PATIENCE:.0f} s")
-        cpu, peak = _cpu_of(server.pid) - start_up, _peak_of(server.pid)
+        cpu, peak = _cpu_of(server.pid) - start_up, peak_in(Path(f"/proc/{server.pid}/status").read_text())
     finally:
         watchdog.cancel()
         server.kill()
@@ -115,10 +119,6 @@ def _cpu_of(process: int) -> float:
     """Seconds of CPU that the threads of a process took, to the nanosecond (`/proc/PID/stat` has ticks of 10 ms)."""
     tasks = Path(f"/proc/{process}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-
-
-def _peak_of(process: int) -> int:
-    return int(Path(f"/proc/{process}/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def _rust_server() -> Path | None:
