@@ -21,7 +21,16 @@ from typing import Final
 
 from tests.benchmarks.ingest_load import Checksums, Load, event_files, peak_in
 
-__all__ = ["Peer", "build_reference", "load_python", "load_reference", "load_rust", "peers", "run_python"]
+__all__ = [
+    "Peer",
+    "build_reference",
+    "load_python",
+    "load_reference",
+    "load_rust",
+    "peers",
+    "run_python",
+    "rust_server",
+]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SOURCE: Final = Path(__file__).with_name("reference_reader.c")
@@ -121,7 +130,7 @@ def _cpu_of(process: int) -> float:
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
-def _rust_server() -> Path | None:
+def rust_server() -> Path | None:
     """The server of the wheel tensorboard-data-server; None: it is not installed, or has none for this machine."""
     if importlib.util.find_spec("tensorboard_data_server") is None:
         return None
@@ -140,7 +149,7 @@ def rust_start_up(program: Path, times: int = 5) -> float:
 def peers(cache_directory: Path, say: Callable[[str], None]) -> list[Peer]:
     """Return the readers that this machine has, raftmon's first; what is missing is said."""
     found = [Peer("raftmon", "raftmon", partial(load_python, "raftmon"))]
-    server = _rust_server()
+    server = rust_server()
     if server is None:
         say("skipped: the Rust server (no tensorboard-data-server for this machine is installed)")
     elif not Path("/proc/self/schedstat").exists():

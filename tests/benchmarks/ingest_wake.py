@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeAlias
 
 from raftmon.advice.judging import RunJudge
 from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
@@ -27,7 +27,10 @@ from tests.benchmarks.event_records import encode, framed, opening
 from tests.benchmarks.event_sets import FILE_NAME, TAGS, cycle
 from tests.benchmarks.ingest_load import batches
 
-__all__ = ["NEW", "main", "spent_following", "spent_reading"]
+__all__ = ["NEW", "Measure", "main", "spent_following", "spent_reading"]
+
+Measure: TypeAlias = Callable[[Path, int, int], list[int]]
+"""An empty directory, events before the first wake-up, wake-ups -> CPU nanoseconds of each."""
 
 NEW: Final = 5
 """Records of a wake-up."""
