@@ -248,7 +248,8 @@ def test_ratios_are_taken_within_a_round() -> None:
     assert result.ratios == pytest.approx({"rust": 5.0, "loader": 10.0})
     assert result.wall_ratios == pytest.approx({"rust": 2.5, "loader": 5.0})
     assert result.ns == pytest.approx({"raftmon": 10.0, "rust": 90.0, "loader": 100.0})
-    assert result.peak == 50
+    assert result.spreads["rust"] == pytest.approx((3.0, 9.0))
+    assert result.peaks == {"raftmon": 50}
 
 
 def test_readers_that_disagree_stop_the_benchmark(data: Path) -> None:
@@ -265,7 +266,8 @@ def test_readers_that_disagree_stop_the_benchmark(data: Path) -> None:
 
 def result_of(ratio: float) -> SetResult:
     ratios = dict.fromkeys(COMPARED, ratio) | {"loader": 200.0, "c": 0.4}
-    return SetResult("a", 1_000_000, {"raftmon": 70.0}, ratios, ratios, 80_000_000)
+    spreads = {peer: (0.5 * found, 2 * found) for peer, found in ratios.items()}
+    return SetResult("a", 1_000_000, {"raftmon": 70.0}, ratios, ratios, spreads, {"raftmon": 80_000_000})
 
 
 @pytest.mark.parametrize(("ratio", "code"), [(6.0, 0), (3.2, 0), (2.9, 1)])
@@ -293,8 +295,8 @@ def test_the_tables_say_the_same() -> None:
     where |= dict.fromkeys(("numpy", "tensorboard", "tensorboard-data-server"), "1.0")
 
     lines = [" ".join(line.split()) for line in text(figures).splitlines()]
-    assert lines[1] == "set a against Rust server 4.0 x 3.5 5 met must wall 4.0 x"
-    assert lines[4] == "set a against C -O3 40.0 % 25 75 met must wall 40.0 %"
+    assert lines[1] == "set a against Rust server 4.0 x 3.5 5 met must rounds 2.0 to 8.0, wall 4.0"
+    assert lines[4] == "set a against C -O3 40.0 % 25 75 met must rounds 20.0 to 80.0, wall 40.0"
     assert lines[5] == "one wake-up 19.0 us <= 60 <= 20 met goal mean 21 us"
     table = markdown(results, beside, where)
     assert "| 70.0 | 4.0 (3.5 / 5) | 4.0 (2 / 8) | 200 (150 / 300) | 40.0 (25 / 75) |" in table

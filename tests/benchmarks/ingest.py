@@ -95,25 +95,26 @@ def summary(name: str, loads: Mapping[str, Sequence[Load]]) -> SetResult:
     def each(load: Load, seconds: float) -> float:
         return seconds / (scalars if load.scalars is None else load.scalars)
 
-    def ratio(peer: str, field: str) -> float:
+    def ratios(peer: str, field: str) -> list[float]:
         pairs = zip(loads[peer], ours, strict=True)
-        return statistics.median(each(a, getattr(a, field)) / each(b, getattr(b, field)) for a, b in pairs)
+        return [each(a, getattr(a, field)) / each(b, getattr(b, field)) for a, b in pairs]
 
-    others = [peer for peer in loads if peer != "raftmon"]
+    cpu = {peer: ratios(peer, "cpu") for peer in loads if peer != "raftmon"}
     return SetResult(
         name=name,
         scalars=scalars,
         ns={reader: 1e9 * statistics.median(each(load, load.cpu) for load in of) for reader, of in loads.items()},
-        ratios={peer: ratio(peer, "cpu") for peer in others},
-        wall_ratios={peer: ratio(peer, "wall") for peer in others},
-        peak=max(load.peak for load in ours),
+        ratios={peer: statistics.median(found) for peer, found in cpu.items()},
+        wall_ratios={peer: statistics.median(ratios(peer, "wall")) for peer in cpu},
+        spreads={peer: (min(found), max(found)) for peer, found in cpu.items()},
+        peaks={reader: max(load.peak for load in of) for reader, of in loads.items() if of[0].peak},
     )
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Path(tempfile.gettempdir()) / f"raftmon-ingest-{os.getuid()}"
-    parser.add_argument("--data", type=Path, default=default, metavar="DIR", help=f"where sets are kept ({default})")
+    parser.add_argument("--data", type=Path, metavar="DIR", help=f"where sets are kept ({default})")
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
     parser.add_argument("--only", type=lambda names: names.split(","), default=[*SETS, *PARTS], metavar="NAMES")
     output = parser.add_mutually_exclusive_group()
@@ -124,6 +125,12 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--only: no set or part {', '.join(sorted(unknown))}; there are {', '.join([*SETS, *PARTS])}")
     if parsed.rounds < 1:
         parser.error("--rounds: at least 1")
+    if parsed.data is None:
+        # Everybody may write beside it, and a program is run from it.
+        default.mkdir(mode=0o700, exist_ok=True)
+        if default.stat().st_uid != os.getuid():
+            parser.error(f"{default} belongs to somebody else; name a directory with --data")
+        parsed.data = default
     return parsed
 
 
@@ -172,7 +179,7 @@ def _beside(results: Sequence[SetResult], parts: Sequence[str]) -> list[Figure]:
     measured: dict[str, tuple[float, str]] = {}
     for result in results:
         if result.name == "a":
-            measured["peak"] = (result.peak / 1e6, "")
+            measured["peak"] = (result.peaks["raftmon"] / 1e6, "")
     for part, mode in (("wake", "read"), ("follow", "follow")):
         if part in parts:
             say(SINGLE[part].what)

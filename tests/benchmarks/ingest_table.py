@@ -141,8 +141,10 @@ class SetResult:
     """Peer to its CPU time over raftmon's, per scalar."""
     wall_ratios: Mapping[str, float]
     """The same of the time that passed."""
-    peak: int
-    """Most resident memory of raftmon's process with all points kept, bytes."""
+    spreads: Mapping[str, tuple[float, float]]
+    """Peer to the least and the greatest ratio of CPU times of a round."""
+    peaks: Mapping[str, int]
+    """Reader to the most memory its process had resident, bytes; those that were not measured are left out."""
 
     def figures(self) -> list[Figure]:
         """Return the ratios that have a target, in the order of `COMPARED`."""
@@ -152,11 +154,15 @@ class SetResult:
                 compared.scale * self.ratios[peer],
                 compared.unit,
                 compared.targets[self.name],
-                f"wall {_number(compared.scale * self.wall_ratios[peer])} {compared.unit}",
+                self._note(peer, compared),
             )
             for peer, compared in COMPARED.items()
             if peer in self.ratios
         ]
+
+    def _note(self, peer: str, compared: Comparison) -> str:
+        least, greatest, wall = (compared.scale * of for of in (*self.spreads[peer], self.wall_ratios[peer]))
+        return f"rounds {_number(least)} to {_number(greatest)}, wall {_number(wall)}"
 
 
 def _number(value: float) -> str:
@@ -253,7 +259,8 @@ def document(results: Sequence[SetResult], figures: Sequence[Figure], where: Map
                 "cpu_ns_per_scalar": dict(result.ns),
                 "cpu_ratios": dict(result.ratios),
                 "wall_ratios": dict(result.wall_ratios),
-                "peak_bytes": result.peak,
+                "cpu_ratio_spreads": {peer: list(spread) for peer, spread in result.spreads.items()},
+                "peak_bytes": dict(result.peaks),
             }
             for result in results
         },
