@@ -111,7 +111,8 @@ def summary(name: str, loads: Mapping[str, Sequence[Load]]) -> SetResult:
     )
 
 
-def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of a command line, None: this process's."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Path(tempfile.gettempdir()) / f"raftmon-ingest-{os.getuid()}"
     parser.add_argument("--data", type=Path, metavar="DIR", help=f"where sets are kept ({default})")
@@ -136,7 +137,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; returns the exit code."""
-    chosen = _arguments(arguments)
+    chosen = parse(arguments)
     try:
         results = list(_measure_sets(chosen))
         beside = _beside(results, chosen.only)

@@ -173,7 +173,9 @@ def _tbparse() -> tuple[Work, Callable[[Any], int]]:
     reader = importlib.import_module("tbparse").SummaryReader
 
     def load(paths: Sequence[Path]) -> list[Any]:
-        return [reader(str(path), extra_columns={"wall_time"}).scalars for path in paths]
+        loaded = [reader(str(path), extra_columns={"wall_time"}) for path in paths]
+        # Scalars that were written as tensors stay tensors.
+        return [frame for one in loaded for frame in (one.scalars, one.tensors)]
 
     return load, lambda frames: sum(len(frame) for frame in frames)
 

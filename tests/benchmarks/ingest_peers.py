@@ -45,6 +45,7 @@ _PATIENCE: Final = 300.0
 """Seconds after which a server that has not loaded is given up."""
 _SECONDS: Final[Mapping[str, float]] = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
 _FINISHED: Final = re.compile(r"Finished load cycle \(([\d.]+)(ns|µs|ms|s)\)")
+_INLINED: Final = "-DINLINE=static inline __attribute__((always_inline))"
 _KEEP_ALL: Final = "--samples-per-plugin=scalars=all"
 
 
@@ -74,16 +75,21 @@ def load_python(reader: str, logdir: Path) -> Load:
     return Load(**found, checksums=Checksums(**sums) if sums else None)
 
 
-def build_reference(directory: Path) -> Path | None:
-    """Compile the reader in C for this machine; None: there is no gcc."""
+def build_reference(directory: Path, *, inlined: bool = False) -> Path | None:
+    """Compile the reader in C for this machine; None: there is no gcc.
+
+    Args:
+        directory: where the program is put; created.
+        inlined: whether its parser is inlined by force.
+    """
     compiler = shutil.which("gcc")
     if compiler is None:
         return None
     directory.mkdir(parents=True, exist_ok=True)
-    program = directory / "reference_reader"
+    program = directory / ("reference_reader_inlined" if inlined else "reference_reader")
     # Built under another name: a benchmark beside this one may be running the old one.
     built = program.with_name(f".{program.name}-{os.getpid()}")
-    flags = ["-std=gnu11", "-O3", "-march=native", "-Wall", "-Wextra"]
+    flags = ["-std=gnu11", "-O3", "-march=native", "-Wall", "-Wextra", *([_INLINED] if inlined else [])]
     subprocess.run([compiler, *flags, "-o", str(built), str(SOURCE)], check=True)
     return built.replace(program)
 
@@ -163,11 +169,12 @@ def peers(cache_directory: Path, say: Callable[[str], None]) -> list[Peer]:
             ("rust_all", "Rust server, all points", (_KEEP_ALL,)),
         ):
             found.append(Peer(name, title, partial(load_rust, server, options, start_up)))
-    program = build_reference(cache_directory)
-    if program is None:
-        say("skipped: the reader in C (no gcc)")
-    else:
-        found.append(Peer("c", "C -O3", partial(load_reference, program)))
+    for name, inlined in (("c", False), ("c_inlined", True)):
+        program = build_reference(cache_directory, inlined=inlined)
+        if program is None:
+            say("skipped: the reader in C (no gcc)")
+            break
+        found.append(Peer(name, "C -O3, inlined by force" if inlined else "C -O3", partial(load_reference, program)))
     found.append(Peer("loader", "EventFileLoader", partial(load_python, "loader"), small=True))
     found.append(Peer("accumulator", "EventAccumulator", partial(load_python, "accumulator"), small=True))
     if importlib.util.find_spec("tbparse") is None:

@@ -65,7 +65,7 @@ class Comparison:
     unit: str
     """``x``: how many times as fast raftmon is; ``%``: of the peer's speed."""
     targets: Mapping[str, Target]
-    """Name of a set to what is wanted on it, in that unit."""
+    """Name of a set to what is wanted on it, in that unit; empty: nothing, it is shown to put the others in place."""
 
     @property
     def scale(self) -> float:
@@ -83,6 +83,7 @@ COMPARED: Final[Mapping[str, Comparison]] = {
     "rust_all": _against("Rust server, all points", "x", (2, 2, 2, 1.3, 2, 2, 2), (8, 8, None, None, 8, None, 8)),
     "loader": _against("EventFileLoader", "x", (150,) * 7, (300,) * 7),
     "c": _against("C -O3", "%", (25,) * 7, (75, 75, 40, 40, 40, 40, 40)),
+    "c_inlined": Comparison("C -O3, inlined by force", "%", {}),
 }
 """Key of a peer to what is wanted in comparison with it."""
 
@@ -157,7 +158,7 @@ class SetResult:
                 self._note(peer, compared),
             )
             for peer, compared in COMPARED.items()
-            if peer in self.ratios
+            if peer in self.ratios and self.name in compared.targets
         ]
 
     def _note(self, peer: str, compared: Comparison) -> str:
@@ -238,9 +239,11 @@ def markdown(results: Sequence[SetResult], figures: Sequence[Figure], where: Map
 def _markdown_row(result: SetResult) -> str:
     figures = {figure.what: figure for figure in result.figures()}
     cells = []
-    for compared in COMPARED.values():
-        figure = figures.get(f"set {result.name} against {compared.title}")
-        cells.append(f"{_marked(figure)} ({' / '.join(_wanted(figure.target))})" if figure else "-")
+    for peer, compared in COMPARED.items():
+        if figure := figures.get(f"set {result.name} against {compared.title}"):
+            cells.append(f"{_marked(figure)} ({' / '.join(_wanted(figure.target))})")
+        else:
+            cells.append(_number(compared.scale * result.ratios[peer]) if peer in result.ratios else "-")
     return f"| {result.name}: {SETS[result.name].what} | {_number(result.ns['raftmon'])} | {' | '.join(cells)} |"
 
 
