@@ -110,8 +110,8 @@ def byte_tables(reach: int = MAX_DISTANCE) -> Checksums:
     table[0] = _TABLE
     for distance in range(1, reach):
         table[distance] = table[0].take(table[distance - 1] & 0xFF) ^ (table[distance - 1] >> 8)
-    turned: Checksums = ((table >> 15) | (table << 17)).ravel()
-    return turned
+    high: Checksums = table >> np.uint32(15)
+    return (high | (table << np.uint32(17))).ravel()
 
 
 def add_bytes(residue: Checksums, words: Words, count: int, distance: Ints) -> None:

@@ -12,19 +12,14 @@ import importlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-if TYPE_CHECKING:
-    # A peer's process must not hold what it does not use.
-    from raftmon.events.decode import ScalarBatch
-    from raftmon.events.tail import FileUpdate
-
-__all__ = ["Checksums", "Load", "Points", "batches", "checksums", "event_files", "main", "peak_in", "read_points"]
+__all__ = ["Checksums", "Load", "Points", "checksums", "event_files", "main", "peak_in", "read_points"]
 
 Columns: TypeAlias = tuple[Any, Any, Any]
 """Steps, wall times and values of consecutive points of one tag: int64, float64, float64."""
@@ -81,25 +76,11 @@ def read_points(paths: Iterable[Path]) -> Points:
         file, more = EventFile(path), True
         while more:
             update = file.read()
-            for batch in batches(update):
-                for tag, step, wall_time, value in _by_tag(batch):
+            for batch in update.batches:
+                for tag, step, wall_time, value in batch.by_tag():
                     kept.setdefault((number, tag), []).append((step, wall_time, value))
             more = update.more
     return kept
-
-
-def batches(update: FileUpdate) -> Sequence[ScalarBatch]:
-    """Return the points of an update, in file order."""
-    return (update.scalars,)
-
-
-def _by_tag(batch: ScalarBatch) -> Iterator[tuple[str, Any, Any, Any]]:
-    """Yield the columns of each tag of a batch."""
-    order = np.argsort(batch.tag_id.astype(np.uint16), kind="stable")
-    step, wall_time, value = batch.step[order], batch.wall_time[order], batch.value[order]
-    ends = np.cumsum(np.bincount(batch.tag_id, minlength=len(batch.tags))).tolist()
-    for tag, start, end in zip(batch.tags, [0, *ends[:-1]], ends, strict=True):
-        yield tag, step[start:end], wall_time[start:end], value[start:end]
 
 
 def checksums(points: Points) -> Checksums:

@@ -25,7 +25,6 @@ from raftmon.runs.logdir import Run
 from raftmon.runs.roles import RoleTable
 from tests.benchmarks.event_records import encode, framed, opening
 from tests.benchmarks.event_sets import FILE_NAME, TAGS, cycle
-from tests.benchmarks.ingest_load import batches
 
 __all__ = ["NEW", "Measure", "main", "spent_following", "spent_reading"]
 
@@ -70,7 +69,7 @@ def spent_reading(directory: Path, events: int, times: int) -> list[int]:
         begun = time.process_time_ns()
         update = reader.read()
         spent = time.process_time_ns() - begun
-        _expect(sum(map(len, batches(update))))
+        _expect(sum(map(len, update.batches)))
         return spent
 
     with (directory / FILE_NAME).open("wb", buffering=0) as file:
