@@ -23,6 +23,7 @@ from raftmon.events.found import Collector, Decoded
 from raftmon.events.framing import HEADER_BYTES, OVERHEAD_BYTES, find_header, frame, read_header
 from raftmon.events.messages import Message, is_media, read_message
 from raftmon.events.periods import Cycle, find_cycle
+from raftmon.events.wire import MAX_FORM_BYTES
 
 if TYPE_CHECKING:
     from raftmon.events.block import Block
@@ -49,7 +50,7 @@ _UNCHECKED_BYTES: Final = 4096
 """Longer records that hold nothing but pictures and the like are passed over by their length, and not checked."""
 _SKIPPED_BYTES: Final = 1 << 18
 """Longer ones are not even read from the disk."""
-_MEDIA_BYTES: Final = 1 << 16
+_MEDIA_BYTES: Final = 512
 """By so many bytes of its begin a record is told to be a picture or the like."""
 
 
@@ -92,6 +93,7 @@ class Decoder:
         self._plugins: dict[str, str] = {}
         self._forget_forms()
         self._head = _HEAD_RECORDS
+        self._window = _LEAST_SLICE
         self._lessons = _MOST_LESSONS
         self._suspect = 0
 
@@ -166,13 +168,16 @@ class Decoder:
 
     def _one_by_one(self, block: Block, at: int, size: int) -> _Walked:
         while at + HEADER_BYTES <= size:
-            length = read_header(block.data, at)
-            if length is None:
-                return at, HEADER_BYTES, _Halt.DAMAGE
-            if at + length > size:
-                return self._wait_or_skip(block, at, length, size)
-            if self._read_form(block, at, length, size):
+            length = self._read_form(block, at, size)
+            if length == 0:
                 return at, HEADER_BYTES, _Halt.CHANGE
+            if length is None:
+                length = read_header(block.data, at)
+                if length is None:
+                    return at, HEADER_BYTES, _Halt.DAMAGE
+                if at + length > size:
+                    return self._wait_or_skip(block, at, length, size)
+                self._parse_one(block, at, length)
             at += length
             if self._head:
                 self._head -= 1
@@ -188,32 +193,44 @@ class Decoder:
             return at + length, HEADER_BYTES, _Halt.WAIT
         return at, length, _Halt.WAIT
 
-    def _read_form(self, block: Block, at: int, length: int, size: int) -> bool:
-        """Read one record by its form if that is known; returns whether it begins a known cycle, and was not read."""
-        record = bytes(block.data[at : at + length]) if length <= _MEDIA_BYTES else b""
-        for number, single in FORMS.singles.get(length, ())[:_MOST_TRIES]:
+    def _read_form(self, block: Block, at: int, size: int) -> int | None:
+        """Read one record by its form.
+
+        Returns:
+            Its bytes; 0 if it begins a known cycle, and was not read; None if its form is not known.
+        """
+        length = int.from_bytes(block.data[at : at + 8], "little") + OVERHEAD_BYTES
+        singles = FORMS.singles.get(length)
+        if singles is None or at + length > size:
+            return None
+        record = bytes(block.data[at : at + length])
+        for number, single in singles[:_MOST_TRIES]:
             found = single.read(record)
             if found is None:
                 continue
             if not self._admits(number, name_plugins=True):
-                break
+                return None
             if self._head and self._begins_cycle(number, block, at, size):
-                return True
+                return 0
             step, wall_time, values = found
             for tag, value in values:
                 self._found.add_point(tag, step, wall_time, value)
             self._suspect = 0
-            return False
+            return length
+        return None
+
+    def _parse_one(self, block: Block, at: int, length: int) -> None:
+        """Parse one record, and learn its form."""
         message = self._read_message(block, at, length, None)
-        if message is not None:
-            self._found.add_message(message)
-            plain = not (message.texts or message.hparams or message.starts_session)
-            if plain and self._lessons and length <= _MEDIA_BYTES:
-                self._lessons -= 1
-                FORMS.learn(block, at, length)
-                if self._generation is not FORMS.generation:
-                    self._forget_forms()
-        return False
+        if message is None:
+            return
+        self._found.add_message(message)
+        plain = not (message.texts or message.hparams or message.starts_session)
+        if plain and self._lessons and length <= MAX_FORM_BYTES:
+            self._lessons -= 1
+            FORMS.learn(block, at, length)
+            if self._generation is not FORMS.generation:
+                self._forget_forms()
 
     def _begins_cycle(self, number: int, block: Block, at: int, size: int) -> bool:
         cycle = FORMS.cycles.get(number)
@@ -272,7 +289,8 @@ class Decoder:
 
     def _in_columns(self, block: Block, at: int, size: int) -> _Walked:
         """Read the records of a slice together, and look whether their forms come in cycles."""
-        frames = frame(block, at, min(at + self._slice, size), size)
+        frames = frame(block, at, min(at + self._slice, size), size, self._window)
+        self._window = frames.window
         ending = _Halt.DAMAGE if frames.damaged else _Halt.CHANGE
         if not len(frames.starts):
             if frames.damaged or frames.needed == HEADER_BYTES:

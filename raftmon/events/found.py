@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -51,11 +50,7 @@ class Collector:
         self._open()
 
     def _open(self) -> None:
-        self._numbers: dict[str, int] = {}
-        self._tag_id = array("i")
-        self._step = array("q")
-        self._wall_time = array("d")
-        self._value = array("d")
+        self._points: list[tuple[str, int, float, float]] = []
 
     def add_batch(self, batch: ScalarBatch) -> None:
         """Take in many points."""
@@ -66,10 +61,7 @@ class Collector:
 
     def add_point(self, tag: str, step: int, wall_time: float, value: float) -> None:
         """Take in one point."""
-        self._tag_id.append(self._numbers.setdefault(tag, len(self._numbers)))
-        self._step.append(step)
-        self._wall_time.append(wall_time)
-        self._value.append(value)
+        self._points.append((tag, step, wall_time, value))
 
     def add_message(self, message: Message, before: int | None = None) -> None:
         """Take in what an event says beside its scalars.
@@ -84,7 +76,7 @@ class Collector:
         self._texts += message.texts
         self._hparams.update(message.hparams)
         if message.starts_session:
-            count = self._count + len(self._step) + (before or 0)
+            count = self._count + len(self._points) + (before or 0)
             self._session_starts.append(SessionStart(count, message.step))
 
     def take(self) -> Decoded:
@@ -97,14 +89,18 @@ class Collector:
 
     def _close(self) -> None:
         """Make a batch of the points that came one by one."""
-        if not self._step:
+        if not self._points:
             return
-        columns = (
-            np.frombuffer(self._tag_id, np.int32),
-            np.frombuffer(self._step, np.int64),
-            np.frombuffer(self._wall_time, np.float64),
-            np.frombuffer(self._value, np.float64),
+        tags, steps, wall_times, values = zip(*self._points, strict=True)
+        numbers = {tag: number for number, tag in enumerate(dict.fromkeys(tags))}
+        self._batches.append(
+            ScalarBatch(
+                tuple(numbers),
+                np.array([numbers[tag] for tag in tags], np.int32),
+                np.array(steps, np.int64),
+                np.array(wall_times, np.float64),
+                np.array(values, np.float64),
+            )
         )
-        self._batches.append(ScalarBatch(tuple(self._numbers), *columns))
-        self._count += len(self._step)
+        self._count += len(self._points)
         self._open()

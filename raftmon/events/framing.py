@@ -43,6 +43,11 @@ counts as damaged, so that no file can make a reader allocate more than this."""
 
 _HEADER: Final = struct.Struct("<QI")
 _SHORT: Final = 1 << 16
+_MIDDLING: Final = 256 + OVERHEAD_BYTES
+"""From this size on, two bytes of a length are not zero. Few files have such records."""
+_LONG: Final = 2048
+"""A record from this size on is no scalar but a picture or the like, and often followed by another one."""
+_LEAST_WINDOW: Final = 1 << 13
 _SEARCHED: Final = 1 << 16
 """Bytes in which a header is looked for at a time."""
 
@@ -62,9 +67,11 @@ class Frames:
     that is not complete."""
     damaged: bool
     """Whether a header is expected at `end`, is there, and is not intact."""
+    window: int
+    """Bytes in which it is best to look for headers at a time, next time."""
 
 
-def frame(block: Block, start: int, stop: int, size: int) -> Frames:
+def frame(block: Block, start: int, stop: int, size: int, window: int = 1 << 20) -> Frames:
     """Find the records that begin between two offsets of a block, the first of which is expected at `start`.
 
     A truncated record at the end is no error, it is left for later. The data are not looked at.
@@ -74,22 +81,18 @@ def frame(block: Block, start: int, stop: int, size: int) -> Frames:
         start: offset of the first record.
         stop: no record is wanted that begins here or later.
         size: bytes of content in the block; no record may end behind them.
+        window: bytes in which headers are looked for at a time, `Frames.window` of the call before.
     """
-    starts, sizes = _candidates(block, start, min(stop + HEADER_BYTES, size))
-    ends = starts + sizes
-    breaks = np.flatnonzero(ends[:-1] != starts[1:])
-    last_of_run = np.append(breaks, len(starts) - 1)
     kept: list[tuple[Ints, Ints]] = []
     at, needed, damaged = start, HEADER_BYTES, False
+    seen: _Headers | None = None
+    short_from, longs, middling = start, False, False
     while at < stop and at + HEADER_BYTES <= size:
-        first = int(np.searchsorted(starts, at))
-        if first < len(starts) and starts[first] == at:
-            last = int(last_of_run[np.searchsorted(last_of_run, first)])
-            last -= int(ends[last] > size)
-            if last >= first:
-                kept.append((starts[first : last + 1], sizes[first : last + 1]))
-                at = int(ends[last])
-                continue
+        run = seen.run_from(at, size) if seen is not None else None
+        if run is not None:
+            kept.append(run)
+            at = int(run[0][-1] + run[1][-1])
+            continue
         length = read_header(block.data, at)
         if length is None:
             damaged = True
@@ -97,18 +100,46 @@ def frame(block: Block, start: int, stop: int, size: int) -> Frames:
         if at + length > size:
             needed = length
             break
+        if length < _LONG and (seen is None or at + HEADER_BYTES > seen.end):
+            middling = middling or length >= _MIDDLING
+            seen = _Headers(block, at, min(at + window, stop + HEADER_BYTES, size), middling)
+            window = window if longs else 2 * window
+            continue
         kept.append((np.array([at]), np.array([length])))
+        middling = middling or _MIDDLING <= length < _LONG
+        if length >= _LONG:
+            # Searching the inside of pictures costs much and finds nothing: look as far as short ones came in a row.
+            if at > short_from:
+                window = max(_LEAST_WINDOW, (at - short_from) * 5 // 4)
+            short_from, longs, seen = at + length, True, None
         at += length
+    window = min(window, block.capacity)
     if len(kept) == 1:
-        return Frames(*kept[0], at, needed, damaged)
+        return Frames(*kept[0], at, needed, damaged, window)
     empty = np.empty(0, np.int64)
-    return Frames(
-        np.concatenate([empty, *(part for part, _ in kept)]),
-        np.concatenate([empty, *(part for _, part in kept)]),
-        at,
-        needed,
-        damaged,
-    )
+    starts = np.concatenate([empty, *(part for part, _ in kept)])
+    sizes = np.concatenate([empty, *(part for _, part in kept)])
+    return Frames(starts, sizes, at, needed, damaged, window)
+
+
+class _Headers:
+    """The headers that were found in a part of a block, and which of them follow each other."""
+
+    def __init__(self, block: Block, start: int, end: int, middling: bool) -> None:
+        self.end = end
+        self._starts, self._sizes = _candidates(block, start, end, middling)
+        self._ends = self._starts + self._sizes
+        breaks = np.flatnonzero(self._ends[:-1] != self._starts[1:])
+        self._last_of_run = np.append(breaks, len(self._starts) - 1)
+
+    def run_from(self, at: int, size: int) -> tuple[Ints, Ints] | None:
+        """Return start and size of the records from an offset on, as far as one follows the other; None: none."""
+        first = int(np.searchsorted(self._starts, at))
+        if first == len(self._starts) or self._starts[first] != at:
+            return None
+        last = int(self._last_of_run[np.searchsorted(self._last_of_run, first)])
+        last -= int(self._ends[last] > size)
+        return (self._starts[first : last + 1], self._sizes[first : last + 1]) if last >= first else None
 
 
 def read_header(data: bytes | bytearray, at: int) -> int | None:
@@ -139,20 +170,26 @@ def find_header(block: Block, start: int, stop: int) -> int | None:
     return None
 
 
-def _candidates(block: Block, start: int, stop: int) -> tuple[Ints, Ints]:
-    """Return offset and size of what looks like a record and has an intact header, in the order of the offsets."""
+def _candidates(block: Block, start: int, stop: int, middling: bool) -> tuple[Ints, Ints]:
+    """Return offset and size of what looks like a record and has an intact header, in the order of the offsets.
+
+    Args:
+        block: the bytes.
+        start: where the first may begin.
+        stop: where the last header must end.
+        middling: whether to look for lengths from 256 on, too.
+    """
     aligned = (start + 3) & ~3
     zeros = np.flatnonzero(block.bytes[aligned : aligned + ((stop - aligned) & ~3)].view(np.uint32) == 0)
     at = zeros * 4 + (aligned - 1)
     for _ in range(3):
         at -= block.bytes[at] == 0
-    at = at[(at >= start) & (at + HEADER_BYTES <= stop)]
-    # Lengths from 256 on have another byte before the last one that is not zero.
-    one, two = _intact_headers(block, at), None
-    if len(one) < len(at):
-        two = _intact_headers(block, at[at > start] - 1)
-    at = one if two is None or not len(two) else np.sort(np.concatenate([one, two]))
-    return at, block.words[at].view(np.int64) + OVERHEAD_BYTES
+    at = at[np.searchsorted(at, start) : np.searchsorted(at, stop - HEADER_BYTES, "right")]
+    found = _intact_headers(block, at)
+    if middling and len(found) < len(at):
+        # Such a length has another byte before the last one that is not zero.
+        found = np.sort(np.concatenate([found, _intact_headers(block, at[at > start] - 1)]))
+    return found, block.words[found].view(np.int64) + OVERHEAD_BYTES
 
 
 def _intact_headers(block: Block, at: Ints) -> Ints:

@@ -46,7 +46,7 @@ _LEAST_BYTES: Final = 512
 """Shorter cycles are taken several times, as numpy is slow on many short rows."""
 _GROUPS: Final = (64, 16)
 """Sizes of the groups of cycles whose checksums are checked together."""
-_CANDIDATES: Final = 256
+_CANDIDATES: Final = 8
 """Lengths that are tried."""
 _PROOF: Final = 512
 """At least so many of the newest records must repeat, as far as there are so many."""
@@ -322,10 +322,14 @@ def find_cycle(form: NDArray[np.int32], step: Words) -> tuple[int, int] | None:
 
 def _cycle_length(form: NDArray[np.int32]) -> int | None:
     count = len(form)
-    if count < 3 or form[-1] < 0:
+    newest = form[-(count // 3) :]
+    if count < 3 or newest[-1] < 0:
         return None
-    back = (count - 1) - np.flatnonzero(form[:-1] == form[-1])[::-1]
-    for length in back[:_CANDIDATES].tolist():
+    # The rarest form comes once in a cycle, or a few times: there are not many lengths to try.
+    counts = np.bincount(newest[newest >= 0])
+    counts[counts == 0] = count
+    rare = np.flatnonzero(form == np.argmin(counts))[::-1]
+    for length in (rare[0] - rare[1 : _CANDIDATES + 1]).tolist():
         if length > LONGEST or 3 * length > count:
             return None
         same = form[length:] == form[:-length]

@@ -23,7 +23,7 @@ from tensorboard.compat.proto import summary_pb2
 
 from raftmon.events.crc import LONGEST_DISTANCE, crc32c, rotated
 
-__all__ = ["STEP_AT", "WALL_AT", "Form", "Place", "read_form", "varint"]
+__all__ = ["MAX_FORM_BYTES", "STEP_AT", "WALL_AT", "Form", "Place", "read_form", "varint"]
 
 WALL_AT: Final = 13
 """Offset in a record of the wall time, a double."""
