@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["form_batch", "mixed_batch"]
 
 
-def form_batch(form: Ids, points: Points) -> ScalarBatch:
+def form_batch(form: Ints, points: Points) -> ScalarBatch:
     """Return points whose forms are known as a batch.
 
     Args:
@@ -29,7 +29,7 @@ def form_batch(form: Ids, points: Points) -> ScalarBatch:
     return ScalarBatch(*_in_order_of_appearance(tag_id, numbers), points.step, points.wall_time, points.value)
 
 
-def mixed_batch(form: Ids, points: Points, rows: Ints, messages: Sequence[tuple[int, Message]]) -> ScalarBatch:
+def mixed_batch(form: Ints, points: Points, rows: Ints, messages: Sequence[tuple[int, Message]]) -> ScalarBatch:
     """Return points whose forms are known, and those of parsed events, as a batch.
 
     Args:
@@ -56,7 +56,7 @@ def mixed_batch(form: Ids, points: Points, rows: Ints, messages: Sequence[tuple[
     return ScalarBatch(*_in_order_of_appearance(tag_id, numbers), step, wall_time, value)
 
 
-def _tags_of(form: Ids, numbers: dict[str, int]) -> Ids:
+def _tags_of(form: Ints, numbers: dict[str, int]) -> Ids:
     """Return the number of each point's tag; new tags are added to `numbers`."""
     number_of = np.zeros(len(FORMS.forms), np.int32)
     for known in np.flatnonzero(np.bincount(form)).tolist():

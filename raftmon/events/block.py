@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     HalfWords: TypeAlias = NDArray[np.uint32]
     Ints: TypeAlias = NDArray[np.int64]
 
-__all__ = ["SLACK", "Block", "varint_values"]
+__all__ = ["SLACK", "Block", "varint_values", "widened"]
 
 SLACK: Final = 512
 """Bytes behind the content that may be looked at without harm, so that no gather has to be guarded."""
@@ -54,3 +54,9 @@ def varint_values(raw: Words) -> Ints:
     for place in range(1, (longest + 7) // 8):
         value |= (raw >> np.uint64(place)) & np.uint64(0x7F << (7 * place))
     return value.view(np.int64)
+
+
+def widened(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return floats as doubles. A signalling NaN becomes a quiet one, as in every processor; it is no error."""
+    with np.errstate(invalid="ignore"):
+        return values.astype(np.float64)

@@ -27,7 +27,7 @@ from raftmon.events.wire import MAX_FORM_BYTES
 
 if TYPE_CHECKING:
     from raftmon.events.block import Block
-    from raftmon.events.columns import Ids, Ints
+    from raftmon.events.columns import Ints
 
 __all__ = ["Decoder", "Progress"]
 
@@ -307,7 +307,7 @@ class Decoder:
         self._read_columns(block, heads)
         return frames.end, frames.needed, ending
 
-    def _refuse(self, form: Ids) -> None:
+    def _refuse(self, form: Ints) -> None:
         """Set the forms that are not (yet) known to be scalars in this file to -1."""
         for number in np.flatnonzero(np.bincount(form[form >= 0])).tolist():
             if not self._admits(number, name_plugins=False):

@@ -1,9 +1,9 @@
 """Every form of record met so far, and which one thousands of records have, worked out at once.
 
 A record is known by its length and by the bytes around its first tag: the lengths and first two characters before
-it, and the eight bytes up to its last character. That the bytes in between, and those behind the value, are those of
-the form as well is proved by the checksum: it is computed from the constants of the form and the few bytes that vary,
-and must be the one in the file. What fails this proof is looked at by the protobuf parser.
+it, and the eight bytes up to the one behind its last character. Then the bytes in between are compared, and those
+behind the value; and the checksum, computed from the constants of the form and the few bytes that vary, must be the one
+in the file. What fails in any of this is looked at by the protobuf parser.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
-from raftmon.events.block import varint_values
-from raftmon.events.crc import MASK_DELTA, MAX_DISTANCE, add_bytes, masked_crc32c
+from raftmon.events.block import varint_values, widened
+from raftmon.events.crc import MASK_DELTA, MAX_DISTANCE, add_bytes, add_time_and_step, masked_crc32c
 from raftmon.events.periods import Cycle
 from raftmon.events.single import Single
 from raftmon.events.wire import MAX_STEP_BYTES, STEP_AT, WALL_AT, Form, read_form
@@ -43,6 +43,8 @@ _ROUNDS: Final = 32
 _SLOTS_LOG2: Final = 16
 _PROBES: Final = 4
 _UNKNOWN: Final = -1
+_MOST_REST: Final = 16
+"""Words that are compared beside those by which a kind is told; tags of 140 bytes take so many."""
 _U64: Final = {number: np.uint64(number) for number in (1, 7, 8, 40, 0x10, 0x7F, 0xFF)}
 _KEPT_BITS: Final = np.array([(1 << (8 * count)) - 1 for count in range(8)] + [(1 << 64) - 1], np.uint64)
 """Masks that keep the lowest 0 to 8 bytes of a word."""
@@ -60,7 +62,7 @@ class Heads:
     """The bytes of its step, as a little-endian word."""
     step_bytes: Ints
     """How many these are; 0 without a step."""
-    form: NDArray[np.int32]
+    form: Ints
     """Number of its form; -1: not known, or of no form."""
 
     def part(self, rows: Ints | slice) -> Heads:
@@ -75,7 +77,7 @@ class _Kinds:
     first: Words
     """What the summary begins with: lengths, and the first characters of its first tag."""
     last: Words
-    """The last bytes of that tag."""
+    """The last bytes of that tag, and the one behind it."""
     size: Ints
     step_bytes: Ints
     slot: Ints
@@ -112,7 +114,7 @@ class FormTable:
         """By length of the record: number and reader of each form."""
         self.cycles: dict[int, Cycle] = {}
         """By the number of its first form: the newest cycle that begins with it."""
-        self._slots = np.full((1 << _SLOTS_LOG2) + _PROBES, _UNKNOWN, np.int32)
+        self._slots = np.full((1 << _SLOTS_LOG2) + _PROBES, _UNKNOWN)
         self._first = np.zeros(MAX_FORMS, np.uint64)
         self._last = np.zeros(MAX_FORMS, np.uint64)
         self._size = np.zeros(MAX_FORMS, np.int64)
@@ -123,6 +125,9 @@ class FormTable:
         self._value_at = np.zeros(MAX_FORMS, np.int64)
         self._is_wide = np.zeros(MAX_FORMS, bool)
         self._constant = np.zeros(MAX_FORMS, np.uint32)
+        self._rest_count = np.zeros(MAX_FORMS, np.int64)
+        self._rest_at = np.zeros((_MOST_REST, MAX_FORMS), np.int64)
+        self._rest_word = np.zeros((_MOST_REST, MAX_FORMS), np.uint64)
 
     def match(self, block: Block, starts: Ints, sizes: Ints) -> Heads:
         """Find the forms of records, and learn those that come often.
@@ -135,7 +140,7 @@ class FormTable:
         self._make_room()
         step, kinds = _kinds(block, starts, sizes)
         rows = np.flatnonzero((block.bytes[starts + 12] == 0x09) & (kinds.step_bytes <= MAX_STEP_BYTES))
-        number = np.full(len(starts), _UNKNOWN, np.int32)
+        number = np.full(len(starts), _UNKNOWN)
         for _ in range(_ROUNDS):
             number[rows] = self._look_up(kinds, rows)
             rows = rows[number[rows] == _UNKNOWN]
@@ -171,7 +176,7 @@ class FormTable:
         if len(self.forms) > MAX_FORMS - _EXAMPLES * _ROUNDS:
             self.clear()
 
-    def _look_up(self, kinds: _Kinds, rows: Ints) -> NDArray[np.int32]:
+    def _look_up(self, kinds: _Kinds, rows: Ints) -> Ints:
         """Return the number of the kind of each of the rows, -1 where it is new."""
         slot = kinds.slot[rows]
         number = self._slots[slot]
@@ -186,7 +191,7 @@ class FormTable:
         number[~same] = _UNKNOWN
         return number
 
-    def _is_same(self, kinds: _Kinds, rows: Ints, number: NDArray[np.int32]) -> Bools:
+    def _is_same(self, kinds: _Kinds, rows: Ints, number: Ints) -> Bools:
         same: Bools = self._first[number] == kinds.first[rows]
         same &= self._last[number] == kinds.last[rows]
         same &= self._size[number] == kinds.size[rows]
@@ -220,11 +225,15 @@ class FormTable:
             return
         self._is_form[number] = True
         self.singles.setdefault(size, []).append((number, Single(form, form.checksum_constant())))
-        if len(form.places) == 1 and len(form.constant) <= MAX_DISTANCE:
+        rest = _rest_of(form) if len(form.places) == 1 and len(form.constant) <= MAX_DISTANCE else None
+        if rest is not None and len(rest) <= _MOST_REST:
             self.is_single[number] = True
             self._value_at[number] = form.places[0].offset
             self._is_wide[number] = form.places[0].wide
             self._constant[number] = form.checksum_constant()
+            self._rest_count[number] = len(rest)
+            for place, (at, word) in enumerate(rest):
+                self._rest_at[place, number], self._rest_word[place, number] = at, word
 
     def read(self, block: Block, heads: Heads) -> Points:
         """Read the scalars of records whose forms are all single."""
@@ -237,10 +246,25 @@ class FormTable:
         residue = block.halves[starts + sizes - 4] - np.uint32(MASK_DELTA)
         residue ^= self._constant[number]
         to_end = sizes - 5
-        add_bytes(residue, wall_time, 8, to_end - WALL_AT)
-        add_bytes(residue, heads.step, int(heads.step_bytes.max(initial=0)), to_end - STEP_AT)
+        add_time_and_step(residue, wall_time, heads.step, to_end)
         add_bytes(residue, raw, value_bytes, to_end - value_at)
-        return Points(varint_values(heads.step), wall_time.view(np.float64), value, residue == 0)
+        intact = residue == 0
+        self._compare_rest(block, heads, intact)
+        return Points(varint_values(heads.step), wall_time.view(np.float64), value, intact)
+
+    def _compare_rest(self, block: Block, heads: Heads, intact: Bools) -> None:
+        """Set `intact` to False where a byte is not that of the form."""
+        starts, form, count = heads.starts, heads.form, self._rest_count[heads.form]
+        rows = None
+        for place in range(int(count.max(initial=0))):
+            more = count > place
+            if not more.all():
+                left = np.flatnonzero(more)
+                rows = left if rows is None else rows[left]
+                starts, form, count = starts[left], form[left], count[left]
+            same = block.words[starts + self._rest_at[place][form]] == self._rest_word[place][form]
+            if not same.all():
+                intact[np.flatnonzero(~same) if rows is None else rows[~same]] = False
 
 
 def _values(raw: Words, wide: Bools) -> tuple[Floats, int]:
@@ -249,9 +273,9 @@ def _values(raw: Words, wide: Bools) -> tuple[Floats, int]:
         return raw.view(np.float64), 8
     if not wide.any():
         raw &= _KEPT_BITS[4]
-        return raw.astype(np.uint32).view(np.float32).astype(np.float64), 4
+        return widened(raw.astype(np.uint32).view(np.float32)), 4
     raw &= _KEPT_BITS[np.where(wide, 8, 4)]
-    narrow = raw.astype(np.uint32).view(np.float32).astype(np.float64)
+    narrow = widened(raw.astype(np.uint32).view(np.float32))
     return np.where(wide, raw.view(np.float64), narrow), 8
 
 
@@ -279,7 +303,7 @@ def _varint_bytes(raw: Words) -> Ints:
 
 
 def _around_tag(words: Words, at: Ints) -> tuple[Words, Words]:
-    """Return what a summary begins with, up to the second character of its first tag, and the last bytes of the tag."""
+    """Return what a summary begins with, up to the second character of its first tag, and how this tag ends."""
     first = words[at]
     # Lengths from 128 on take two bytes: of the summary, then of the value.
     for bit in (15, 31):
@@ -288,7 +312,33 @@ def _around_tag(words: Words, at: Ints) -> tuple[Words, Words]:
             at = at + long.view(np.int64)
             first = words[at]
     length = (first >> _U64[40]) & _U64[0x7F]
-    return first, words[at + np.maximum(length.view(np.int64), 2) - 2]
+    return first, words[at + np.maximum(length.view(np.int64), 2) - 1]
+
+
+def _rest_of(form: Form) -> list[tuple[int, int]] | None:
+    """Return the constant bytes of a form that `_around_tag` and the header do not show.
+
+    Returns:
+        Offset and value of words that hold all of them, and none of the others; None if there are no such words.
+    """
+    data, mask, end = form.constant, form.mask, len(form.constant) - 4
+    at = STEP_AT - 1 + form.step_bytes + (form.step_bytes > 0)
+    for length_at in (1, 3):
+        at += data[at + length_at] >= 0x80
+    tag_end = at + max(data[at + 5] & 0x7F, 2) - 1
+    seen = {*range(WALL_AT), STEP_AT - 1, *range(at, at + 8), *range(tag_end, tag_end + 8)}
+    left = [place for place in range(WALL_AT, end) if mask[place] == 0xFF and place not in seen]
+    words = []
+    while left:
+        # The word may reach back over bytes that are seen already, as long as they are constant.
+        begin = next(
+            (begin for begin in range(left[0], left[0] - 8, -1) if set(mask[begin : begin + 8]) == {0xFF}), None
+        )
+        if begin is None or begin + 8 > end:
+            return None
+        words.append((begin, int.from_bytes(data[begin : begin + 8], "little")))
+        left = [place for place in left if place >= begin + 8]
+    return words
 
 
 def _hash(first: Words, last: Words, size: Ints) -> Ints:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import numpy as np
 
-from raftmon.events.block import varint_values
+from raftmon.events.block import varint_values, widened
 from raftmon.events.crc import LONGEST_DISTANCE, MASK_DELTA, MAX_DISTANCE, byte_tables
 from raftmon.events.wire import STEP_AT, WALL_AT, Form
 
@@ -291,11 +291,10 @@ def _columns(source: NDArray[_Word], places: Ints, stride: int, count: int) -> N
 def _floats(value: Words) -> Floats:
     """Return the floats in the low half of each word."""
     halves = value.view(np.float32).reshape(*value.shape, 2)
-    widened: Floats = halves[:, :, 0].astype(np.float64)
-    return widened
+    return widened(halves[:, :, 0])
 
 
-def find_cycle(form: NDArray[np.int32], step: Words) -> tuple[int, int] | None:
+def find_cycle(form: Ints, step: Words) -> tuple[int, int] | None:
     """Find out whether the newest records come in cycles.
 
     Args:
@@ -320,7 +319,7 @@ def find_cycle(form: NDArray[np.int32], step: Words) -> tuple[int, int] | None:
     return length, dropped + min(begins.tolist(), key=lambda at: ring[at - last : at - last + length].tobytes())
 
 
-def _cycle_length(form: NDArray[np.int32]) -> int | None:
+def _cycle_length(form: Ints) -> int | None:
     count = len(form)
     newest = form[-(count // 3) :]
     if count < 3 or newest[-1] < 0:

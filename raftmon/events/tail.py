@@ -242,7 +242,7 @@ class EventFile:
             header = bytes(block.data[progress.damaged : min(progress.damaged + HEADER_BYTES, count)])
             self._scar = self.offset + progress.damaged, header
         if self._decoder.searching and self._scar is not None and self._scar[0] == 0:
-            self._give_up(bytes(block.data[:256]) if self.offset == 0 else b"", self.offset + progress.end)
+            self._give_up(bytes(block.data[: min(256, count)]) if self.offset == 0 else b"", self.offset + progress.end)
         if progress.end != 0:
             self._anchor_at = self.offset + max(0, progress.end - _ANCHOR_BYTES)
             self._anchor = bytes(block.data[max(0, progress.end - _ANCHOR_BYTES) : max(0, min(progress.end, count))])
