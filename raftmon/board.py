@@ -1,4 +1,4 @@
-"""What a `Snapshot` is made of, in its order, kept between two of them: a change costs what changed, not all there is."""
+"""What a `Snapshot` is made of, in its order, kept between two of them: a change costs what changed, not all of it."""
 
 from __future__ import annotations
 

@@ -1,13 +1,11 @@
 """Runs: files in their order, restarts, replacements, look-alikes, Keras pairs."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from raftmon.events.decode import ScalarBatch
-from raftmon.model import Problem
 from raftmon.runs.logdir import MAX_TAGS, Run, is_event_file_name, run_key
 from tests.scripted import event, header_record, losses, record, scalar_record
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from raftmon.advice.settings import Settings, Strategy
-from raftmon.model import RunView, Snapshot
 from raftmon.following import LEAST_IDLE
+from raftmon.model import RunView, Snapshot
 from raftmon.monitor import Monitor
 from raftmon.runs.tree import Identity
 from raftmon.runs.watch import POLL_SECONDS, Changes, Watcher

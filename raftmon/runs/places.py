@@ -115,7 +115,7 @@ class Places:
     def _assign(self, directory: str, tree: Tree, news: PlacesNews) -> None:
         before, names = self._files.get(directory, {}), tree.event_files(directory)
         run, prefix = run_key(directory, lambda path: bool(tree.event_files(path)))
-        now = {name: (run, prefix) for name in names}
+        now = dict.fromkeys(names, (run, prefix))
         for name, (owner, _) in before.items():
             news.runs.add(owner)  # whoever has lost a file finds out by reading
             if name in now and owner != run:

@@ -15,12 +15,13 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from raftmon.model import Problem
+from raftmon.runs.coverage import RETRY_SECONDS, Coverage
 from raftmon.runs.mounts import MOUNTS, file_system_of, is_remote
 from raftmon.runs.tree import Identity
 from raftmon.runs.watches import OverflowListener, kernel_watches, queue_limit
@@ -33,15 +34,10 @@ __all__ = ["POLL_SECONDS", "Changes", "Watcher"]
 
 POLL_SECONDS: Final = 1.0
 """Seconds between two looks at what inotify cannot see."""
-CONFIRM_SECONDS: Final = 1.0
-"""Seconds that watchdog has for watching a new directory before it counts as not watched."""
-RETRY_SECONDS: Final = 60.0
-"""Seconds between two attempts to watch what could not be watched."""
 BURST_SECONDS: Final = 1.0
 """A quarter of the kernel's queue within so many seconds: it may have overflowed, which watchdog 6 does not tell."""
-_LONG_AGO: Final = -1e9
 _SEEN: Final = f"New data is seen within {POLL_SECONDS:g} s all the same."
-_LIMITS: Final = "Raise fs.inotify.max_user_watches or max_user_instances (sysctl)."
+_REMEDY: Final = "Raise fs.inotify.max_user_instances or max_user_watches (sysctl); it is tried again each minute."
 _TELLING: Final = (".json", ".jsonl", ".yaml", ".yml")
 """Endings of files beside event files whose growth matters; checkpoints and their like are many and grow fast."""
 
@@ -80,7 +76,6 @@ class Watcher:
     ) -> None:
         self._roots = roots
         self._clock = clock
-        self._watches = watches
         self._mounts = mounts
         self._wake = threading.Event()
         self._lock = threading.Lock()
@@ -90,28 +85,22 @@ class Watcher:
         self._observer: BaseObserver | None = None
         self._listener: OverflowListener | None = None
         self._reasons: list[Problem] = []
-        self._partial: list[Problem] = []
         # A root that was deleted and made again may even have the same inode.
         self._lost = False
         self._most = max(1, queue_limit() // 4)
         self._burst, self._burst_since = 0, 0.0
-        self._cover: dict[str, Identity] = {}
-        self._new: set[str] = set()
-        self._missing: dict[str, float] = {}
-        self._remote_devices: dict[int, bool] = {}
+        self._coverage = Coverage(watches, mounts, clock, _SEEN)
         self._polled_at = self._begun_at = 0.0
-        self._checked_at, self._checked_for = _LONG_AGO, 0.0
-        self._check_at: float | None = None
-        self._awaits = False
-        self._local: list[str] = []
+        self._refused = False
+        self._follows = not force_polling
         self._identities = self._identify()
-        if not force_polling:
+        if self._follows:
             self._begin()
 
     @property
     def problems(self) -> list[Problem]:
         """What is polled instead of watched, and why."""
-        return [*self._reasons, *self._partial]
+        return [*self._reasons, *self._coverage.problems]
 
     @property
     def polling(self) -> bool:
@@ -132,12 +121,11 @@ class Watcher:
         if self._must_begin(now):
             self._stop()
             self._begin()
-        if self._check_at is not None and now >= self._check_at:
-            self._confirm(now)
+        self._confirm()
         with self._lock:
-            if self._missing and now - self._polled_at >= POLL_SECONDS:
+            if self._coverage.missing and now - self._polled_at >= POLL_SECONDS:
                 self._polled_at = now
-                self._unsure |= self._missing.keys()
+                self._unsure.update(self._coverage.missing)
             everything = self._everything or self.polling
             changes = Changes(frozenset(self._directories), everything, frozenset(self._unsure))
             self._directories.clear()
@@ -152,15 +140,8 @@ class Watcher:
         Args:
             directories: path to device and inode.
         """
-        self._new |= directories.keys() - self._cover.keys()
-        self._cover = dict(directories)
-        self._new &= self._cover.keys()
-        self._missing = {path: since for path, since in self._missing.items() if path in self._cover}
-        if self._observer is not None:
-            soon = self._checked_at + self._least_pause()
-            self._check_at = min(soon, self._check_at) if self._check_at is not None else soon
-            if self._check_at <= self._clock():
-                self._confirm(self._clock())
+        self._coverage.cover(directories)
+        self._confirm()
 
     def wake(self) -> None:
         """End a `wait` in another thread."""
@@ -206,17 +187,17 @@ class Watcher:
         """Return the seconds until somebody should look without having been told."""
         now = self._clock()
         due = [POLL_SECONDS] if self.polling else []
-        due += [self._polled_at + POLL_SECONDS - now] if self._missing else []
-        due += [self._check_at - now] if self._check_at is not None else []
+        due += [self._polled_at + POLL_SECONDS - now] if self._coverage.missing else []
+        due += [self._coverage.check_at - now] if self._coverage.check_at is not None else []
         return min(due, default=threading.TIMEOUT_MAX)
 
     def _must_begin(self, now: float) -> bool:
         """Tell whether to begin again: the kernel watches what was there before, not what stands in its place now."""
-        if self._lost or (self._observer is not None and self._identify() != self._identities):
+        if self._lost:
             return True
-        if self._awaits:
-            return self._identify() != self._identities or now - self._begun_at >= RETRY_SECONDS
-        return False
+        if self._refused and now - self._begun_at >= RETRY_SECONDS:
+            return True
+        return self._follows and self._identify() != self._identities
 
     def _identify(self) -> list[Identity | None]:
         """Return what each root is: device and inode, None where there is none."""
@@ -241,9 +222,9 @@ class Watcher:
 
     def _begin(self) -> None:
         """Watch what can be watched; say why not where it cannot."""
-        self._reasons, self._partial = [], []
+        self._reasons = []
         self._identities = self._identify()
-        self._begun_at = now = self._clock()
+        self._begun_at = self._clock()
         with self._lock:
             self._everything = True
             self._lost = False
@@ -255,14 +236,20 @@ class Watcher:
             else:
                 local.append(root)
         refusal = self._start_inotify(local) if local else ""
+        self._refused = bool(refusal)
         if refusal:
             what = f"polled instead of watched: inotify refused ({refusal})"
-            self._reasons.append(Problem(str(local[0]), what, f"{_LIMITS} {_SEEN}"))
-        self._awaits = bool(refusal) or None in self._identities
-        self._local = [str(root) for root in local]
-        self._new, self._missing = set(self._cover), {}
-        self._checked_at = _LONG_AGO
-        self._check_at = now if self._observer is not None and self._cover else None
+            self._reasons.append(Problem(str(local[0]), what, f"{_REMEDY} {_SEEN}"))
+        identities = zip(self._roots, self._identities, strict=True)
+        watched = {str(root): identity for root, identity in identities if root in local and identity is not None}
+        self._coverage.begin(watched if self._observer is not None else {})
+
+    def _confirm(self) -> None:
+        confirmed = self._coverage.confirm()
+        if confirmed:
+            with self._lock:
+                self._unsure |= confirmed
+            self._wake.set()
 
     def _why_polling(self, root: Path) -> str:
         """Return why inotify cannot serve a root, or an empty string."""
@@ -272,70 +259,6 @@ class Watcher:
             kind = file_system_of(root.resolve(), self._mounts)
             return f"{kind} file systems do not tell of writes by other machines"
         return ""
-
-    def _confirm(self, now: float) -> None:
-        """Ask the kernel which directories it watches; poll the others.
-
-        What the kernel has confirmed since the last time is looked at once more: something may have been written
-        there between the first look and the watch.
-        """
-        first = self._checked_at == _LONG_AGO
-        missing = self._unwatched(self._watches())
-        confirmed = (self._new | self._missing.keys()) - missing
-        self._missing = {path: self._missing.get(path, _LONG_AGO if first else now) for path in missing}
-        self._new.clear()
-        told = {path for path, since in self._missing.items() if now - since >= CONFIRM_SECONDS}
-        self._partial = self._describe(told)
-        self._checked_for = self._clock() - now
-        self._checked_at = now
-        self._check_at = None
-        if self._missing:
-            self._check_at = now + (RETRY_SECONDS if len(told) == len(self._missing) else self._least_pause())
-        with self._lock:
-            self._unsure |= confirmed
-        if confirmed:
-            self._wake.set()
-
-    def _least_pause(self) -> float:
-        """Return the seconds between two questions to the kernel: its answer is long where there are many watches."""
-        return max(CONFIRM_SECONDS, 100.0 * self._checked_for)
-
-    def _unwatched(self, watched: frozenset[Identity] | None) -> set[str]:
-        """Return the directories of whose files inotify does not tell."""
-        remote = {identity[0]: path for path, identity in self._cover.items()}
-        remote = {device: path for device, path in remote.items() if self._is_remote(device, path)}
-        unseen = {path for path, identity in self._cover.items() if identity[0] in remote} if remote else set()
-        if watched is None:
-            return unseen
-        watchable = {identity for identity in self._identities if identity is not None and identity[0] not in remote}
-        if not watchable <= watched:
-            # Some file systems (btrfs, overlays) show programs other numbers than the kernel's own: only count.
-            enough = len(watched) >= len(set(self._cover.values()))
-            return unseen if enough else set(self._cover)
-        return unseen | {path for path, identity in self._cover.items() if identity not in watched}
-
-    def _is_remote(self, device: int, path: str) -> bool:
-        if device not in self._remote_devices:
-            self._remote_devices[device] = is_remote(Path(path), self._mounts)
-        return self._remote_devices[device]
-
-    def _describe(self, paths: Collection[str]) -> list[Problem]:
-        """Say why some of the directories are polled; what lies behind a link is no trouble."""
-        if self.polling:
-            return []
-        where, remote = str(self._roots[0]), [path for path in paths if self._remote_devices.get(self._cover[path][0])]
-        problems = []
-        if any(_lies_below(path, self._local) for path in remote):
-            kind = file_system_of(Path(remote[0]).resolve(), self._mounts)
-            what = f"{len(remote)} directories are polled instead of watched: they lie on {kind}"
-            problems.append(Problem(where, what, _SEEN))
-        roots = [os.path.realpath(root) for root in self._local]
-        left = set(paths).difference(remote)
-        short = [path for path in left if _lies_below(path, self._local) and _lies_below(os.path.realpath(path), roots)]
-        if short:
-            what = f"{len(short)} of {len(self._cover)} directories are polled instead of watched: no watch is left"
-            problems.append(Problem(where, what, f"{_LIMITS} {_SEEN}"))
-        return problems
 
     def _start_inotify(self, roots: Sequence[Path]) -> str:
         """Start watchdog; returns why it could not be done, or an empty string."""
@@ -376,8 +299,3 @@ class Watcher:
             return error.strerror or str(error)
         self._observer, self._listener = observer, listener
         return ""
-
-
-def _lies_below(path: str, roots: Sequence[str]) -> bool:
-    """Tell whether a path lies in one of some trees."""
-    return any(path == root or path.startswith(root.rstrip("/") + "/") for root in roots)
