@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from raftmon.errors import Refused
-from raftmon.runs.mounts import is_remote
+from raftmon.runs.watch import is_remote
 
 __all__ = ["Entry", "Journal", "Kind", "State", "default_path", "plain_path"]
 

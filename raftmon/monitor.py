@@ -34,8 +34,8 @@ SLICE_BYTES: Final = 8 << 20
 """Bytes that one run gets in such a poll before it is the next one's turn."""
 SWEEP_SECONDS: Final = 30.0
 """Seconds between two looks at what nobody told of."""
-SWEEP_DIRECTORIES: Final = 5_000
-"""Directories of one such look; larger trees are gone through in several."""
+SWEEP_DIRECTORIES: Final = 2_500
+"""Directories of one such look beside those of live runs; larger trees are gone through in several."""
 RECHECK_SECONDS: Final = 2.0
 """Seconds between two looks at what changes without a byte being written."""
 BESIDE_SECONDS: Final = 1.0
@@ -145,7 +145,8 @@ class Monitor:
             self._swept_at = now
         elif now - self._swept_at >= SWEEP_SECONDS:
             self._swept_at = now
-            return self._places.turn(SWEEP_DIRECTORIES)
+            live = {directory for run in self._board.live for directory in self._places.directories_of(run)}
+            return [*live, *self._places.turn(SWEEP_DIRECTORIES)]
         return []
 
     def _look(self, changes: Changes, swept: Iterable[str]) -> tuple[set[str], bool]:

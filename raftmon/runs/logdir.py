@@ -21,10 +21,11 @@ from raftmon.events.tail import EventFile, FileUpdate
 from raftmon.model import Problem
 from raftmon.runs.series import Series
 
-__all__ = ["PARTNERS", "Run", "RunUpdate", "is_event_file_name", "run_key"]
+__all__ = ["PARTNERS", "Run", "RunUpdate", "is_event_file_name", "is_skipped_directory", "run_key"]
 
 MAX_TAGS: Final = 10_000
 """Scalar tags kept per run; more are a bug of the trainer (a tag per sample) and are said, not stored."""
+_SKIPPED_DIRECTORIES: Final = frozenset({".git", "__pycache__", "node_modules", ".ipynb_checkpoints"})
 _SKIPPED_SUFFIXES: Final = (".meta", ".profile-empty", ".py", ".md", ".txt", ".json", ".yaml", ".yml", ".csv", ".tmp")
 PARTNERS: Final = ("validation", "test", "eval")
 """Directories that Keras and TensorFlow write beside ``train`` for the same training."""
@@ -33,6 +34,11 @@ PARTNERS: Final = ("validation", "test", "eval")
 def is_event_file_name(name: str) -> bool:
     """Tell whether a file is named like an event file, as TensorBoard does, look-alikes left out."""
     return "tfevents" in name and not name.startswith("._") and not name.endswith(_SKIPPED_SUFFIXES)
+
+
+def is_skipped_directory(name: str) -> bool:
+    """Tell whether directories of this name are not looked into."""
+    return name in _SKIPPED_DIRECTORIES
 
 
 def run_key(directory: str, has_events: Callable[[str], bool]) -> tuple[str, str]:

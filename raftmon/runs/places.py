@@ -85,6 +85,10 @@ class Places:
         """Return the next directories of an endless round through all, at most so many in each tree."""
         return [path for tree in self._trees for path in tree.turn(count // len(self._trees))]
 
+    def directories_of(self, run: str) -> set[str]:
+        """Return the directories with the files of a run."""
+        return self._directories.get(run, set())
+
     def doubt(self, run: str) -> None:
         """List the directories of a run at the next look: it has lost files."""
         for directory in self._directories.get(run, ()):

@@ -33,18 +33,22 @@ from raftmon.runs.config_keys import canonical, run_config
 from raftmon.runs.json_places import compose_json
 from raftmon.runs.trainer_marks import Flat
 
-__all__ = ["SIDECARS", "has_sidecars", "read_run_config", "read_trainer_config", "sidecar_stamp"]
+__all__ = ["has_sidecars", "is_sidecar_name", "read_run_config", "read_trainer_config", "sidecar_stamp"]
 
 _CONFIG_TEXTS: Final = ("args", "training_args", "arguments", "hyperparameters", "hparams", "config", "parameters")
 """Tags, ``/text_summary`` left out and in lower case, whose text holds a configuration; the surest first."""
-SIDECARS: Final = ("hparams.yaml", "config.yaml", "args.yaml")
-"""Files beside event files that say how their run is configured."""
+_SIDECARS: Final = ("hparams.yaml", "config.yaml", "args.yaml")
 _ADAPTER: Final = "adapter_config.json"
 _ADAPTER_KEYS: Final = ("lora_alpha", "use_rslora", "base_model_name_or_path")
 _LOG_DIRECTORIES: Final = ("runs", "logs", "tensorboard")
 _SUFFIX: Final = "/text_summary"
 _MOST_BYTES: Final = 8_000_000
 """Larger JSON files beside a run are left alone."""
+
+
+def is_sidecar_name(name: str) -> bool:
+    """Tell whether a file of this name in a run's directory says how the run is configured."""
+    return name in _SIDECARS
 
 
 def read_run_config(
@@ -119,10 +123,10 @@ def _trainer_json(path: Path, problems: list[Problem]) -> yaml.Node | None:
 
 def sidecar_stamp(run_dir: Path) -> tuple[int, ...]:
     """Return what changes whenever a sidecar file appears or is written anew (Lightning writes its own late)."""
-    stamps, directory = [], str(run_dir)
-    for name in SIDECARS:
+    stamps = []
+    for name in _SIDECARS:
         try:
-            stamps.append(os.stat(f"{directory}/{name}").st_mtime_ns)  # noqa: PTH116 - asked at every look
+            stamps.append(os.stat(f"{run_dir}/{name}").st_mtime_ns)  # noqa: PTH116 - a third of the cost of a Path
         except OSError:
             stamps.append(0)
     return tuple(stamps)
@@ -152,7 +156,7 @@ def _sources(
         yield "text summaries", {tag.removesuffix(_SUFFIX): text for tag, text in texts.items() if len(text) < 200}
     if hparams:
         yield "hparams", {name.replace("/", "."): str(value) for name, value in hparams.items()}
-    for name in SIDECARS:
+    for name in _SIDECARS:
         path = run_dir / name
         if _is_readable(path):
             yield name, flatten(read_node(path, problems))

@@ -11,12 +11,13 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, TypeAlias
 
 from raftmon.model import Problem
 from raftmon.runs.cycles import is_campaign_file_name
-from raftmon.runs.logdir import is_event_file_name
-from raftmon.runs.sidecars import SIDECARS
+from raftmon.runs.logdir import is_event_file_name, is_skipped_directory
+from raftmon.runs.sidecars import is_sidecar_name
 
 __all__ = ["Identity", "News", "Tree"]
 
@@ -26,7 +27,6 @@ Stamp: TypeAlias = tuple[int, int, int, int]
 """Inode, bytes, and the times of the last write and the last change of status in nanoseconds."""
 FRESH_SECONDS: Final = 2.0
 """A directory that changed so recently may change again without its time moving: file systems have coarse clocks."""
-_SKIPPED: Final = frozenset({".git", "__pycache__", "node_modules", ".ipynb_checkpoints"})
 _UNKNOWN: Final = -1
 
 
@@ -130,10 +130,10 @@ class Tree:
 
     def turn(self, count: int) -> list[str]:
         """Return the next directories of an endless round through all of them, at most so many."""
-        chosen = [path for path, _ in zip(self._round, range(count), strict=False)]
+        chosen = list(islice(self._round, count))
         if len(chosen) < count:
             self._round = iter(list(self._nodes) or [self.root])
-        return chosen or [path for path, _ in zip(self._round, range(count), strict=False)]
+        return chosen or list(islice(self._round, count))
 
     def _check(self, path: str, news: News) -> None:
         node = self._nodes.get(path)
@@ -203,11 +203,11 @@ class Tree:
             with os.scandir(path) as entries:
                 for entry in entries:
                     if _is_directory(entry):
-                        if entry.name not in _SKIPPED:
+                        if not is_skipped_directory(entry.name):
                             children.append(entry.path)
                     else:
                         files.append(entry.name)
-                        if is_event_file_name(entry.name) or entry.name in SIDECARS:
+                        if is_event_file_name(entry.name) or is_sidecar_name(entry.name):
                             node.stamps[entry.name] = _stamp(entry)
         except FileNotFoundError:
             pass

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent
     from watchdog.observers.api import BaseObserver
 
-__all__ = ["POLL_SECONDS", "Changes", "Watcher"]
+__all__ = ["POLL_SECONDS", "Changes", "Watcher", "is_remote"]
 
 POLL_SECONDS: Final = 1.0
 """Seconds between two looks at what inotify cannot see."""
@@ -90,7 +90,7 @@ class Watcher:
         self._most = max(1, queue_limit() // 4)
         self._burst, self._burst_since = 0, 0.0
         self._coverage = Coverage(watches, mounts, clock, _SEEN)
-        self._polled_at = self._begun_at = 0.0
+        self._polled_at = self._begun_at = self._taken_at = 0.0
         self._refused = False
         self._follows = not force_polling
         self._identities = self._identify()
@@ -117,7 +117,7 @@ class Watcher:
 
     def take(self) -> Changes:
         """Hand over the collected changes."""
-        now = self._clock()
+        self._taken_at = now = self._clock()
         if self._must_begin(now):
             self._stop()
             self._begin()
@@ -186,7 +186,9 @@ class Watcher:
     def _due_in(self) -> float:
         """Return the seconds until somebody should look without having been told."""
         now = self._clock()
-        due = [POLL_SECONDS] if self.polling else []
+        took = now - self._taken_at
+        # A look that takes long, on a slow file system, is followed by a pause of its own length.
+        due = [max(POLL_SECONDS - took, took)] if self.polling else []
         due += [self._polled_at + POLL_SECONDS - now] if self._coverage.missing else []
         due += [self._coverage.check_at - now] if self._coverage.check_at is not None else []
         return min(due, default=threading.TIMEOUT_MAX)
