@@ -4,7 +4,7 @@ usage: python -m tests.benchmarks.latency [--seconds N] [--only NAME]... [--runs
 
 Prints each figure beside its target and ends with 1 when one is missed by more than 15 %. A writer in another process
 appends logs of five records with one write each, to a hundred runs in turn that all have a history; it notes the
-moment at which each write was done. CPU time is that of this process, all its threads, in percent of one core.
+moment before each write. CPU time is that of this process, all its threads, in percent of one core.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def make_runs(root: Path, count: int, content: Callable[[int], bytes]) -> None:
 
 
 def write(root: Path, seconds: float) -> None:
-    """Append logs at a steady rate, then print when each was flushed: seconds of the system's monotonic clock.
+    """Append logs at a steady rate, then print when each write began: seconds of the system's monotonic clock.
 
     The steps go on from one log to the next, whatever run it is in, so that each is known by its step.
     """
@@ -89,8 +89,9 @@ def write(root: Path, seconds: float) -> None:
     begun = time.monotonic()
     for number, data in enumerate(prepared):
         time.sleep(max(0.0, begun + number / LOGS_PER_SECOND - time.monotonic()))
-        files[number % len(files)].write(data)
+        # Before, not after: the reader may be at work before this process comes to look at its clock.
         flushed[number] = time.monotonic()
+        files[number % len(files)].write(data)
     sys.stdout.buffer.write(flushed.tobytes())
 
 
