@@ -176,14 +176,14 @@ class Monitor:
     def _run(self, path: str) -> FollowedRun:
         """Return a run, which is followed from now on."""
         if path not in self._runs:
-            logdir = Path(self._places.logdir_of(path))
-            run = Run(Path(path).relative_to(logdir).as_posix(), Path(path))
-            cycle = cycle_of(run.name, lambda directory: has_verdicts(logdir / directory))
-            campaign = str(logdir / cycle.campaign) if cycle is not None else None
+            logdir = self._places.logdir_of(path)
+            run = Run(path[len(logdir) :].strip("/") or ".", Path(path))
+            cycle = cycle_of(run.name, lambda directory: has_verdicts(Path(logdir, directory)))
+            campaign = str(Path(logdir, cycle.campaign)) if cycle is not None else None
             number = cycle.cycle if cycle is not None else None
             self._runs[path] = FollowedRun(run, self._judges, campaign, number, late=self._caught_up)
             if cycle is not None and campaign is not None:
-                self._campaigns.add(str(logdir), campaign, str(logdir / cycle.directory))
+                self._campaigns.add(logdir, campaign, str(Path(logdir, cycle.directory)))
                 self._campaigns.enter(path, campaign, cycle.cycle)
         return self._runs[path]
 

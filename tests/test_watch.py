@@ -1,5 +1,6 @@
 """Noticing changes: inotify for real, its limits lowered for real where that is permitted, and the fallbacks."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -288,6 +289,29 @@ def test_a_burst_that_the_kernels_queue_may_not_have_held_asks_for_everything(
             seen.add(watcher.take())
     finally:
         watcher.close()
+
+
+def test_after_a_loss_of_events_all_is_looked_at_and_again_when_the_watches_are_back(tmp_path: Path) -> None:
+    watcher, kernel, clock, directories = covering(tmp_path, "a", "b")
+    kernel.watched = frozenset(directories.values())
+    watcher.cover(directories)
+    watcher.take()
+
+    logging.getLogger("watchdog.observers.inotify_c").warning("Inotify queue overflowed; filesystem events were lost")
+    kernel.watched = frozenset()  # watchdog makes them anew
+    first = watcher.take()
+    clock.now += 5.0
+    meanwhile = watcher.take()
+    kernel.watched = frozenset(directories.values())
+    clock.now += 5.0
+    watcher.close()
+
+    assert first.everything
+    assert meanwhile.unsure == set(directories)
+    assert watcher.take().unsure == set(directories)
+    assert watcher.problems == []
+    logging.getLogger("watchdog.observers.inotify_c").warning("Inotify queue overflowed")  # nobody listens any more
+    assert not watcher.wait(0.0)
 
 
 LIMITED = unshared()

@@ -17,7 +17,7 @@ CONFIRM_SECONDS: Final = 1.0
 """Seconds that watchdog has for watching a new directory before its absence is told."""
 RETRY_SECONDS: Final = 60.0
 """Seconds between two attempts to watch what could not be watched."""
-_REMEDY: Final = "Raise fs.inotify.max_user_watches (sysctl) and start again."
+_REMEDY: Final = "If watches are used up, raise fs.inotify.max_user_watches (sysctl) and start again."
 _LONG_AGO: Final = -1e9
 _SHARE: Final = 0.01
 """Share of a core that asking the kernel may take; its answer is long where there are many watches."""
@@ -70,6 +70,12 @@ class Coverage:
         self._new, self._missing, self.problems = set(self._directories), {}, []
         self._checked_at = _LONG_AGO
         self.check_at = self._clock() if roots and self._directories else None
+
+    def renew(self) -> None:
+        """Doubt every watch: after a loss of events watchdog makes them anew, and nobody tells of writes meanwhile."""
+        if self._roots:
+            self._new = set(self._directories)
+            self.check_at = self._clock() + self._pause()
 
     def cover(self, directories: Mapping[str, Identity]) -> None:
         """Say which directories are followed."""
@@ -133,7 +139,7 @@ class Coverage:
             problems.append(Problem(min(remote), what, self._seen))
         if len(inside) > len(remote):
             count = f"{len(inside) - len(remote):,} of {len(self._directories):,} directories"
-            what = f"{count} are polled instead of watched: the kernel has no watch left for them"
+            what = f"{count} are polled instead of watched: there is no watch for them"
             problems.append(Problem(min(set(inside).difference(remote)), what, f"{_REMEDY} {self._seen}"))
         return problems
 

@@ -87,6 +87,7 @@ class Watcher:
         self._reasons: list[Problem] = []
         # A root that was deleted and made again may even have the same inode.
         self._lost = False
+        self._overflowed = False
         self._most = max(1, queue_limit() // 4)
         self._burst, self._burst_since = 0, 0.0
         self._coverage = Coverage(watches, mounts, clock, _SEEN)
@@ -121,6 +122,9 @@ class Watcher:
         if self._must_begin(now):
             self._stop()
             self._begin()
+        if self._overflowed:
+            self._overflowed = False
+            self._coverage.renew()
         self._confirm()
         with self._lock:
             if self._coverage.missing and now - self._polled_at >= POLL_SECONDS:
@@ -172,6 +176,11 @@ class Watcher:
                 if kind in ("deleted", "moved") and Path(path) in self._roots:
                     self._lost = True
         self._wake.set()
+
+    def _overflow(self) -> None:
+        """Note that events were lost; called in watchdog's thread."""
+        self._overflowed = True
+        self.wake()
 
     def _count(self) -> None:
         """Count an event; so many at once that the kernel's queue may have overflowed ask for a look at everything."""
@@ -289,7 +298,7 @@ class Watcher:
             DirDeletedEvent,
             DirMovedEvent,
         ]
-        listener = OverflowListener(self.wake)
+        listener = OverflowListener(self._overflow)
         try:
             observer = Observer()
             for root in roots:
