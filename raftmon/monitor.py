@@ -87,6 +87,7 @@ class Monitor:
         self._pause = pause
         self._places = Places(self._logdirs)
         self._runs: dict[str, FollowedRun] = {}
+        self._key_of: dict[Path, str] = {}
         self._campaigns = FollowedCampaigns(known, settings, coming, watching=watcher is not None)
         self._board = Board()
         self._sweeps = Sweeps()
@@ -177,10 +178,12 @@ class Monitor:
         """Return a run, which is followed from now on."""
         if path not in self._runs:
             logdir = self._places.logdir_of(path)
+            # A `Path` is spelt in its own way: below the logdir `.` it drops the dot.
             run = Run(path[len(logdir) :].strip("/") or ".", Path(path))
             cycle = cycle_of(run.name, lambda directory: has_verdicts(Path(logdir, directory)))
             campaign = str(Path(logdir, cycle.campaign)) if cycle is not None else None
             number = cycle.cycle if cycle is not None else None
+            self._key_of[run.path] = path
             self._runs[path] = FollowedRun(run, self._judges, campaign, number, late=self._caught_up)
             if cycle is not None and campaign is not None:
                 self._campaigns.add(logdir, campaign, str(Path(logdir, cycle.directory)))
@@ -253,7 +256,7 @@ class Monitor:
                 judge = followed.judge
                 self._sweeps.note(followed.run.path, followed.run.name, judge.standing(), judge.config)
         beside |= self._sweeps.affected(paths)
-        self._beside |= {str(path) for path in beside}
+        self._beside |= {self._key_of[path] for path in beside if path in self._key_of}
         if self._watcher is not None and now - self._judged_beside_at < BESIDE_SECONDS:
             return changed & self._runs.keys()
         due, self._beside = (self._beside | changed) & self._runs.keys(), set()
@@ -287,7 +290,7 @@ class Monitor:
         self._sweeps.forget(self._runs[path].run.path)
         self._campaigns.leave(path, self._runs[path].campaign)
         self._board.drop(path)
-        del self._runs[path], self._bytes[path]
+        del self._key_of[self._runs[path].run.path], self._runs[path], self._bytes[path]
         for kept in (self._pending, self._troubled, self._beside):
             kept.discard(path)
 

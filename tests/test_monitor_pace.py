@@ -110,6 +110,20 @@ def test_a_changed_run_is_shown_at_once_and_those_beside_it_a_little_later(tmp_p
     assert later["lr-1e-4"] is not before["lr-1e-4"]
 
 
+def test_the_working_directory_is_a_logdir_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep_of_two(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monitor = Monitor([Path()], clock=Clock())
+    before = {run.run: run for run in read_all(monitor).runs}
+
+    write_run(tmp_path / "lr-1e-2" / "events.out.tfevents.1", [0.5], "ab", first=31)
+    after = {run.run: run for run in read_all(monitor).runs}
+
+    assert {name: run.last_step for name, run in after.items()} == {"lr-1e-4": 30, "lr-1e-2": 31}
+    assert after["lr-1e-4"] is not before["lr-1e-4"]
+    assert {run.path for run in after.values()} == {"lr-1e-4", "lr-1e-2"}
+
+
 def test_many_wake_ups_in_short_time_are_gathered(tmp_path: Path) -> None:
     class Woken(FakeWatcher):
         def wait(self, timeout: float) -> bool:

@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from raftmon.runs.mounts import has_idle_times
 from raftmon.runs.places import Places
 from raftmon.runs.tree import Tree
 
@@ -107,6 +108,27 @@ def test_a_directory_that_changed_just_now_is_not_trusted(tmp_path: Path) -> Non
     tree.look()
 
     assert tree.event_files(str(tmp_path / "run")) == (EVENTS, f"{EVENTS}.2")
+
+
+def test_where_directories_have_no_time_names_are_listed_at_each_look(tmp_path: Path) -> None:
+    write(tmp_path / "run" / EVENTS)
+    before = (tmp_path / "run").stat()
+    tree = Tree(str(tmp_path), trust_times=False, now_ns=lambda: 2**62)
+    tree.look()
+    write(tmp_path / "run" / f"{EVENTS}.2")
+    os.utime(tmp_path / "run", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    tree.look()
+
+    assert tree.event_files(str(tmp_path / "run")) == (EVENTS, f"{EVENTS}.2")
+
+
+@pytest.mark.parametrize(("kind", "idle"), [("fuse.s3fs", True), ("9p", True), ("nfs4", False), ("ext4", False)])
+def test_object_stores_in_user_space_have_no_times(tmp_path: Path, kind: str, idle: bool) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"1 1 0:1 / / rw - {kind} x rw\n")
+
+    assert has_idle_times(tmp_path, mounts) is idle
 
 
 def test_a_link_takes_over_when_what_it_shows_is_left_alone(tmp_path: Path) -> None:

@@ -47,6 +47,14 @@ class Seen:
         self.everything = self.everything or changes.everything
 
 
+def told_of(watcher: Watcher, directory: Path) -> None:
+    """Wait until a directory is told of."""
+    seen = Seen()
+    while str(directory) not in seen.directories:
+        assert watcher.wait(PATIENCE)
+        seen.add(watcher.take())
+
+
 class Noting(Watcher):
     """A watcher that remembers whether it asked for a look at everything."""
 
