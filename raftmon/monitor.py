@@ -165,7 +165,7 @@ class Monitor:
         for run, files in news.left.items():
             if run in self._runs:
                 self._runs[run].run.drop_files(map(Path, files))
-        unlisted = self._places.problems() if news else self._unlisted
+        unlisted = self._places.problems()
         found = bool(news.arrived or news.campaigns or news.left) or unlisted != self._unlisted
         self._unlisted = unlisted
         if self._watcher is not None and news.moved:

@@ -99,6 +99,7 @@ def follow(
         assert process.stdout.readline() == "following\n"
         if before is not None:
             os.kill(process.pid, signal.SIGSTOP)
+            os.waitpid(process.pid, os.WUNTRACED)
             before()
         for name in writes:
             (logdir / name).mkdir(parents=True, exist_ok=True)
