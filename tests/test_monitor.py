@@ -2,14 +2,17 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from raftmon.advice.settings import Settings, Strategy
+from raftmon.following import LEAST_IDLE
 from raftmon.model import RunView, Snapshot
-from raftmon.monitor import LEAST_IDLE, Monitor
-from raftmon.runs.watch import Changes, Watcher
+from raftmon.monitor import Monitor
+from raftmon.runs.tree import Identity
+from raftmon.runs.watch import POLL_SECONDS, Changes, Watcher
 from tests.scripted import FIRST, event, record, scalar_record, text
 
 
@@ -27,7 +30,7 @@ class FakeWatcher(Watcher):
     """A watcher that reports what the test says."""
 
     def __init__(self) -> None:
-        self.problems = []
+        super().__init__([], force_polling=True)
         self.changes = Changes(frozenset(), everything=True)
 
     def take(self) -> Changes:
@@ -36,6 +39,9 @@ class FakeWatcher(Watcher):
 
     def wait(self, timeout: float) -> bool:
         return self.changes.everything
+
+    def cover(self, directories: Mapping[str, Identity]) -> None:
+        pass
 
     def close(self) -> None:
         pass
@@ -129,7 +135,7 @@ def test_growth_is_seen_and_only_where_it_was_told(tmp_path: Path) -> None:
     read_all(monitor)
 
     write_run(grown, [0.5], "ab", first=6)
-    watcher.changes = Changes(frozenset({tmp_path / "b"}), everything=False)
+    watcher.changes = Changes(frozenset({str(tmp_path / "b")}), everything=False)
     snapshot = monitor.poll()
 
     assert {run.run: run.last_step for run in snapshot.runs} == {"a": 5, "b": 6}
@@ -273,14 +279,17 @@ def test_what_lies_behind_a_symbolic_link_is_looked_at_without_being_told(tmp_pa
     logdir.mkdir()
     (logdir / "run").symlink_to(outside)
     clock = Clock()
-    monitor = Monitor([logdir], watcher=FakeWatcher(), clock=clock)
-    read_all(monitor)
+    monitor = Monitor([logdir], watcher=Watcher([logdir], clock=clock), clock=clock)
+    assert read_all(monitor).problems == ()
 
     write_run(path, [1.0], "ab", first=6)
     write_run(outside / "new" / "events.out.tfevents.1", [1.0] * 3)
-    clock.now += 3.0
+    clock.now += POLL_SECONDS
+    snapshot = monitor.poll()
+    monitor.close()
 
-    assert {run.run: run.last_step for run in monitor.poll().runs} == {"run": 6, "run/new": 3}
+    assert {run.run: run.last_step for run in snapshot.runs} == {"run": 6, "run/new": 3}
+    assert snapshot.problems == ()
 
 
 def test_a_back_fill_that_ends_without_a_point_ends(tmp_path: Path) -> None:

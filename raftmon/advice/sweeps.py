@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection
+from operator import attrgetter
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from raftmon.run_config import RunConfig
 from raftmon.signals.siblings import Standing
@@ -45,11 +46,25 @@ _SAME: Final = (
 """Fields of `RunConfig` that siblings agree in, where both know them."""
 
 
+_configured: Final = attrgetter(*_SAME)
+
+
+class _Member(NamedTuple):
+    """A run as it is compared with others: each pair of a sweep is, at each change."""
+
+    standing: Standing
+    config: RunConfig
+    numbers: list[float]
+    """In its name, in their order."""
+    configured: tuple[object, ...]
+    """Its fields `_SAME`."""
+
+
 class Sweeps:
     """The runs that have a learning rate, by sweep."""
 
     def __init__(self) -> None:
-        self._standings: dict[Path, tuple[Standing, RunConfig, str]] = {}
+        self._standings: dict[Path, _Member] = {}
         self._members: dict[str, set[Path]] = {}
         self._key_of: dict[Path, str] = {}
 
@@ -69,7 +84,10 @@ class Sweeps:
         logdir = str(path).removesuffix(name) if name != "." else str(path)
         key = self._key_of.setdefault(path, f"{logdir}:{_NUMBER.sub('#', name)}")
         self._members.setdefault(key, set()).add(path)
-        self._standings[path] = standing, config, name
+        before = self._standings.get(path)
+        numbers = before.numbers if before is not None else [float(number) for number in _NUMBER.findall(name)]
+        configured = before.configured if before is not None and before.config is config else _configured(config)
+        self._standings[path] = _Member(standing, config, numbers, configured)
 
     def forget(self, path: Path) -> None:
         """Take a run out."""
@@ -93,24 +111,22 @@ class Sweeps:
             return []
         own = self._standings[path]
         others = [self._standings[other] for other in self._members[self._key_of[path]] if other != path]
-        alike = [other[0] for other in others if _are_one_sweep(own, other)]
-        return sorted(alike, key=lambda other: abs(math.log(other.learning_rate / own[0].learning_rate)))[:MOST]
+        alike = [other.standing for other in others if _are_one_sweep(own, other)]
+        return sorted(alike, key=lambda other: abs(math.log(other.learning_rate / own.standing.learning_rate)))[:MOST]
 
 
-def _are_one_sweep(first: tuple[Standing, RunConfig, str], second: tuple[Standing, RunConfig, str]) -> bool:
-    known = [
-        (ours, theirs)
-        for name in _SAME
-        if (ours := getattr(first[1], name)) is not None and (theirs := getattr(second[1], name)) is not None
-    ]
-    if any(ours != theirs for ours, theirs in known):
-        return False
-    numbers = [[float(number) for number in _NUMBER.findall(name)] for _, _, name in (first, second)]
-    differing = [pair for pair in zip(*numbers, strict=True) if pair[0] != pair[1]]
-    rates = first[0].learning_rate, second[0].learning_rate
+def _are_one_sweep(first: _Member, second: _Member) -> bool:
+    known = 0
+    for ours, theirs in zip(first.configured, second.configured, strict=True):
+        if ours is not None and theirs is not None:
+            if ours != theirs:
+                return False
+            known += 1
+    rates = first.standing.learning_rate, second.standing.learning_rate
     named = all(
         math.isclose(abs(number), rate, rel_tol=0.02)
-        for pair in differing
+        for pair in zip(first.numbers, second.numbers, strict=True)
+        if pair[0] != pair[1]
         for number, rate in zip(pair, rates, strict=True)
     )
-    return named or len(known) >= ENOUGH
+    return named or known >= ENOUGH

@@ -9,8 +9,7 @@ which an older file of the run had already passed. A step that merely differs be
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,16 +20,15 @@ from raftmon.events.columns import ScalarBatch
 from raftmon.events.found import SessionStart
 from raftmon.events.tail import EventFile, FileUpdate
 from raftmon.model import Problem
-from raftmon.runs.cycles import is_campaign_file_name
 from raftmon.runs.series import Series
 
-__all__ = ["Directory", "Run", "RunUpdate", "run_key", "walk"]
+__all__ = ["PARTNERS", "Run", "RunUpdate", "is_event_file_name", "is_skipped_directory", "run_key"]
 
 MAX_TAGS: Final = 10_000
 """Scalar tags kept per run; more are a bug of the trainer (a tag per sample) and are said, not stored."""
 _SKIPPED_DIRECTORIES: Final = frozenset({".git", "__pycache__", "node_modules", ".ipynb_checkpoints"})
 _SKIPPED_SUFFIXES: Final = (".meta", ".profile-empty", ".py", ".md", ".txt", ".json", ".yaml", ".yml", ".csv", ".tmp")
-_PARTNERS: Final = ("validation", "test", "eval")
+PARTNERS: Final = ("validation", "test", "eval")
 """Directories that Keras and TensorFlow write beside ``train`` for the same training."""
 
 
@@ -39,66 +37,27 @@ def is_event_file_name(name: str) -> bool:
     return "tfevents" in name and not name.startswith("._") and not name.endswith(_SKIPPED_SUFFIXES)
 
 
-@dataclass(frozen=True, slots=True)
-class Directory:
-    """A directory below a logdir that raftmon has an interest in."""
-
-    path: Path
-    event_files: tuple[str, ...]
-    """Names in the order in which they are to be read."""
-    has_cycles: bool
-    """Whether it holds the sidecar files of a campaign, such as ``cycle_1_verified.jsonl``."""
+def is_skipped_directory(name: str) -> bool:
+    """Tell whether directories of this name are not looked into."""
+    return name in _SKIPPED_DIRECTORIES
 
 
-def walk(logdir: Path, problems: list[Problem], links: list[str]) -> Iterator[Directory]:
-    """Walk a logdir, symbolic links included, each directory once.
-
-    Args:
-        logdir: where to begin.
-        problems: where directories that cannot be listed are noted.
-        links: where symbolic links to directories are noted.
-
-    Yields:
-        Each directory that holds event files or the sidecars of a campaign, in the order of their paths.
-    """
-
-    def note(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
-            what = f"cannot be listed: {error.strerror}"
-            problems.append(Problem(str(error.filename), what, "Check the permissions of the directory."))
-
-    seen: set[tuple[int, int]] = set()
-    for directory, subdirectories, files in os.walk(logdir, followlinks=True, onerror=note):
-        try:
-            status = os.stat(directory)  # noqa: PTH116 - os.walk hands out strings
-        except OSError:
-            subdirectories.clear()
-            continue
-        if (status.st_dev, status.st_ino) in seen:
-            subdirectories.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        subdirectories[:] = sorted(name for name in subdirectories if name not in _SKIPPED_DIRECTORIES)
-        paths = (os.path.join(directory, name) for name in subdirectories)  # noqa: PTH118 - os.walk hands out strings
-        links += [path for path in paths if os.path.islink(path)]  # noqa: PTH114
-        event_files = tuple(sorted(name for name in files if is_event_file_name(name)))
-        has_cycles = any(is_campaign_file_name(name) for name in files)
-        if event_files or has_cycles:
-            yield Directory(Path(directory), event_files, has_cycles)
-
-
-def run_key(directory: Path, with_events: set[Path]) -> tuple[Path, str]:
+def run_key(directory: str, has_events: Callable[[str], bool]) -> tuple[str, str]:
     """Tell which run a directory's files belong to.
 
+    Args:
+        directory: its absolute path.
+        has_events: tells of a path whether it is a directory with event files.
+
     Returns:
-        The run's directory, and what to put before each tag: the two writers of one Keras training (``train`` and
-        ``validation``) are one run, whose validation tags are told apart by ``validation/``.
+        The path of the run's directory, and what to put before each tag: the two writers of one Keras training
+        (``train`` and ``validation``) are one run, whose validation tags are told apart by ``validation/``.
     """
-    pair = directory.parent / "train"
-    if directory.name == "train" and any(directory.parent / name in with_events for name in _PARTNERS):
-        return directory.parent, ""
-    if directory.name in _PARTNERS and pair in with_events:
-        return directory.parent, f"{directory.name}/"
+    above, _, name = directory.rpartition("/")
+    if name == "train" and any(has_events(f"{above}/{partner}") for partner in PARTNERS):
+        return above or "/", ""
+    if name in PARTNERS and has_events(f"{above}/train"):
+        return above or "/", f"{name}/"
     return directory, ""
 
 
@@ -137,7 +96,6 @@ class Run:
         self.hparams: dict[str, object] = {}
         self.first_wall_time: float | None = None
         self.last_wall_time: float | None = None
-        self.restarts = 0
         self.tags_refused = 0
         self._void = False
         self._open_file = open_file
@@ -257,7 +215,6 @@ class Run:
                 self._newest_file_of[tag] = path
                 rewound = series.rewind(int(steps[0])) or rewound
             series.append(steps, values)
-        self.restarts += rewound
         self._note_newest(batch)
         return rewound
 
@@ -270,7 +227,4 @@ class Run:
 
     def _rewind_all(self, step: int) -> bool:
         dropped = [series.rewind(step) for series in self.series.values()]
-        if not any(dropped):
-            return False
-        self.restarts += 1
-        return True
+        return any(dropped)

@@ -1,8 +1,11 @@
-"""Notices that a logdir has changed: inotify through watchdog, or a poll where inotify cannot work.
+"""Notices that a logdir has changed: inotify through watchdog, and a poll of whatever inotify cannot see.
 
-inotify sees only what this machine writes, so network file systems are polled; so are logdirs with more directories
-than the kernel still has watches for, because watchdog passes over the ones that it cannot watch without a word.
-Which of the two is at work, and why, is told in a `Problem`.
+inotify sees only what this machine writes, so network file systems are polled; so is each directory for which the
+kernel has no watch (they are used up, it lies behind a symbolic link), which `raftmon.runs.watches` finds out. The
+others stay watched. What is polled, and why, is told in a `Problem` (a link alone is none).
+
+No write is lost between a directory's birth and its watch: a new directory is looked at once more after the kernel has
+confirmed its watch. Lost events (the kernel's queue overflowed) lead to a look at everything.
 """
 
 from __future__ import annotations
@@ -10,47 +13,45 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from raftmon.model import Problem
+from raftmon.runs.coverage import RETRY_SECONDS, Coverage
+from raftmon.runs.mounts import MOUNTS, file_system_of, is_remote
+from raftmon.runs.tree import Identity
+from raftmon.runs.watches import OverflowListener, kernel_watches, queue_limit
 
 if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent
     from watchdog.observers.api import BaseObserver
 
-__all__ = ["Changes", "Watcher", "is_remote"]
+__all__ = ["POLL_SECONDS", "Changes", "Watcher", "is_remote"]
 
 POLL_SECONDS: Final = 1.0
-"""Seconds between two looks where inotify cannot work."""
-_REMOTE_FILE_SYSTEMS: Final = (
-    "nfs",
-    "cifs",
-    "smb",
-    "fuse",
-    "9p",
-    "lustre",
-    "gpfs",
-    "beegfs",
-    "ceph",
-    "afs",
-    "glusterfs",
-)
-_MOUNTS: Final = Path("/proc/self/mountinfo")
-_MAX_WATCHES: Final = Path("/proc/sys/fs/inotify/max_user_watches")
+"""Seconds between two looks at what inotify cannot see."""
+BURST_SECONDS: Final = 1.0
+"""A quarter of the kernel's queue within so many seconds: it may have overflowed, which watchdog 6 does not tell."""
+_SEEN: Final = f"New data is seen within {POLL_SECONDS:g} s all the same."
+_REMEDY: Final = "Raise fs.inotify.max_user_instances or max_user_watches (sysctl); it is tried again each minute."
+_TELLING: Final = (".json", ".jsonl", ".yaml", ".yml")
+"""Endings of files beside event files whose growth matters; checkpoints and their like are many and grow fast."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What has changed since the last look."""
 
-    directories: frozenset[Path]
+    directories: frozenset[str]
     """Directories in which a file grew."""
     everything: bool
-    """True: look at all of it (something came or went, or nobody knows)."""
+    """True: look at all of it."""
+    unsure: frozenset[str] = frozenset()
+    """Directories to be looked at: a name came or went, or nobody tells of them."""
 
 
 class Watcher:
@@ -59,53 +60,92 @@ class Watcher:
     Args:
         roots: the logdirs; one that does not exist yet is polled for.
         force_polling: do without inotify.
+        clock: seconds, from any moment on.
+        watches: returns which directories the kernel watches, None where it does not tell.
+        mounts: what is mounted, in the format of ``/proc/self/mountinfo``.
     """
 
-    def __init__(self, roots: Sequence[Path], *, force_polling: bool = False) -> None:
-        self.problems: list[Problem] = []
+    def __init__(
+        self,
+        roots: Sequence[Path],
+        *,
+        force_polling: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        watches: Callable[[], frozenset[Identity] | None] = kernel_watches,
+        mounts: Path = MOUNTS,
+    ) -> None:
         self._roots = roots
+        self._clock = clock
+        self._mounts = mounts
         self._wake = threading.Event()
         self._lock = threading.Lock()
-        self._directories: set[Path] = set()
+        self._directories: set[str] = set()
+        self._unsure: set[str] = set()
         self._everything = True
         self._observer: BaseObserver | None = None
-        self._awaits_directory = False
+        self._listener: OverflowListener | None = None
+        self._reasons: list[Problem] = []
         # A root that was deleted and made again may even have the same inode.
         self._lost = False
+        self._overflowed = False
+        self._most = max(1, queue_limit() // 4)
+        self._burst, self._burst_since = 0, 0.0
+        self._coverage = Coverage(watches, mounts, clock, _SEEN)
+        self._polled_at = self._begun_at = self._taken_at = 0.0
+        self._refused = False
+        self._follows = not force_polling
         self._identities = self._identify()
-        if not force_polling:
+        if self._follows:
             self._begin()
 
     @property
+    def problems(self) -> list[Problem]:
+        """What is polled instead of watched, and why."""
+        return [*self._reasons, *self._coverage.problems]
+
+    @property
     def polling(self) -> bool:
-        """Whether it does without inotify."""
+        """Whether it does without inotify altogether."""
         return self._observer is None
 
     def wait(self, timeout: float) -> bool:
-        """Block until something may have changed, or for `timeout` seconds.
+        """Block until something has changed, but not beyond the next look at what inotify cannot see.
 
         Returns:
-            Whether something may have changed.
+            Whether a change was told; look after False, too.
         """
-        if self.polling:
-            self._wake.wait(min(timeout, POLL_SECONDS))
-            return timeout >= POLL_SECONDS or self._wake.is_set()
-        return self._wake.wait(timeout)
+        return self._wake.wait(max(0.0, min(timeout, self._due_in())))
 
     def take(self) -> Changes:
         """Hand over the collected changes."""
-        if self._awaits_directory and all(root.is_dir() for root in self._roots):
-            self._begin()
-        elif self._lost or self._identify() != self._identities:
-            # The kernel watches what was there before, not what stands in its place now.
+        self._taken_at = now = self._clock()
+        if self._must_begin(now):
             self._stop()
             self._begin()
+        if self._overflowed:
+            self._overflowed = False
+            self._coverage.renew()
+        self._confirm()
         with self._lock:
-            changes = Changes(frozenset(self._directories), self._everything or self.polling)
+            if self._coverage.missing and now - self._polled_at >= POLL_SECONDS:
+                self._polled_at = now
+                self._unsure.update(self._coverage.missing)
+            everything = self._everything or self.polling
+            changes = Changes(frozenset(self._directories), everything, frozenset(self._unsure))
             self._directories.clear()
+            self._unsure.clear()
             self._everything = False
             self._wake.clear()
         return changes
+
+    def cover(self, directories: Mapping[str, Identity]) -> None:
+        """Say which directories are followed; those without a watch are polled from now on.
+
+        Args:
+            directories: path to device and inode.
+        """
+        self._coverage.cover(directories)
+        self._confirm()
 
     def wake(self) -> None:
         """End a `wait` in another thread."""
@@ -118,9 +158,61 @@ class Watcher:
         self._wake.set()
         self._stop()
 
-    def _identify(self) -> list[tuple[int, int] | None]:
+    def dispatch(self, event: FileSystemEvent) -> None:
+        """Take one event of watchdog; called in its thread."""
+        path = os.fsdecode(event.src_path)
+        directory, _, name = path.rpartition("/")
+        kind = event.event_type
+        if kind == "modified" and "tfevents" not in name and not name.endswith(_TELLING):
+            return
+        with self._lock:
+            self._count()
+            if kind == "modified":
+                self._directories.add(directory)
+            else:
+                self._unsure.add(directory)
+                if kind == "moved":
+                    self._unsure.add(os.fsdecode(event.dest_path).rpartition("/")[0])
+                if kind in ("deleted", "moved") and Path(path) in self._roots:
+                    self._lost = True
+        self._wake.set()
+
+    def _overflow(self) -> None:
+        """Note that events were lost; called in watchdog's thread."""
+        self._overflowed = True
+        self.wake()
+
+    def _count(self) -> None:
+        """Count an event; so many at once that the kernel's queue may have overflowed ask for a look at everything."""
+        now = self._clock()
+        if now - self._burst_since > BURST_SECONDS:
+            self._burst, self._burst_since = 0, now
+        self._burst += 1
+        if self._burst >= self._most:
+            self._burst = 0
+            self._everything = True
+
+    def _due_in(self) -> float:
+        """Return the seconds until somebody should look without having been told."""
+        now = self._clock()
+        took = now - self._taken_at
+        # A look that takes long, on a slow file system, is followed by a pause of its own length.
+        due = [max(POLL_SECONDS - took, took)] if self.polling else []
+        due += [self._polled_at + POLL_SECONDS - now] if self._coverage.missing else []
+        due += [self._coverage.check_at - now] if self._coverage.check_at is not None else []
+        return min(due, default=threading.TIMEOUT_MAX)
+
+    def _must_begin(self, now: float) -> bool:
+        """Tell whether to begin again: the kernel watches what was there before, not what stands in its place now."""
+        if self._lost:
+            return True
+        if self._refused and now - self._begun_at >= RETRY_SECONDS:
+            return True
+        return self._follows and self._identify() != self._identities
+
+    def _identify(self) -> list[Identity | None]:
         """Return what each root is: device and inode, None where there is none."""
-        identities: list[tuple[int, int] | None] = []
+        identities: list[Identity | None] = []
         for root in self._roots:
             try:
                 status = root.stat()
@@ -135,46 +227,51 @@ class Watcher:
             self._observer.stop()
             self._observer.join(timeout=2.0)
             self._observer = None
-
-    def dispatch(self, event: FileSystemEvent) -> None:
-        """Take one event of watchdog; called in its thread."""
-        with self._lock:
-            if event.event_type in ("deleted", "moved") and Path(str(event.src_path)) in self._roots:
-                self._lost = True
-            if event.event_type == "modified":
-                self._directories.add(Path(str(event.src_path)).parent)
-            else:
-                self._everything = True
-        self._wake.set()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
 
     def _begin(self) -> None:
-        """Watch if that is possible; say why not where it is not."""
-        self.problems.clear()
+        """Watch what can be watched; say why not where it cannot."""
+        self._reasons = []
         self._identities = self._identify()
+        self._begun_at = self._clock()
         with self._lock:
             self._everything = True
             self._lost = False
-        self._awaits_directory = not all(root.is_dir() for root in self._roots)
-        reason = self._why_polling() or self._start_inotify()
-        if reason:
-            remedy = f"New data is seen within {POLL_SECONDS:g} s all the same."
-            self.problems.append(Problem(str(self._roots[0]), f"polled instead of watched: {reason}", remedy))
-
-    def _why_polling(self) -> str:
-        """Return why inotify cannot serve these roots, or an empty string."""
+        local = []
         for root in self._roots:
-            if not root.is_dir():
-                return f"{root} does not exist yet"
-            kind = file_system_of(root.resolve(), _MOUNTS)
-            if kind.startswith(_REMOTE_FILE_SYSTEMS):
-                return f"{kind} file systems do not tell of writes by other machines"
-        limit = watch_limit(_MAX_WATCHES)
-        directories = sum(1 for root in self._roots for _ in os.walk(root))
-        if limit is not None and directories >= limit:
-            return f"{directories} directories, but fs.inotify.max_user_watches is {limit}"
+            reason = self._why_polling(root)
+            if reason:
+                self._reasons.append(Problem(str(root), f"polled instead of watched: {reason}", _SEEN))
+            else:
+                local.append(root)
+        refusal = self._start_inotify(local) if local else ""
+        self._refused = bool(refusal)
+        if refusal:
+            what = f"polled instead of watched: inotify refused ({refusal})"
+            self._reasons.append(Problem(str(local[0]), what, f"{_REMEDY} {_SEEN}"))
+        identities = zip(self._roots, self._identities, strict=True)
+        watched = {str(root): identity for root, identity in identities if root in local and identity is not None}
+        self._coverage.begin(watched if self._observer is not None else {})
+
+    def _confirm(self) -> None:
+        confirmed = self._coverage.confirm()
+        if confirmed:
+            with self._lock:
+                self._unsure |= confirmed
+            self._wake.set()
+
+    def _why_polling(self, root: Path) -> str:
+        """Return why inotify cannot serve a root, or an empty string."""
+        if not root.is_dir():
+            return f"{root} does not exist yet"
+        if is_remote(root, self._mounts):
+            kind = file_system_of(root.resolve(), self._mounts)
+            return f"{kind} file systems do not tell of writes by other machines"
         return ""
 
-    def _start_inotify(self) -> str:
+    def _start_inotify(self, roots: Sequence[Path]) -> str:
         """Start watchdog; returns why it could not be done, or an empty string."""
         from watchdog.events import (
             DirCreatedEvent,
@@ -189,8 +286,7 @@ class Watcher:
 
         # watchdog says on stderr that it was stopped, when an event arrives at that moment.
         logging.getLogger("watchdog").addHandler(logging.NullHandler())
-        # It warns when nested directories appear at once; what it then misses, their own event makes up for: all of
-        # the tree is looked at.
+        # It warns when nested directories appear at once; what it then misses, the second look at them makes up for.
         warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
         # watchdog's default mask reports its own directory scans and never comes to rest on large trees.
         kinds = [
@@ -202,46 +298,15 @@ class Watcher:
             DirDeletedEvent,
             DirMovedEvent,
         ]
-        observer = Observer()
+        listener = OverflowListener(self._overflow)
         try:
-            for root in self._roots:
+            observer = Observer()
+            for root in roots:
                 # A FileSystemEventHandler is anything with `dispatch`.
                 observer.schedule(self, str(root), recursive=True, event_filter=kinds)  # type: ignore[arg-type]
             observer.start()
         except OSError as error:
-            return f"inotify refused ({error.strerror}); raise fs.inotify.max_user_instances or max_user_watches"
-        self._observer = observer
+            listener.close()
+            return error.strerror or str(error)
+        self._observer, self._listener = observer, listener
         return ""
-
-
-def is_remote(path: Path, mounts: Path = _MOUNTS) -> bool:
-    """Tell whether a path lies on a file system that other machines may change too."""
-    return file_system_of(path.resolve(), mounts).startswith(_REMOTE_FILE_SYSTEMS)
-
-
-def file_system_of(path: Path, mounts: Path) -> str:
-    """Return the type of the file system that a path lies on, empty if unknown.
-
-    Args:
-        path: absolute and without symbolic links.
-        mounts: a file in the format of ``/proc/self/mountinfo``.
-    """
-    best, kind = -1, ""
-    try:
-        lines = mounts.read_text().splitlines()
-    except OSError:
-        return ""
-    for line in lines:
-        before, _, after = line.partition(" - ")
-        mount_point = before.split()[4].replace("\\040", " ")
-        if path.is_relative_to(mount_point) and len(mount_point) > best:
-            best, kind = len(mount_point), after.split()[0]
-    return kind
-
-
-def watch_limit(limit_file: Path) -> int | None:
-    """Return how many directories a user may watch, None if the kernel does not tell."""
-    try:
-        return int(limit_file.read_text())
-    except (OSError, ValueError):
-        return None
