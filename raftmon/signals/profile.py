@@ -7,6 +7,8 @@ the run, never off points.
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
 from typing import Final
 
 __all__ = ["Profile"]
@@ -23,24 +25,36 @@ class Profile:
     def __init__(self) -> None:
         self.count = 0
         self._size = 1
-        self._sums: list[float] = []
+        self._sums = array("d")
         self._open = 0.0
         self._open_count = 0
 
     def update(self, value: float) -> None:
         """Take in a finite value."""
-        self.count += 1
-        self._open += value
-        self._open_count += 1
-        if self._open_count == self._size:
-            self._close()
+        self.extend((value,))
+
+    def extend(self, values: Sequence[float]) -> None:
+        """Take in finite values in the order of arrival."""
+        self.count += len(values)
+        done = 0
+        while done < len(values):
+            some = values[done : done + self._size - self._open_count]
+            done += len(some)
+            self._open_count += len(some)
+            # Added one after the other: another order would round otherwise.
+            total = self._open
+            for value in some:
+                total += value
+            self._open = total
+            if self._open_count == self._size:
+                self._close()
 
     def _close(self) -> None:
         self._sums.append(self._open)
         self._open = 0.0
         self._open_count = 0
         if len(self._sums) == MOST_BINS:
-            self._sums = [a + b for a, b in zip(self._sums[::2], self._sums[1::2], strict=True)]
+            self._sums = array("d", [a + b for a, b in zip(self._sums[::2], self._sums[1::2], strict=True)])
             self._size *= 2
 
     def means(self, count: int) -> list[float]:
