@@ -8,33 +8,46 @@ were read at once or as they came.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from raftmon.advice.engine import RuleEngine
+from raftmon.advice.engine import RuleEngine, rules_for
+from raftmon.advice.feeding import by_role, by_step, pieces
 from raftmon.advice.learning_rate import advise_run
 from raftmon.advice.rule import Rule
 from raftmon.advice.verdict import decide
 from raftmon.advice.weighing import Weighing
-from raftmon.events.decode import ScalarBatch
 from raftmon.model import Problem, RunState, RunView, SeriesView
 from raftmon.run_config import RunConfig
 from raftmon.runs.logdir import Run, RunUpdate
 from raftmon.runs.roles import RoleTable, RoleTag
 from raftmon.runs.sidecars import read_run_config, sidecar_stamp
 from raftmon.signals.progress import RunFacts
-from raftmon.signals.registry import PRIMARY_ROLES, RunSignals
-from raftmon.signals.siblings import SiblingSignals, Standing, standing
-
-if TYPE_CHECKING:
-    from raftmon.model import Floats, Ints
+from raftmon.signals.registry import PRIMARY_ROLES, Column, RunSignals
+from raftmon.signals.siblings import Columns, SiblingSignals, Standing, standing
 
 __all__ = ["RunJudge"]
 
-EVERY_POINT: Final = 200
-"""So many points are judged one by one; beyond, one in n/200."""
-Row = tuple[str, int, float]
-"""Role, step, value."""
+
+@dataclass(slots=True)
+class _Worked:
+    """What was worked out of a run's points."""
+
+    signals: RunSignals
+    engine: RuleEngine
+    points: int = 0
+    """Of the run's clock."""
+    step: int = 0
+    """The newest of the clock."""
+    first_step: int | None = None
+    """The first of the clock; None before it."""
+    moved: set[str] = field(default_factory=lambda: {"run"})
+    """What has moved since the rules were looked at last."""
+
+    @property
+    def span(self) -> int | None:
+        """Steps from the clock's first point to its newest; None without points."""
+        return self.step - self.first_step if self.first_step is not None else None
 
 
 class RunJudge:
@@ -82,11 +95,11 @@ class RunJudge:
         if changed or update.rewound:
             self._restart()
         if update.rewound or (changed and self._followed):
-            self._feed(self._all_rows())
+            self._feed(by_step({role: self._series(tag) for role, tag in self._assigned.items()}))
         else:
             # The first points must come from here: a long series is thinned already.
             for batch in update.batches:
-                self._feed(self._rows(batch))
+                self._feed(by_role(batch, self._role_of))
         self._followed = self._followed or bool(update.batches)
 
     @property
@@ -109,7 +122,7 @@ class RunJudge:
         if self._scenario == "raft":
             return None
         loss, held_out = (self._columns(role) for role in ("loss", "eval_loss"))
-        return standing(self._signals.peak_rate or self._config.learning_rate, loss, held_out)
+        return standing(self._now().signals.peak_rate or self._config.learning_rate, loss, held_out)
 
     def view(
         self, state: RunState, campaign: str | None, cycle: int | None, siblings: Sequence[Standing] = ()
@@ -122,14 +135,15 @@ class RunJudge:
             cycle: its number in there.
             siblings: what the runs beside it show.
         """
+        worked = self._now()
         taken = self.run.last_step if self._dialect.step_axis == "optimizer_step" else None
         over, finished = state in ("finished", "idle"), state == "finished"
-        facts = RunFacts(self._config, over, self._span(), self._points, taken, finished)
+        facts = RunFacts(self._config, over, worked.span, worked.points, taken, finished)
         compared = SiblingSignals.readings(self.standing(), siblings) if siblings else {}
-        readings = self._signals.readings(facts, compared)
+        readings = worked.signals.readings(facts, compared)
         counts = {role: self.run.series[tag.tag].count for role, tag in self._assigned.items()}
-        findings = self._engine.findings(readings, self._points, self._step, counts)
-        by_id = {rule.id: rule for rule in self._engine.rules}
+        findings = worked.engine.findings(readings, worked.points, worked.step, counts)
+        by_id = worked.engine.rule_set.by_id
         verdict = decide(self._weighing, by_id, findings, readings, counts, facts, self._scenario)
         return RunView(
             run=self.run.name,
@@ -175,68 +189,48 @@ class RunJudge:
         return changed
 
     def _restart(self) -> None:
-        rules = [
-            rule
-            for rule in self._all_rules
-            if rule.subject == "run"
-            and (self._scenario == "any" or "any" in rule.scenarios or self._scenario in rule.scenarios)
-        ]
-        self._engine = RuleEngine(rules)
-        # LoRA is a method; what it is used for is what the dialect says.
-        stage = self._dialect.scenario if self._scenario == "lora" else self._scenario
-        self._signals = RunSignals(self._config, stage, averaged=self._dialect.averaged)
+        """Forget what was worked out; it is worked out anew when it is asked for."""
+        self._worked: _Worked | None = None
         self._primary = _primary_role(self._assigned)
-        self._points = 0
-        self._step = 0
-        self._first_step: int | None = None
+        # LoRA is a method; what it is used for is what the dialect says.
+        self._stage = self._dialect.scenario if self._scenario == "lora" else self._scenario
+        self._averaged = self._dialect.averaged
 
-    def _feed(self, rows: Iterable[Row]) -> None:
+    def _now(self) -> _Worked:
+        """Return signals and rules, made when the first point comes or somebody looks."""
+        if self._worked is None:
+            signals = RunSignals(self._config, self._stage, averaged=self._averaged)
+            self._worked = _Worked(signals, RuleEngine(rules_for(tuple(self._all_rules), self._scenario)))
+        return self._worked
+
+    def _feed(self, columns: Mapping[str, Column]) -> None:
         """Hand points to the signals; before the clock's next point, look at the rules."""
-        for role, step, value in rows:
-            if role == self._primary:
-                if self._points and self._is_due():
-                    self._engine.tick(self._signals.readings(self._facts()), self._points, self._step)
-                self._points += 1
-                self._step = step
-                self._first_step = step if self._first_step is None else self._first_step
-            self._signals.update(role, step, value)
+        worked = self._now()
+        for piece, is_due in pieces(columns, self._primary, worked.points):
+            worked.signals.extend(piece)
+            worked.moved.update(piece)
+            clock = piece.get(self._primary)
+            if clock is not None:
+                worked.first_step = clock.steps[0] if worked.first_step is None else worked.first_step
+                worked.points += len(clock.steps)
+                worked.step = clock.steps[-1]
+            if is_due:
+                facts = RunFacts(self._config, ended=False, steps=worked.span, points=worked.points)
+                readings = worked.signals.readings(facts)
+                worked.engine.tick(readings, worked.points, worked.step, frozenset(worked.moved))
+                worked.moved = {"run"}
 
-    def _is_due(self) -> bool:
-        return self._points <= EVERY_POINT or self._points % (self._points // EVERY_POINT) == 0
-
-    def _facts(self) -> RunFacts:
-        return RunFacts(self._config, ended=False, steps=self._span(), points=self._points)
-
-    def _span(self) -> int | None:
-        return self._step - self._first_step if self._first_step is not None else None
-
-    def _rows(self, batch: ScalarBatch) -> Iterator[Row]:
-        """Yield the rows of a batch that have a role, in the order of the file."""
-        roles = [self._role_of.get(tag) for tag in batch.tags]
-        for tag_id, step, value in zip(batch.tag_id.tolist(), batch.step.tolist(), batch.value.tolist(), strict=True):
-            role = roles[tag_id]
-            if role is not None:
-                yield role[0], step, value * role[1]
-
-    def _all_rows(self) -> Iterator[Row]:
-        """Yield what the series hold, in the order of the steps."""
-        rows = [
-            (role, step, value * tag.scale)
-            for role, tag in self._assigned.items()
-            for step, value in zip(
-                self.run.series[tag.tag].steps.tolist(), self.run.series[tag.tag].values.tolist(), strict=True
-            )
-        ]
-        yield from sorted(rows, key=lambda row: row[1])
-
-    def _columns(self, role: str) -> tuple[Ints, Floats] | None:
+    def _columns(self, role: str) -> Columns | None:
         tag = self._assigned.get(role)
-        return (self.run.series[tag.tag].steps, self.run.series[tag.tag].values * tag.scale) if tag else None
+        return self._series(tag) if tag is not None else None
+
+    def _series(self, tag: RoleTag) -> Columns:
+        series = self.run.series[tag.tag]
+        return series.steps, series.values if tag.scale == 1.0 else series.values * tag.scale
 
     def _series_view(self, role: str, tag: RoleTag) -> SeriesView:
-        series = self.run.series[tag.tag]
-        values = series.values if tag.scale == 1.0 else series.values * tag.scale
-        return SeriesView(role, tag.tag, series.steps, values, series.count)
+        steps, values = self._series(tag)
+        return SeriesView(role, tag.tag, steps, values, self.run.series[tag.tag].count)
 
 
 def _primary_role(assigned: Mapping[str, RoleTag]) -> str:

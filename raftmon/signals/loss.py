@@ -284,7 +284,7 @@ class LossSignals(Family):
         spread = sum([move**2 for move in moves])
         if spread == 0.0:
             return None
-        return sum(map(operator.mul, moves, moves[1:])) / spread
+        return float(sum(map(operator.mul, moves, moves[1:])) / spread)
 
     readers: ClassVar[Readers] = {
         "loss.points": _count,

@@ -241,7 +241,7 @@ def _is_rounded(value: float) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class RunFacts:
+class RunFacts(Family):
     """What is known about a run beside its series."""
 
     config: RunConfig
@@ -256,6 +256,8 @@ class RunFacts:
     finished: bool = False
     """Whether the run said itself that it is done; a run that has only ceased to grow may have been stopped."""
 
+    role: ClassVar[str] = "run-facts"
+    rests_on: ClassVar[frozenset[str]] = frozenset({"run"})
     signals: ClassVar[tuple[SignalInfo, ...]] = (
         SignalInfo("run.ended", "flag", "run", 0, "1 when the run is over or does not grow any more, else 0"),
         SignalInfo("run.steps", "steps", "run", 0, "steps from the first to the newest point"),
@@ -289,7 +291,3 @@ class RunFacts:
         "run.steps_per_point": _steps_per_point,
         "run.warmup_share": _warmup_share,
     }
-
-    def readings(self) -> dict[str, float | None]:
-        """Return every signal of the family."""
-        return {name: read(self) for name, read in self.readers.items()}

@@ -48,7 +48,6 @@ SIGNALS: Final[Mapping[str, SignalInfo]] = MappingProxyType(
 )
 """The catalogue: name to description."""
 
-_FACTS: Final = "run facts"
 _RUN_FAMILIES: Final[tuple[type[Family], ...]] = (
     LossSignals,
     LossCourse,
@@ -62,11 +61,13 @@ _RUN_FAMILIES: Final[tuple[type[Family], ...]] = (
     GainRatioSignals,
     UpdateRatioSignals,
     LogAgainstConfig,
+    RunFacts,
 )
 _SOURCES: Final[Mapping[str, tuple[str, Callable[[Any], float | None] | None]]] = {
     info.name: (family.role, family.readers.get(info.name)) for family in _RUN_FAMILIES for info in family.signals
-} | {name: (_FACTS, read) for name, read in RunFacts.readers.items()}
+}
 """Signal of a run to its family and how the family reads it; None: with all of its others."""
+_NOWHERE: Final = ("", None)
 
 RESTS_ON: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {info.name: frozenset({info.needs} - {"config"}) for info in SIGNALS.values()}
@@ -104,19 +105,19 @@ class Readings(dict[str, "float | None"]):
 
     __slots__ = ("_families",)
 
-    def __init__(self, known: Mapping[str, float | None], families: Mapping[str, Family | RunFacts]) -> None:
+    def __init__(self, known: Mapping[str, float | None], families: Mapping[str, Family]) -> None:
         super().__init__(known)
         self._families = families
 
     def __missing__(self, signal: str) -> float | None:
-        source = _SOURCES.get(signal)
-        if source is None:
+        role, read = _SOURCES.get(signal, _NOWHERE)
+        family = self._families.get(role)
+        if family is None:
             return None
-        role, read = source
         if read is None:
-            self.update(self._families[role].readings())
+            self.update(family.readings())
             return self[signal]
-        value = self[signal] = read(self._families[role])
+        value = self[signal] = read(family)
         return value
 
     def get(self, signal: str, default: float | None = None) -> float | None:  # type: ignore[override]
@@ -165,7 +166,7 @@ class RunSignals:
             UpdateRatioSignals(),
             self._against_config,
         ]
-        self._families: dict[str, Family | RunFacts] = {family.role: family for family in families}
+        self._families: dict[str, Family] = {family.role: family for family in families}
 
     def update(self, role: str, step: int, value: float) -> None:
         """Take in one point of a role; roles without a family are passed over."""
@@ -207,7 +208,7 @@ class RunSignals:
         if self._averaged and facts.steps and facts.points > 1:
             self._shape.points_per_value = facts.steps / (facts.points - 1)
         self._against_config.facts = facts
-        self._families[_FACTS] = facts
+        self._families[facts.role] = facts
         return Readings({**self._config, **siblings} if siblings else self._config, self._families)
 
 

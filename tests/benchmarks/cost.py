@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from raftmon.advice.engine import RuleEngine
-from raftmon.advice.judging import EVERY_POINT, RunJudge
+from raftmon.advice.feeding import EVERY_POINT
+from raftmon.advice.judging import RunJudge
 from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
 from raftmon.advice.weighing import read_weighing
 from raftmon.run_config import RunConfig
