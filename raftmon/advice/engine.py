@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from raftmon.advice.findings import inhibited, missing, ordered, quiet_finding, silent_finding, spoken_finding
 from raftmon.advice.rule import Duration, Rule
 from raftmon.model import Finding, FindingState
-from raftmon.signals.registry import Readings
+from raftmon.signals.registry import SELDOM, Readings
 
 __all__ = ["RuleEngine", "RuleSet", "rules_for"]
 
@@ -94,18 +94,28 @@ class RuleSet:
         self.settling = frozenset(place for place, rule in enumerate(self.rules) if rule.settles)
         self.lasting = tuple(place for place in range(len(self.rules)) if place not in self.settling)
         """Places of the rules of which one look is not enough."""
-        self._moved_by: dict[frozenset[str], frozenset[int]] = {}
+        self._guarded = [place for place in self.lasting if self.rules[place].guards]
+        self._awake: dict[tuple[frozenset[str], frozenset[int]], frozenset[int]] = {}
 
-    def moved_by(self, moved: frozenset[str]) -> frozenset[int]:
+    def closed(self, readings: Readings) -> frozenset[int]:
+        """Return the places of the rules that cannot hold before something moves that seldom does."""
+        return frozenset(
+            place
+            for place in self._guarded
+            if any(guard(readings, True) is False for guard in self.rules[place].guards)
+        )
+
+    def awake(self, moved: frozenset[str], closed: frozenset[int]) -> frozenset[int]:
         """Return the places of the rules that may have something new to see.
 
         Args:
             moved: what has moved, in the words of `raftmon.signals.registry.RESTS_ON`.
+            closed: places of rules that are closed.
         """
-        places = self._moved_by.get(moved)
+        places = self._awake.get((moved, closed))
         if places is None:
-            places = frozenset(place for place in self.lasting if not moved.isdisjoint(self.rules[place].moved_by))
-            self._moved_by[moved] = places
+            moving = [place for place in self.lasting if not moved.isdisjoint(self.rules[place].moved_by)]
+            places = self._awake[moved, closed] = frozenset(moving) - closed
         return places
 
 
@@ -126,12 +136,14 @@ class RuleEngine:
         rules: those that apply.
     """
 
-    __slots__ = ("_findings", "_looked", "_looks", "_ordered", "_restless", "rule_set")
+    __slots__ = ("_closed", "_findings", "_looked", "_looks", "_ordered", "_restless", "rule_set")
 
     def __init__(self, rules: RuleSet | Iterable[Rule]) -> None:
         self.rule_set = rules if isinstance(rules, RuleSet) else RuleSet(rules)
         self._looks = [_UNKNOWN] * len(self.rule_set.rules)
         self._looked = False
+        self._closed: frozenset[int] = frozenset()
+        """Places of the rules that cannot hold before something moves that seldom does."""
         self._restless: set[int] = set()
         """Places of the rules that time alone moves on: one that is pending, or fires and does not hold any more."""
         self._findings: list[Finding | None] = [None] * len(self.rule_set.rules)
@@ -159,23 +171,28 @@ class RuleEngine:
             moved: what has moved since the tick before, in the words of `raftmon.signals.registry.RESTS_ON`; None:
                 anything may have.
         """
-        places: Collection[int]
-        if not self._looked:
-            places = range(len(self._looks))
-        elif moved is None:
-            places = self.rule_set.lasting
-        else:
-            places = self.rule_set.moved_by(moved)
-            if self._restless:
-                places = places | self._restless
         known = _with_nothing_else(readings)
-        for place in places:
-            before = self._looks[place]
-            look = self._look(place, known, point, step)
-            if look is not before:
-                self._looks[place] = look
-                self._note_restless(place, look.progress)
+        rules, looks = self.rule_set.rules, self._looks
+        for place in self._due(known, moved):
+            look = looks[place]
+            # Most rules see that nothing is the matter, as before.
+            if look is _INACTIVE or look is _UNKNOWN:
+                holds = rules[place].test(known, False)
+                if holds is (False if look is _INACTIVE else None):
+                    continue
+            after = self._look(place, known, point, step)
+            if after is not look:
+                looks[place] = after
+                self._note_restless(place, after.progress)
         self._looked = True
+
+    def _due(self, readings: Readings, moved: frozenset[str] | None) -> Collection[int]:
+        """Return the places of the rules that a tick has to look at."""
+        if moved is None or not self._looked or not moved.isdisjoint(SELDOM):
+            self._closed = self.rule_set.closed(readings)
+            return self.rule_set.lasting if self._looked else range(len(self._looks))
+        places = self.rule_set.awake(moved, self._closed)
+        return places | self._restless if self._restless else places
 
     def findings(
         self, readings: Mapping[str, float | None], point: int, step: int, counts: Mapping[str, int]

@@ -6,10 +6,8 @@ places is handed to the signals role by role.
 
 from __future__ import annotations
 
-import itertools
-import math
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -48,24 +46,29 @@ def by_role(batch: ScalarBatch, role_of: Mapping[str, tuple[str, float]]) -> dic
         batch: points in the order of the file.
         role_of: tag to its role and the factor on its values.
     """
-    known = {number: role_of[tag] for number, tag in enumerate(batch.tags) if tag in role_of}
+    columns: dict[str, Column] = {}
     if len(batch.step) > FEW:
-        columns = {}
-        for number, (role, scale) in known.items():
-            places = np.flatnonzero(batch.tag_id == number)
-            scaled = batch.value[places] * scale
-            columns[role] = Column(places.tolist(), batch.step[places].tolist(), scaled.tolist())
+        for number, tag in enumerate(batch.tags):
+            if tag in role_of:
+                role, scale = role_of[tag]
+                places = np.flatnonzero(batch.tag_id == number)
+                scaled = batch.value[places] * scale
+                columns[role] = Column(places.tolist(), batch.step[places].tolist(), scaled.tolist())
         return columns
-    lists: dict[int, tuple[list[int], list[int], list[float]]] = {number: ([], [], []) for number in known}
-    for row, (number, step, value) in enumerate(
-        zip(batch.tag_id.tolist(), batch.step.tolist(), batch.value.tolist(), strict=True)
-    ):
-        if number in known:
-            rows, steps, values = lists[number]
-            rows.append(row)
-            steps.append(step)
-            values.append(value * known[number][1])
-    return {role: Column(*lists[number]) for number, (role, _) in known.items()}
+    tags = batch.tags
+    rows = zip(batch.tag_id.tolist(), batch.step.tolist(), batch.value.tolist(), strict=True)
+    for row, (number, step, value) in enumerate(rows):
+        known = role_of.get(tags[number])
+        if known is not None:
+            role, scale = known
+            column = columns.get(role)
+            if column is None:
+                columns[role] = Column([row], [step], [value * scale])
+            else:
+                column.rows.append(row)
+                column.steps.append(step)
+                column.values.append(value * scale)
+    return columns
 
 
 def by_step(series: Mapping[str, tuple[Ints, Floats]]) -> dict[str, Column]:
@@ -95,22 +98,25 @@ def pieces(columns: Mapping[str, Column], primary: str, points: int) -> Iterator
     Yields:
         A piece (role to points), and whether the run is to be judged after it.
     """
-    rows = columns[primary].rows if primary in columns else ()
-    ends = []
-    place = 0
-    if rows and points and is_due(points):
-        ends.append(rows[0])
-    while True:
-        place += next_due(points + place) - (points + place)
-        if place >= len(rows):
-            break
-        ends.append(rows[place])
+    ends = _ends(columns[primary].rows, points) if primary in columns else []
     begins = dict.fromkeys(columns, 0)
-    for end, judged in itertools.chain(((end, True) for end in ends), [(math.inf, False)]):
+    for end in ends:
         piece = {}
         for role, column in columns.items():
             begin = begins[role]
-            begins[role] = stop = bisect_left(column.rows, end, begin)
+            stop = begins[role] = bisect_left(column.rows, end, begin)
             if stop > begin:
                 piece[role] = column.part(begin, stop)
-        yield piece, judged
+        yield piece, True
+    rest = {role: column.part(begins[role]) if begins[role] else column for role, column in columns.items()}
+    yield {role: column for role, column in rest.items() if column.rows}, False
+
+
+def _ends(rows: Sequence[int], points: int) -> list[int]:
+    """Return the rows of the clock before which a run is judged, after so many points of the clock."""
+    ends = [rows[0]] if points and is_due(points) else []
+    place = next_due(points) - points
+    while place < len(rows):
+        ends.append(rows[place])
+        place = next_due(points + place) - points
+    return ends

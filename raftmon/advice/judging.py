@@ -70,23 +70,25 @@ class RunJudge:
         self._assigned: dict[str, RoleTag] = {}
         self._role_of: dict[str, tuple[str, float]] = {}
         self._tags_seen = -1
-        self._config_seen: tuple[object, ...] = ()
+        self._config_seen: tuple[tuple[object, ...], tuple[int, ...]] = (), ()
         self._scenario = "any"
         self._config = RunConfig()
         self._followed = False
         self._restart()
 
-    def follow(self, update: RunUpdate, *, in_campaign: bool) -> None:
+    def follow(self, update: RunUpdate, *, in_campaign: bool, look_beside: bool = True) -> None:
         """Take in what a poll of the run brought.
 
         Args:
             update: the new points.
             in_campaign: whether the run is a cycle of a campaign.
+            look_beside: whether the files beside the event files that tell the configuration may have changed; to look
+                is dearer than all of the rest.
         """
         if update.rewound:
             self._tags_seen = -1
         changed = self._learn_roles()
-        changed = self._learn_config() or changed
+        changed = self._learn_config(look_beside or not self._config_seen[1]) or changed
         scenario = "raft" if in_campaign else self._dialect.scenario
         if scenario in ("any", "sft") and self._config.lora_rank:
             scenario = "lora"
@@ -176,8 +178,11 @@ class RunJudge:
         self._role_of = {tag.tag: (role, tag.scale) for role, tag in assigned.items()}
         return moved or self._primary != _primary_role(assigned)
 
-    def _learn_config(self) -> bool:
-        seen = (tuple(self.run.texts.items()), repr(self.run.hparams), sidecar_stamp(self.run.path))
+    def _learn_config(self, look_beside: bool) -> bool:
+        texts, hparams = self.run.texts, self.run.hparams
+        # 1 and True are equal, and not the same in a configuration.
+        logged = *texts, *texts.values(), *hparams, *hparams.values(), *map(type, hparams.values())
+        seen = logged, sidecar_stamp(self.run.path) if look_beside else self._config_seen[1]
         if seen == self._config_seen:
             return False
         self._config_seen = seen

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from raftmon.grounds import Evidence, EvidenceLevel, Grade, Measured, Status
 from raftmon.model import PointsTo, Reading, Severity
-from raftmon.signals.registry import RESTS_ON, SIGNALS, Readings
+from raftmon.signals.registry import RESTS_ON, SELDOM, SIGNALS, Readings
 
 __all__ = ["All", "Any", "Comparison", "Condition", "Duration", "Measured", "Parameter", "Rule", "RuleTest", "Test"]
 
@@ -223,6 +223,14 @@ class Rule:
     def moved_by(self) -> frozenset[str]:
         """What must have moved for it to have anything new to see, in the words of `RESTS_ON`."""
         return frozenset().union(*(RESTS_ON[signal] for signal in self.mentioned if signal in RESTS_ON))
+
+    @functools.cached_property
+    def guards(self) -> tuple[Test, ...]:
+        """Parts without which it cannot hold, and which do not move from point to point."""
+        parts = self.when.parts if isinstance(self.when, All) else (self.when,)
+        return tuple(
+            part.compiled() for part in parts if isinstance(part, Comparison) and RESTS_ON[part.signal] <= SELDOM
+        )
 
     @functools.cached_property
     def settles(self) -> bool:

@@ -18,6 +18,7 @@ Nothing is ever constructed from a file: YAML is composed to nodes, text is pars
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -119,7 +120,7 @@ def sidecar_stamp(run_dir: Path) -> tuple[int, ...]:
     stamps = []
     for name in _SIDECARS:
         try:
-            stamps.append((run_dir / name).stat().st_mtime_ns)
+            stamps.append(os.stat(f"{run_dir}/{name}").st_mtime_ns)  # noqa: PTH116 - a third of the cost of a Path
         except OSError:
             stamps.append(0)
     return tuple(stamps)

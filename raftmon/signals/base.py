@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
-__all__ = ["Family", "Readers", "SignalInfo", "finite_runs", "newest_in_row"]
+__all__ = ["Family", "Readers", "SignalInfo", "finite_runs", "newest_broken", "newest_in_row"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,16 @@ class Family:
         return dict.fromkeys((info.name for info in cls.signals), None)
 
 
+def newest_broken(bits: int, values: Sequence[float], count: int) -> int:
+    """Shift a bit for each value, 1 for NaN or infinite, into those of the values before; the newest `count` are kept.
+
+    The newest is the lowest bit.
+    """
+    for value in values[-count:]:
+        bits = bits << 1 | (not math.isfinite(value))
+    return bits & ((1 << count) - 1)
+
+
 def finite_runs(values: Sequence[float]) -> list[Sequence[float]]:
     """Cut values at those that are NaN or infinite, which are left out: ``[1, nan, 2, 3]`` gives ``[1], [2, 3]``.
 
@@ -87,6 +97,8 @@ def finite_runs(values: Sequence[float]) -> list[Sequence[float]]:
 
 def newest_in_row(values: Sequence[float], wanted: float, before: int) -> int:
     """Return how many newest values in a row are equal to a value (NaN to NaN), those `before` these included."""
+    if values and values[-1] != wanted and wanted == wanted:
+        return 0
     count = 0
     for value in reversed(values):
         if value != wanted and (value == value or wanted == wanted):

@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from raftmon.signals.base import Family, Readers, SignalInfo, finite_runs, newest_in_row
+from raftmon.signals.base import Family, Readers, SignalInfo, finite_runs, newest_broken, newest_in_row
 from raftmon.signals.profile import Profile
 from raftmon.signals.statistics import RollingMedian, Thinned, wilson_interval
 
@@ -27,7 +27,6 @@ LEAST: Final = 8
 FIRST: Final = 20
 """Norms that count as the first."""
 _MEMORY: Final = 0.97
-_RECENT_MASK: Final = (1 << RECENT) - 1
 _WINDOW_MASK: Final = (1 << WINDOW) - 1
 
 
@@ -149,8 +148,7 @@ class GradientSignals(Family):
     def extend(self, steps: Sequence[int], values: Sequence[float]) -> None:  # noqa: ARG002 - points count, whatever their steps are
         """Take in points in the order of arrival."""
         self._seen = True
-        for value in values[-RECENT:]:
-            self._broken = (self._broken << 1 | (not math.isfinite(value))) & _RECENT_MASK
+        self._broken = newest_broken(self._broken, values, RECENT)
         self._zeros = newest_in_row(values, 0.0, self._zeros)
         for run in finite_runs(values):
             if run:

@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from raftmon.signals.base import Family, Readers, SignalInfo, finite_runs, newest_in_row
+from raftmon.signals.base import Family, Readers, SignalInfo, finite_runs, newest_broken, newest_in_row
 from raftmon.signals.shape import CurveShape
 from raftmon.signals.spikes import Spikes
 from raftmon.signals.statistics import Ewma, NoiseScale, Thinned
@@ -31,7 +31,6 @@ SIGNIFICANT: Final = 6.0
 """Standard errors from which a rise counts for the largest draw-up: below, it may be the noise of the smoothed loss."""
 CLEAR_PROGRESS: Final = 4.0
 """Standard errors of progress from which its shape over time means anything."""
-_RECENT_MASK: Final = (1 << RECENT) - 1
 
 
 class LossCourse(Family):
@@ -93,6 +92,7 @@ class LossSignals(Family):
     __slots__ = (
         "_broken",
         "_drawup_peak",
+        "_error",
         "_first",
         "_history",
         "_last",
@@ -126,6 +126,8 @@ class LossSignals(Family):
         self._noise = NoiseScale()
         self._sigma: float | None = None
         """The noise of a point now; None before the ninth."""
+        self._error = 0.0
+        """Standard error of the smoothed loss now."""
         self._noises = Thinned(64)
         self._moves = array("d")
         """The newest moves from point to point; cut now and then."""
@@ -141,10 +143,9 @@ class LossSignals(Family):
         """Take in points in the order of arrival."""
         newest, before = values[-1], self._last
         same = self._same if newest == before or (newest != newest and before != before) else 0
-        self._same = newest_in_row(values, newest, same)
+        self._same = 1 + newest_in_row(values[:-1], newest, same)
         self._zeros = newest_in_row(values, 0.0, self._zeros)
-        for value in values[-RECENT:]:
-            self._broken = (self._broken << 1 | (not math.isfinite(value))) & _RECENT_MASK
+        self._broken = newest_broken(self._broken, values, RECENT)
         self._seen = True
         for run in finite_runs(values):
             if run:
@@ -154,19 +155,23 @@ class LossSignals(Family):
 
     def _take(self, run: Sequence[float], before: float) -> None:
         """Take in finite values; `before` is the value just before them, NaN or infinite if it was broken."""
-        self.shape.extend(run)
-        chain = [before, *run[-MOVES:]] if math.isfinite(before) and len(run) <= MOVES else run[-MOVES - 1 :]
-        self._moves.extend([after - value for value, after in itertools.pairwise(chain)])
+        distances = self.shape.extend(run)
+        # Over a broken value there is no move, though there is a distance.
+        chain = [before, *run] if math.isfinite(before) else run
+        self._moves.extend([after - value for value, after in itertools.pairwise(chain[-MOVES - 1 :])])
         del self._moves[:-MOVES]
         if self._points < 3:
             self._first.extend(run[: 3 - self._points])
         self._points += len(run)
-        sigmas = self._noise.sigmas(run)
+        sigmas = self._noise.sigmas(distances)
+        if len(sigmas) < len(run):
+            sigmas.insert(0, None)
         self._sigma = sigmas[-1]
         self._noises.extend([sigma or math.nan for sigma in sigmas])
         smoothed = self._smooth.extend(self._spikes.smoothed(run))
         self._history.extend(smoothed)
         self._note_drawups(smoothed, sigmas)
+        self._error = (self._sigma or 0.0) * self._smooth.error_factor
 
     def _note_drawups(self, smoothed: Sequence[float], sigmas: Sequence[float | None]) -> None:
         """Follow the least smoothed loss and the largest rise above it that cannot be noise."""
@@ -207,9 +212,6 @@ class LossSignals(Family):
     def _same_streak(self) -> float | None:
         return float(self._same) if self._seen else None
 
-    def _error(self) -> float:
-        return (self._sigma or 0.0) * self._smooth.error_factor
-
     def _rise(self) -> float:
         return self._smooth.value - self._least
 
@@ -219,17 +221,17 @@ class LossSignals(Family):
     def _drawup(self) -> float | None:
         if self._points < LEAST_POINTS:
             return None
-        scale = max(abs(self._fall()), 8.0 * self._error())
+        scale = max(abs(self._fall()), 8.0 * self._error)
         return self._rise() / scale if scale > 0.0 else 0.0
 
     def _drawup_sigma(self) -> float | None:
-        return _in_errors(self._rise(), self._error()) if self._points >= LEAST_POINTS else None
+        return _in_errors(self._rise(), self._error) if self._points >= LEAST_POINTS else None
 
     def _drawup_sure(self) -> float | None:
         if self._points < LEAST_POINTS:
             return None
         # A minimum among the first points has the noise of few points: a low one is no progress that was given back.
-        error = math.hypot(self._error(), (self._sigma or 0.0) * self._least_factor)
+        error = math.hypot(self._error, (self._sigma or 0.0) * self._least_factor)
         return _in_errors(self._rise(), error)
 
     def _drawup_level(self) -> float | None:
@@ -246,10 +248,10 @@ class LossSignals(Family):
 
     def _movement(self) -> float | None:
         before = self._history.at(0.8) if self._points >= ENOUGH_POINTS else None
-        return _in_errors(abs(self._smooth.value - before), self._error()) if before is not None else None
+        return _in_errors(abs(self._smooth.value - before), self._error) if before is not None else None
 
     def _half_time(self) -> float | None:
-        if self._points < ENOUGH_POINTS or not self._fall() > CLEAR_PROGRESS * self._error():
+        if self._points < ENOUGH_POINTS or not self._fall() > CLEAR_PROGRESS * self._error:
             return None
         # The level sinks with the least loss: what was above it once stays above it.
         middle, kept, stride = self._first.value - self._fall() / 2.0, self._history.kept, self._history.stride
@@ -261,7 +263,7 @@ class LossSignals(Family):
 
     def _late_share(self) -> float | None:
         before = self._history.at(0.8) if self._points >= ENOUGH_POINTS else None
-        if before is None or not self._fall() > CLEAR_PROGRESS * self._error():
+        if before is None or not self._fall() > CLEAR_PROGRESS * self._error:
             return None
         return (before - self._smooth.value) / self._fall()
 

@@ -20,7 +20,7 @@ from raftmon.signals.progress import EvaluationSignals, RunFacts, ScheduleSignal
 from raftmon.signals.shape import ShapeSignals
 from raftmon.signals.siblings import SiblingSignals
 
-__all__ = ["PRIMARY_ROLES", "RESTS_ON", "SIGNALS", "Column", "Readings", "RunSignals"]
+__all__ = ["PRIMARY_ROLES", "RESTS_ON", "SELDOM", "SIGNALS", "Column", "Readings", "RunSignals"]
 
 SIGNALS: Final[Mapping[str, SignalInfo]] = MappingProxyType(
     {
@@ -67,14 +67,16 @@ _SOURCES: Final[Mapping[str, tuple[str, Callable[[Any], float | None] | None]]] 
     info.name: (family.role, family.readers.get(info.name)) for family in _RUN_FAMILIES for info in family.signals
 }
 """Signal of a run to its family and how the family reads it; None: with all of its others."""
-_NOWHERE: Final = ("", None)
 
 RESTS_ON: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {info.name: frozenset({info.needs} - {"config"}) for info in SIGNALS.values()}
     | {info.name: family.rests_on for family in _RUN_FAMILIES for info in family.signals}
+    | {"run.ended": frozenset({"end"})}
 )
-"""Signal to what moves it: the roles of points, ``run`` for facts about the run, ``siblings``, ``campaign``; nothing
-moves what the configuration says."""
+"""Signal to what moves it: the roles of points, ``run`` for facts about the run, ``end`` for its end, ``siblings``,
+``campaign``; nothing moves what the configuration says."""
+SELDOM: Final = frozenset({"end", "siblings"})
+"""What does not move from point to point."""
 
 PRIMARY_ROLES: Final = ("loss", "reward", "policy_loss", "eval_loss", "accuracy")
 """The first of these that a run has is its clock: its points are what rules count."""
@@ -87,13 +89,13 @@ LARGEST: Final = 1e100
 class Column(NamedTuple):
     """Points of one role, in the order of arrival."""
 
-    rows: Sequence[int]
+    rows: list[int]
     """Where they stand among the points of all roles, ascending."""
-    steps: Sequence[int]
-    values: Sequence[float]
+    steps: list[int]
+    values: list[float]
 
-    def part(self, begin: int, end: int) -> Column:
-        """Return the points from one place to another."""
+    def part(self, begin: int, end: int | None = None) -> Column:
+        """Return the points from one place to another, or to the end."""
         return Column(self.rows[begin:end], self.steps[begin:end], self.values[begin:end])
 
 
@@ -110,9 +112,10 @@ class Readings(dict[str, "float | None"]):
         self._families = families
 
     def __missing__(self, signal: str) -> float | None:
-        role, read = _SOURCES.get(signal, _NOWHERE)
-        family = self._families.get(role)
-        if family is None:
+        try:
+            role, read = _SOURCES[signal]
+            family = self._families[role]
+        except KeyError:
             return None
         if read is None:
             self.update(family.readings())
@@ -170,7 +173,7 @@ class RunSignals:
 
     def update(self, role: str, step: int, value: float) -> None:
         """Take in one point of a role; roles without a family are passed over."""
-        self.extend({role: Column((0,), (step,), (value,))})
+        self.extend({role: Column([0], [step], [value])})
 
     def extend(self, columns: Mapping[str, Column]) -> None:
         """Take in points of several roles; roles without a family are passed over."""

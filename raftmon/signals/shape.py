@@ -52,19 +52,25 @@ class CurveShape:
         """Between two neighbouring points."""
         self._last = math.nan
 
-    def extend(self, values: Sequence[float]) -> None:
-        """Take in finite values in the order of arrival."""
+    def extend(self, values: Sequence[float]) -> list[float]:
+        """Take in finite values in the order of arrival, and return their distances from the ones before them.
+
+        Of the first value of all there is none.
+        """
         count = self.profile.count
-        rises = [after - before for before, after in itertools.pairwise([self._last, *values] if count else values)]
-        if rises:
+        chain = [self._last, *values] if count else values
+        distances = [abs(after - before) for before, after in itertools.pairwise(chain)]
+        self.moves.extend(distances)
+        self.distances.extend(distances)
+        if distances and max(distances) > self.greatest_rise:
+            rises = (after - before for before, after in itertools.pairwise(chain))
             self.greatest_rise = max(self.greatest_rise, max(rises))
-            distances = list(map(abs, rises))
-            self.moves.extend(distances)
-            self.distances.extend(distances)
-        for number, value in enumerate(values[: max(0, 3 - count)], start=count + 1):
-            self.first = value if number == 1 else self.first + (value - self.first) / number
+        if count < 3:
+            for number, value in enumerate(values[: 3 - count], start=count + 1):
+                self.first = value if number == 1 else self.first + (value - self.first) / number
         self._last = values[-1]
         self.profile.extend(values)
+        return distances
 
     @property
     def noise(self) -> float:

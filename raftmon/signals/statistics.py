@@ -176,15 +176,12 @@ class NoiseScale:
         """Take in finite values in the order of arrival."""
         self._differences.extend(self._moves(values))
 
-    def sigmas(self, values: Sequence[float]) -> list[float | None]:
-        """Take in finite values one by one and return `sigma` after each."""
-        known = len(self._differences)
-        moves = self._moves(values)
-        # Of the first value of all there is no difference.
-        sigmas: list[float | None] = [None] * (len(values) - len(moves))
-        for median in self._differences.medians(moves):
-            known += 1
-            sigmas.append(MAD_TO_SIGMA * median / SQRT_2 if known >= LEAST_DIFFERENCES else None)
+    def sigmas(self, distances: Sequence[float]) -> list[float | None]:
+        """Take in values by their distances from the ones before them, and return `sigma` after each."""
+        missing = max(0, LEAST_DIFFERENCES - 1 - len(self._differences))
+        sigmas: list[float | None] = [MAD_TO_SIGMA * median / SQRT_2 for median in self._differences.medians(distances)]
+        if missing:
+            sigmas[:missing] = [None] * min(missing, len(sigmas))
         return sigmas
 
     @property
