@@ -49,14 +49,15 @@ class Family:
     readers: ClassVar[Readers] = NO_READERS
 
     def update(self, step: int, value: float) -> None:
-        """Take in one point; the value may be NaN or infinite."""
-        self.extend((step,), (value,))
+        """Take in one point, which may be NaN or infinite; nothing, where the points belong to other families."""
 
     def extend(self, steps: Sequence[int], values: Sequence[float]) -> None:
-        """Take in points in the order of arrival; nothing, where the points belong to other families.
+        """Take in points in the order of arrival.
 
-        The readings are those of taking them in one by one, to the last bit.
+        Every reading is, to the last bit, what it is after `update` with one after the other.
         """
+        for step, value in zip(steps, values, strict=True):
+            self.update(step, value)
 
     def readings(self) -> dict[str, float | None]:
         """Return signal name to value for every signal of the family; None is "not enough data"."""

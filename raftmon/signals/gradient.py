@@ -52,6 +52,15 @@ class GradientCourse(Family):
         self._kept = Thinned(128)
         self._greatest = -math.inf
 
+    def update_log(self, log_norm: float) -> None:
+        """Take in the logarithm of a norm: the signals of the norm hand it on."""
+        if self._course.count:
+            self._moves.update(abs(log_norm - self._last))
+        self._last = log_norm
+        self._course.update(log_norm)
+        self._kept.update(log_norm)
+        self._greatest = max(self._greatest, log_norm)
+
     def extend_logs(self, log_norms: Sequence[float]) -> None:
         """Take in logarithms of norms in the order of arrival: the signals of the norm hand them on."""
         chain = [self._last, *log_norms] if self._course.count else log_norms
@@ -144,6 +153,26 @@ class GradientSignals(Family):
         self._variance = 0.0
         self._spike: float | None = None
         self.course = GradientCourse()
+
+    def update(self, step: int, value: float) -> None:  # noqa: ARG002 - points count, whatever their steps are
+        """Take in one point."""
+        self._seen = True
+        self._broken = newest_broken(self._broken, (value,), RECENT)
+        self._zeros = self._zeros + 1 if value == 0.0 else 0
+        if not math.isfinite(value):
+            return
+        self._count += 1
+        if self._count <= FIRST:
+            self._first.append(value)
+        self._norms.update(value)
+        if self._limit:
+            self._clipped = (self._clipped << 1 | (value > self._limit)) & _WINDOW_MASK
+            self._clipped_seen = min(self._clipped_seen + 1, WINDOW)
+        if value > 0.0:
+            log_norm = math.log(value)
+            self.course.update_log(log_norm)
+            self._logs.update(log_norm)
+            self._note_spikes((self._count,), (log_norm,))
 
     def extend(self, steps: Sequence[int], values: Sequence[float]) -> None:  # noqa: ARG002 - points count, whatever their steps are
         """Take in points in the order of arrival."""

@@ -139,6 +139,27 @@ class LossSignals(Family):
         """Points before which the smoothed loss had not made half of its progress."""
         self.shape = CurveShape()
 
+    def update(self, step: int, value: float) -> None:  # noqa: ARG002 - points count, whatever their steps are
+        """Take in one point."""
+        before, self._last = self._last, value
+        self._same = self._same + 1 if value == before or (value != value and before != before) else 1
+        self._zeros = self._zeros + 1 if value == 0.0 else 0
+        self._broken = newest_broken(self._broken, (value,), RECENT)
+        self._seen = True
+        if not math.isfinite(value):
+            return
+        self._points += 1
+        if self._points <= 3:
+            self._first.update(value)
+        if math.isfinite(before):
+            self._keep_moves((value - before,))
+        distance = self.shape.update(value)
+        self._sigma = self._noise.push(distance) if distance is not None else None
+        self._noises.update(self._sigma or math.nan)
+        smooth = self._smooth.update(self._spikes.push(value))
+        self._history.update(smooth)
+        self._note_drawups((smooth,), (self._sigma,))
+
     def extend(self, steps: Sequence[int], values: Sequence[float]) -> None:  # noqa: ARG002 - points count, whatever their steps are
         """Take in points in the order of arrival."""
         newest, before = values[-1], self._last
@@ -155,23 +176,26 @@ class LossSignals(Family):
 
     def _take(self, run: Sequence[float], before: float) -> None:
         """Take in finite values; `before` is the value just before them, NaN or infinite if it was broken."""
-        distances = self.shape.extend(run)
-        # Over a broken value there is no move, though there is a distance.
-        chain = [before, *run] if math.isfinite(before) else run
-        self._moves.extend([after - value for value, after in itertools.pairwise(chain[-MOVES - 1 :])])
-        del self._moves[:-MOVES]
         if self._points < 3:
             self._first.extend(run[: 3 - self._points])
         self._points += len(run)
-        sigmas = self._noise.sigmas(distances)
+        # Over a broken value there is no move, though there is a distance.
+        chain = [before, *run] if math.isfinite(before) else run
+        self._keep_moves([after - value for value, after in itertools.pairwise(chain[-MOVES - 1 :])])
+        distances = self.shape.extend(run)
+        sigmas = list(map(self._noise.push, distances))
         if len(sigmas) < len(run):
             sigmas.insert(0, None)
         self._sigma = sigmas[-1]
         self._noises.extend([sigma or math.nan for sigma in sigmas])
-        smoothed = self._smooth.extend(self._spikes.smoothed(run))
+        smoothed = self._smooth.extend(list(map(self._spikes.push, run)))
         self._history.extend(smoothed)
         self._note_drawups(smoothed, sigmas)
-        self._error = (self._sigma or 0.0) * self._smooth.error_factor
+
+    def _keep_moves(self, moves: Sequence[float]) -> None:
+        self._moves.extend(moves)
+        if len(self._moves) > 2 * MOVES:
+            del self._moves[:-MOVES]
 
     def _note_drawups(self, smoothed: Sequence[float], sigmas: Sequence[float | None]) -> None:
         """Follow the least smoothed loss and the largest rise above it that cannot be noise."""
@@ -195,6 +219,7 @@ class LossSignals(Family):
         self._least, self._drawup_peak = least, peak
         if least_at is not None:
             self._least_factor = error_factor_at(least_at)
+        self._error = (self._sigma or 0.0) * self._smooth.error_factor
 
     def course(self) -> dict[str, float | None]:
         """Return the signals of `LossCourse`."""
@@ -279,10 +304,11 @@ class LossSignals(Family):
         return (self._sigma or 0.0) / early
 
     def _alternation(self) -> float | None:
-        if len(self._moves) < LEAST_MOVES:
+        newest = self._moves[-MOVES:]
+        if len(newest) < LEAST_MOVES:
             return None
-        mean = sum(self._moves) / len(self._moves)
-        moves = [move - mean for move in self._moves]
+        mean = sum(newest) / len(newest)
+        moves = [move - mean for move in newest]
         spread = sum([move**2 for move in moves])
         if spread == 0.0:
             return None

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import ClassVar
 
-from raftmon.signals.base import Family, SignalInfo, finite_runs
+from raftmon.signals.base import Family, SignalInfo
 from raftmon.signals.statistics import Ewma, NoiseScale
 
 __all__ = ["EntropySignals", "RewardSignals"]
@@ -32,18 +31,20 @@ class RewardSignals(Family):
         self._noise = NoiseScale()
         self._first = self._best = math.nan
 
-    def extend(self, steps: Sequence[int], values: Sequence[float]) -> None:  # noqa: ARG002 - points count, whatever their steps are
-        """Take in points in the order of arrival."""
-        for run in finite_runs(values):
-            if run:
-                self._noise.extend(run)
-                smoothed = self._smooth.extend(run)
-                if self._first != self._first:
-                    self._first = self._best = smoothed[0]
-                self._best = max(self._best, max(smoothed))
+    def update(self, step: int, value: float) -> None:  # noqa: ARG002 - points count, whatever their steps are
+        """Take in one point."""
+        if not math.isfinite(value):
+            return
+        self._noise.update(value)
+        smooth = self._smooth.update(value)
+        if self._smooth.count == 1:
+            self._first = self._best = smooth
+        self._best = max(self._best, smooth)
 
     def readings(self) -> dict[str, float | None]:
         """Return every signal of the family."""
+        if not self._smooth.count:
+            return self.without_readings()
         drawdown = in_errors = None
         sigma = self._noise.sigma
         if self._smooth.count >= 20 and sigma is not None:
@@ -75,11 +76,12 @@ class EntropySignals(Family):
         self._smooth = Ewma(0.3)
         self._first = Ewma(1.0 / 3.0)
 
-    def extend(self, steps: Sequence[int], values: Sequence[float]) -> None:  # noqa: ARG002 - points count, whatever their steps are
-        """Take in points in the order of arrival."""
-        for run in finite_runs(values):
-            self._first.extend(run[: max(0, 3 - self._first.count)])
-            self._smooth.extend(run)
+    def update(self, step: int, value: float) -> None:  # noqa: ARG002 - points count, whatever their steps are
+        """Take in one point."""
+        if math.isfinite(value):
+            if self._first.count < 3:
+                self._first.update(value)
+            self._smooth.update(value)
 
     def readings(self) -> dict[str, float | None]:
         """Return every signal of the family."""

@@ -42,9 +42,9 @@ class GainRatioSignals(Family):
         self.rate = math.nan
         """The learning rate in force; set by whoever feeds the points."""
 
-    def extend(self, steps: Sequence[int], values: Sequence[float]) -> None:  # noqa: ARG002 - points count, whatever their steps are
-        """Take in points in the order of arrival, all of them logged at the rate in force."""
-        self.extend_at([self.rate] * len(values), values)
+    def update(self, step: int, value: float) -> None:  # noqa: ARG002 - points count, whatever their steps are
+        """Take in one point."""
+        self.extend_at((self.rate,), (value,))
 
     def extend_at(self, rates: Sequence[float], values: Sequence[float]) -> None:
         """Take in points in the order of arrival, each with the learning rate that was in force."""
@@ -77,11 +77,11 @@ class UpdateRatioSignals(Family):
         self._ratios = Thinned(KEPT)
         self._greatest = 0.0
 
-    def extend(self, steps: Sequence[int], values: Sequence[float]) -> None:  # noqa: ARG002 - points count, whatever their steps are
-        """Take in points in the order of arrival."""
-        ratios = [value for value in values if math.isfinite(value) and value > 0.0]
-        self._ratios.extend(ratios)
-        self._greatest = max(self._greatest, max(ratios, default=0.0))
+    def update(self, step: int, value: float) -> None:  # noqa: ARG002 - points count, whatever their steps are
+        """Take in one point."""
+        if math.isfinite(value) and value > 0.0:
+            self._ratios.update(value)
+            self._greatest = max(self._greatest, value)
 
     def readings(self) -> dict[str, float | None]:
         """Return every signal of the family."""

@@ -31,7 +31,11 @@ class Profile:
 
     def update(self, value: float) -> None:
         """Take in a finite value."""
-        self.extend((value,))
+        self.count += 1
+        self._open += value
+        self._open_count += 1
+        if self._open_count == self._size:
+            self._close()
 
     def extend(self, values: Sequence[float]) -> None:
         """Take in finite values in the order of arrival."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -63,26 +62,22 @@ class ScheduleSignals(Family):
         """Step of the first learning rate logged; None without one."""
         return self._first_step if self._count else None
 
-    def extend(self, steps: Sequence[int], values: Sequence[float]) -> None:
-        """Take in points in the order of arrival."""
-        rates = [value for value in values if math.isfinite(value)]
-        if len(rates) < len(values):
-            steps = [step for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
-        if not rates:
+    def update(self, step: int, value: float) -> None:
+        """Take in one point."""
+        if not math.isfinite(value):
             return
-        self.profile.extend(rates)
+        self.profile.update(value)
         if self._count == 0:
-            self._first_step, self._peak = steps[0], rates[0]
-        self._count += len(rates)
-        for step, value in zip(steps, rates, strict=True):
-            self._sum += value
-            if value > self._peak:
-                self._peak, self._peak_step = value, step
-            elif self._peak > 0.0 and value > NEARLY_ZERO * self._peak:
-                self._dead_since, self._dead_points = None, 0
-                continue
+            self._first_step, self._peak = step, value
+        self._count += 1
+        self._sum += value
+        self._last, self._last_step = value, step
+        if value > self._peak:
+            self._peak, self._peak_step = value, step
+        if self._peak > 0.0 and value > NEARLY_ZERO * self._peak:
+            self._dead_since, self._dead_points = None, 0
+        else:
             self._note_dead(step, value)
-        self._last, self._last_step = rates[-1], steps[-1]
 
     def _note_dead(self, step: int, value: float) -> None:
         """Take note of a rate that may be (nearly) 0."""
@@ -178,12 +173,8 @@ class EvaluationSignals(Family):
         """Median of how far the newest 64 moves differ from the ones before; None before the third evaluation."""
         return self._bends.median
 
-    def extend(self, steps: Sequence[int], values: Sequence[float]) -> None:  # noqa: ARG002 - points count, whatever their steps are
-        """Take in points in the order of arrival."""
-        for value in values:
-            self._take(value)
-
-    def _take(self, value: float) -> None:
+    def update(self, step: int, value: float) -> None:  # noqa: ARG002 - points count, whatever their steps are
+        """Take in one point."""
         if not math.isfinite(value):
             self._broken += 1
             return

@@ -173,21 +173,31 @@ class RunSignals:
 
     def update(self, role: str, step: int, value: float) -> None:
         """Take in one point of a role; roles without a family are passed over."""
-        self.extend({role: Column([0], [step], [value])})
+        if not -LARGEST < value < LARGEST:
+            # Squares and sums of it would overflow; NaN stays what it is.
+            value = math.copysign(math.inf, value) if value == value else value
+        family = self._families.get(role)
+        if family is not None:
+            family.update(step, value)
+        if role == "learning_rate":
+            self._gain_ratio.rate = value
 
     def extend(self, columns: Mapping[str, Column]) -> None:
         """Take in points of several roles; roles without a family are passed over."""
-        for role, column in columns.items():
-            family = self._families.get(role)
-            if family is None or not column.values:
+        probes, rates = columns.get("rho"), columns.get("learning_rate")
+        if probes is not None and rates is not None:
+            # Before the rates themselves: a gain ratio belongs to the rate in force just then.
+            in_force = self._rates_at(probes.rows, rates)
+            self._gain_ratio.extend_at(in_force, _within_reason(probes.values))
+        for role, (_, steps, values) in columns.items():
+            if role == "rho" and rates is not None:
                 continue
-            values = _within_reason(column.values)
-            if role == "rho" and "learning_rate" in columns:
-                self._gain_ratio.extend_at(self._rates_at(column.rows, columns["learning_rate"]), values)
-            else:
-                family.extend(column.steps, values)
-        if "learning_rate" in columns and columns["learning_rate"].values:
-            self._gain_ratio.rate = _within_reason(columns["learning_rate"].values[-1:])[0]
+            if len(values) == 1:
+                self.update(role, steps[0], values[0])
+            elif role in self._families:
+                self._families[role].extend(steps, _within_reason(values))
+        if rates is not None:
+            self._gain_ratio.rate = _within_reason(rates.values[-1:])[0]
 
     def _rates_at(self, rows: Sequence[int], rates: Column) -> list[float]:
         """Return the learning rate in force at some places."""

@@ -52,6 +52,22 @@ class CurveShape:
         """Between two neighbouring points."""
         self._last = math.nan
 
+    def update(self, value: float) -> float | None:
+        """Take in a finite value, and return its distance from the one before it; None for the first of all."""
+        count, distance = self.profile.count, None
+        if count:
+            rise = value - self._last
+            if rise > self.greatest_rise:
+                self.greatest_rise = rise
+            distance = abs(rise)
+            self.moves.update(distance)
+            self.distances.update(distance)
+        if count < 3:
+            self.first = value if not count else self.first + (value - self.first) / (count + 1)
+        self._last = value
+        self.profile.update(value)
+        return distance
+
     def extend(self, values: Sequence[float]) -> list[float]:
         """Take in finite values in the order of arrival, and return their distances from the ones before them.
 

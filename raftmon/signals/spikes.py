@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from raftmon.signals.statistics import RollingMedian
@@ -41,26 +40,28 @@ class Spikes:
         """Share of spikes among the newest 100 points; None before 60 were judged."""
         return self._marks.bit_count() / self._judged if self._judged >= LEAST_JUDGED else None
 
-    def smoothed(self, values: Sequence[float]) -> list[float]:
-        """Take in finite values; returns them with the median in the place of a spike.
+    def push(self, value: float) -> float:
+        """Take in a finite value; returns it, or the median in the place of a spike.
 
         Spikes do not enter the window, unless they stay: then it is the level that has changed.
         """
-        median, levels = self._median, list[float]()
-        for value in values:
-            middle = median.median if len(median) >= LEAST_WINDOW else None
-            if middle is None:
-                median.medians((value,))
-                levels.append(value)
-                continue
-            is_spike = self._is_spike(value - middle, middle)
-            self._marks = (self._marks << 1 | is_spike) & _MASK
-            self._judged = min(self._judged + 1, SPIKE_MEMORY)
-            if not is_spike or self._marks.bit_count() > SPIKE_MEMORY // 4:
-                middle = median.medians((value,))[0]
-            self._in_row = self._in_row + 1 if is_spike else 0
-            levels.append(middle if 0 < self._in_row <= LONGEST_SPIKE else value)
-        return levels
+        median = self._median
+        middle = median.median if len(median) >= LEAST_WINDOW else None
+        if middle is None:
+            median.push(value)
+            return value
+        is_spike = self._is_spike(value - middle, middle)
+        self._marks = (self._marks << 1 | is_spike) & _MASK
+        if self._judged < SPIKE_MEMORY:
+            self._judged += 1
+        if not is_spike:
+            median.push(value)
+            self._in_row = 0
+            return value
+        if self._marks.bit_count() > SPIKE_MEMORY // 4:
+            middle = median.push(value)
+        self._in_row += 1
+        return middle if self._in_row <= LONGEST_SPIKE else value
 
     def _is_spike(self, rise: float, middle: float) -> bool:
         if rise <= LEAST_SPIKE * abs(middle):

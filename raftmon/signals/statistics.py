@@ -54,7 +54,9 @@ class RollingMedian:
 
     def update(self, value: float) -> None:
         """Take in a finite value."""
-        self.extend([value])
+        self._waiting.append(value)
+        if len(self._waiting) > 2 * self.window:
+            del self._waiting[: -self.window]
 
     def extend(self, values: Sequence[float]) -> None:
         """Take in finite values in the order of arrival."""
@@ -62,21 +64,18 @@ class RollingMedian:
         if len(self._waiting) > 2 * self.window:
             del self._waiting[: -self.window]
 
-    def medians(self, values: Sequence[float]) -> list[float]:
-        """Take in finite values one by one and return the lower median after each."""
-        ordered, recent, place, window = self._settled(), self._recent, self._place, self.window
-        medians = []
-        for value in values:
-            if len(recent) == window:
-                del ordered[bisect_left(ordered, recent[place])]
-                recent[place] = value
-                place = place + 1 if place + 1 < window else 0
-            else:
-                recent.append(value)
-            insort(ordered, value)
-            medians.append(ordered[(len(ordered) - 1) // 2])
-        self._place = place
-        return medians
+    def push(self, value: float) -> float:
+        """Take in a finite value and return the new lower median."""
+        ordered, recent = self._settled() if self._waiting else self._ordered, self._recent
+        if len(recent) == self.window:
+            place = self._place
+            del ordered[bisect_left(ordered, recent[place])]
+            recent[place] = value
+            self._place = place + 1 if place + 1 < self.window else 0
+        else:
+            recent.append(value)
+        insort(ordered, value)
+        return ordered[(len(ordered) - 1) // 2]
 
     @property
     def median(self) -> float | None:
@@ -109,7 +108,8 @@ class RollingMedian:
                 self._place = 0
                 self._ordered = sorted(self._recent)
             else:
-                self.medians(waiting)
+                for value in waiting:
+                    self.push(value)
         return self._ordered
 
 
@@ -129,7 +129,12 @@ class Ewma:
 
     def update(self, value: float) -> float:
         """Take in a finite value and return the new mean."""
-        return self.extend((value,))[0]
+        self.count += 1
+        if self.count == 1:
+            self.value = value
+        else:
+            self.value += max(self.weight, 1.0 / self.count) * (value - self.value)
+        return self.value
 
     def extend(self, values: Sequence[float]) -> list[float]:
         """Take in finite values in the order of arrival and return the mean after each."""
@@ -170,19 +175,20 @@ class NoiseScale:
 
     def update(self, value: float) -> None:
         """Take in a finite value."""
-        self.extend((value,))
+        if self._last == self._last:
+            self._differences.update(abs(value - self._last))
+        self._last = value
 
     def extend(self, values: Sequence[float]) -> None:
         """Take in finite values in the order of arrival."""
-        self._differences.extend(self._moves(values))
+        chain = [self._last, *values] if self._last == self._last else values
+        self._differences.extend([abs(after - before) for before, after in itertools.pairwise(chain)])
+        self._last = values[-1] if values else self._last
 
-    def sigmas(self, distances: Sequence[float]) -> list[float | None]:
-        """Take in values by their distances from the ones before them, and return `sigma` after each."""
-        missing = max(0, LEAST_DIFFERENCES - 1 - len(self._differences))
-        sigmas: list[float | None] = [MAD_TO_SIGMA * median / SQRT_2 for median in self._differences.medians(distances)]
-        if missing:
-            sigmas[:missing] = [None] * min(missing, len(sigmas))
-        return sigmas
+    def push(self, distance: float) -> float | None:
+        """Take in a value by its distance from the one before it, and return the new `sigma`."""
+        median = self._differences.push(distance)
+        return MAD_TO_SIGMA * median / SQRT_2 if len(self._differences) >= LEAST_DIFFERENCES else None
 
     @property
     def sigma(self) -> float | None:
@@ -191,12 +197,6 @@ class NoiseScale:
             return None
         middle = self._differences.median
         return MAD_TO_SIGMA * middle / SQRT_2 if middle is not None else None
-
-    def _moves(self, values: Sequence[float]) -> list[float]:
-        """Return the distances of neighbours, the last value of before included."""
-        chain = [self._last, *values] if self._last == self._last else values
-        self._last = values[-1] if values else self._last
-        return [abs(after - before) for before, after in itertools.pairwise(chain)]
 
 
 class Thinned:
@@ -216,7 +216,13 @@ class Thinned:
 
     def update(self, value: float) -> None:
         """Take in a value."""
-        self.extend((value,))
+        if self.count % self.stride == 0:
+            if len(self.kept) == self._size:
+                self.kept = self.kept[::2]
+                self.stride *= 2
+            if self.count % self.stride == 0:
+                self.kept.append(value)
+        self.count += 1
 
     def extend(self, values: Sequence[float]) -> None:
         """Take in values in the order of arrival."""
