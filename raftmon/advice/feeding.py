@@ -22,8 +22,6 @@ __all__ = ["EVERY_POINT", "by_role", "by_step", "is_due", "next_due", "pieces"]
 
 EVERY_POINT: Final = 200
 """So many points are judged one by one; beyond, one in n/200."""
-FEW: Final = 64
-"""Rows of a batch up to which a loop is faster than numpy."""
 
 
 def is_due(point: int) -> bool:
@@ -47,28 +45,13 @@ def by_role(batch: ScalarBatch, role_of: Mapping[str, tuple[str, float]]) -> dic
         role_of: tag to its role and the factor on its values.
     """
     columns: dict[str, Column] = {}
-    if len(batch.step) > FEW:
-        for number, tag in enumerate(batch.tags):
-            if tag in role_of:
-                role, scale = role_of[tag]
-                places = np.flatnonzero(batch.tag_id == number)
-                scaled = batch.value[places] * scale
-                columns[role] = Column(places.tolist(), batch.step[places].tolist(), scaled.tolist())
-        return columns
-    tags = batch.tags
-    rows = zip(batch.tag_id.tolist(), batch.step.tolist(), batch.value.tolist(), strict=True)
-    for row, (number, step, value) in enumerate(rows):
-        known = role_of.get(tags[number])
-        if known is not None:
-            role, scale = known
-            column = columns.get(role)
-            if column is None:
-                columns[role] = Column([row], [step], [value * scale])
-            else:
-                column.rows.append(row)
-                column.steps.append(step)
-                column.values.append(value * scale)
-    return columns
+    for number, tag in enumerate(batch.tags):
+        if tag in role_of:
+            role, scale = role_of[tag]
+            places = np.flatnonzero(batch.tag_id == number)
+            scaled = batch.value[places] * scale
+            columns[role] = Column(places.tolist(), batch.step[places].tolist(), scaled.tolist())
+    return {role: column for role, column in columns.items() if column.rows}
 
 
 def by_step(series: Mapping[str, tuple[Ints, Floats]]) -> dict[str, Column]:

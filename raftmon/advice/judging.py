@@ -10,13 +10,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from raftmon.advice.engine import RuleEngine, rules_for
-from raftmon.advice.feeding import by_role, by_step, pieces
+from raftmon.advice.feeding import by_role, by_step, is_due, pieces
 from raftmon.advice.learning_rate import advise_run
 from raftmon.advice.rule import Rule
 from raftmon.advice.verdict import decide
 from raftmon.advice.weighing import Weighing
+from raftmon.events.decode import ScalarBatch
 from raftmon.model import Problem, RunState, RunView, SeriesView
 from raftmon.run_config import RunConfig
 from raftmon.runs.logdir import Run, RunUpdate
@@ -27,6 +29,10 @@ from raftmon.signals.registry import PRIMARY_ROLES, Column, RunSignals
 from raftmon.signals.siblings import Columns, SiblingSignals, Standing, standing
 
 __all__ = ["RunJudge"]
+
+
+FEW: Final = 64
+"""Points of a batch up to which one by one is faster than column by column."""
 
 
 @dataclass(slots=True)
@@ -48,6 +54,12 @@ class _Worked:
     def span(self) -> int | None:
         """Steps from the clock's first point to its newest; None without points."""
         return self.step - self.first_step if self.first_step is not None else None
+
+    def count(self, points: int, first: int, last: int) -> None:
+        """Count points of the clock, by the steps of the first and the last of them."""
+        self.first_step = first if self.first_step is None else self.first_step
+        self.points += points
+        self.step = last
 
 
 class RunJudge:
@@ -97,11 +109,11 @@ class RunJudge:
         if changed or update.rewound:
             self._restart()
         if update.rewound or (changed and self._followed):
-            self._feed(by_step({role: self._series(tag) for role, tag in self._assigned.items()}))
+            self._feed_columns(by_step({role: self._series(tag) for role, tag in self._assigned.items()}))
         else:
             # The first points must come from here: a long series is thinned already.
             for batch in update.batches:
-                self._feed(by_role(batch, self._role_of))
+                self._feed(batch)
         self._followed = self._followed or bool(update.batches)
 
     @property
@@ -208,22 +220,41 @@ class RunJudge:
             self._worked = _Worked(signals, RuleEngine(rules_for(tuple(self._all_rules), self._scenario)))
         return self._worked
 
-    def _feed(self, columns: Mapping[str, Column]) -> None:
+    def _feed(self, batch: ScalarBatch) -> None:
         """Hand points to the signals; before the clock's next point, look at the rules."""
+        if len(batch.step) > FEW:
+            self._feed_columns(by_role(batch, self._role_of))
+            return
         worked = self._now()
-        for piece, is_due in pieces(columns, self._primary, worked.points):
+        rows = zip(batch.tag_id.tolist(), batch.step.tolist(), batch.value.tolist(), strict=True)
+        for tag_id, step, value in rows:
+            known = self._role_of.get(batch.tags[tag_id])
+            if known is None:
+                continue
+            role, scale = known
+            if role == self._primary:
+                if worked.points and is_due(worked.points):
+                    self._tick(worked)
+                worked.count(1, step, step)
+            worked.signals.update(role, step, value * scale)
+            worked.moved.add(role)
+
+    def _feed_columns(self, columns: Mapping[str, Column]) -> None:
+        """Do the same for many points: what lies between two looks at the rules is handed on role by role."""
+        worked = self._now()
+        for piece, judged in pieces(columns, self._primary, worked.points):
             worked.signals.extend(piece)
             worked.moved.update(piece)
             clock = piece.get(self._primary)
             if clock is not None:
-                worked.first_step = clock.steps[0] if worked.first_step is None else worked.first_step
-                worked.points += len(clock.steps)
-                worked.step = clock.steps[-1]
-            if is_due:
-                facts = RunFacts(self._config, ended=False, steps=worked.span, points=worked.points)
-                readings = worked.signals.readings(facts)
-                worked.engine.tick(readings, worked.points, worked.step, frozenset(worked.moved))
-                worked.moved = {"run"}
+                worked.count(len(clock.steps), clock.steps[0], clock.steps[-1])
+            if judged:
+                self._tick(worked)
+
+    def _tick(self, worked: _Worked) -> None:
+        facts = RunFacts(self._config, ended=False, steps=worked.span, points=worked.points)
+        moved, worked.moved = frozenset(worked.moved), {"run"}
+        worked.engine.tick(worked.signals.readings(facts), worked.points, worked.step, moved)
 
     def _columns(self, role: str) -> Columns | None:
         tag = self._assigned.get(role)
