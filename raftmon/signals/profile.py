@@ -68,18 +68,20 @@ class Profile:
         """
         count = min(count, self.count)
         width = self.count / max(1, count)
-        shares, total, place, full = [], 0.0, 0, len(self._sums)
+        sums, size, full = self._sums, self._size, len(self._sums)
+        shares, total, place = list[float](), 0.0, 0
         before, done = 0.0, 0.0
         for number in range(1, count + 1):
             end = number * width
-            while place < full and (place + 1) * self._size <= end + 1e-9:
-                total += self._sums[place]
+            reached = end + 1e-9
+            while place < full and (place + 1) * size <= reached:
+                total += sums[place]
                 place += 1
-            covered = place * self._size
+            covered = place * size
             part = 0.0
             if end > covered + 1e-9:
-                size, value = (self._size, self._sums[place]) if place < full else (self._open_count, self._open)
-                part = value * (end - covered) / size if size else 0.0
+                of, value = (size, sums[place]) if place < full else (self._open_count, self._open)
+                part = value * (end - covered) / of if of else 0.0
             shares.append((total + part - before) / (end - done))
             before, done = total + part, end
         return shares

@@ -45,8 +45,8 @@ class RollingMedian:
         self._recent = array("d")
         """A ring: once it is full, `_place` is where the oldest value stands."""
         self._place = 0
-        self._ordered: list[float] = []
-        self._waiting: list[float] = []
+        self._ordered = array("d")
+        self._waiting = array("d")
         """The newest values, not yet in the two above."""
 
     def __len__(self) -> int:
@@ -60,7 +60,7 @@ class RollingMedian:
 
     def extend(self, values: Sequence[float]) -> None:
         """Take in finite values in the order of arrival."""
-        self._waiting += values
+        self._waiting.extend(values[-self.window :])
         if len(self._waiting) > 2 * self.window:
             del self._waiting[: -self.window]
 
@@ -98,15 +98,15 @@ class RollingMedian:
         self._settled()
         return [*self._recent[self._place :], *self._recent[: self._place]]
 
-    def _settled(self) -> list[float]:
+    def _settled(self) -> array[float]:
         """Put in order what is waiting, and return the window in order."""
         waiting = self._waiting
         if waiting:
-            self._waiting = []
+            self._waiting = array("d")
             if len(waiting) > SORT_ANEW:
                 self._recent = array("d", [*self.values(), *waiting][-self.window :])
                 self._place = 0
-                self._ordered = sorted(self._recent)
+                self._ordered = array("d", sorted(self._recent))
             else:
                 for value in waiting:
                     self.push(value)

@@ -111,7 +111,7 @@ def per_wake_up(steps: int, directory: Path) -> tuple[list[float], list[float]]:
 
 def memory(steps: int, directory: Path, runs: int = 10) -> float:
     """Return the bytes that signals and rule states of one run hold: what all runs share, and the series, left out."""
-    Followed(directory).take(list(batches(1, 1)))
+    Followed(directory).take(list(batches(300, 1)))
     every = list(batches(steps, 1_000))
     kept = []
     gc.collect()
