@@ -86,6 +86,8 @@ class RunJudge:
         self._scenario = "any"
         self._config = RunConfig()
         self._followed = False
+        self._standing: tuple[Standing | None] | None = None
+        self._view: tuple[tuple[object, ...], RunView] | None = None
         self._restart()
 
     def follow(self, update: RunUpdate, *, in_campaign: bool, look_beside: bool = True) -> None:
@@ -97,6 +99,7 @@ class RunJudge:
             look_beside: whether the files beside the event files that tell the configuration may have changed; to look
                 is dearer than all of the rest.
         """
+        self._standing = self._view = None
         if update.rewound:
             self._tags_seen = -1
         changed = self._learn_roles()
@@ -133,10 +136,9 @@ class RunJudge:
 
     def standing(self) -> Standing | None:
         """Return what the run shows to its siblings; None for a cycle of a campaign, whose model is another one."""
-        if self._scenario == "raft":
-            return None
-        loss, held_out = (self._columns(role) for role in ("loss", "eval_loss"))
-        return standing(self._now().signals.peak_rate or self._config.learning_rate, loss, held_out)
+        if self._standing is None:
+            self._standing = (self._work_out_standing(),)
+        return self._standing[0]
 
     def view(
         self, state: RunState, campaign: str | None, cycle: int | None, siblings: Sequence[Standing] = ()
@@ -148,7 +150,24 @@ class RunJudge:
             campaign: name of the campaign that it belongs to.
             cycle: its number in there.
             siblings: what the runs beside it show.
+
+        Returns:
+            The same object as before, while nothing of all this has changed.
         """
+        asked = (state, campaign, cycle, list(siblings))
+        if self._view is None or self._view[0] != asked:
+            self._view = asked, self._work_out_view(state, campaign, cycle, siblings)
+        return self._view[1]
+
+    def _work_out_standing(self) -> Standing | None:
+        if self._scenario == "raft":
+            return None
+        loss, held_out = (self._columns(role) for role in ("loss", "eval_loss"))
+        return standing(self._now().signals.peak_rate or self._config.learning_rate, loss, held_out)
+
+    def _work_out_view(
+        self, state: RunState, campaign: str | None, cycle: int | None, siblings: Sequence[Standing]
+    ) -> RunView:
         worked = self._now()
         taken = self.run.last_step if self._dialect.step_axis == "optimizer_step" else None
         over, finished = state in ("finished", "idle"), state == "finished"

@@ -102,10 +102,9 @@ def per_wake_up(steps: int, directory: Path) -> tuple[list[float], list[float]]:
     for begin in range(0, steps, TOGETHER):
         spent.append(followed.take(every[begin : begin + TOGETHER]) / TOGETHER)
         begun = time.process_time()
-        for _ in range(TOGETHER):
-            followed.judge.standing()
-            followed.judge.view("live", None, None)
-        looking.append((time.process_time() - begun) / TOGETHER)
+        followed.judge.standing()
+        followed.judge.view("live", None, None)
+        looking.append(time.process_time() - begun)
     return spent, looking
 
 
