@@ -95,6 +95,7 @@ class RuleSet:
         self.lasting = tuple(place for place in range(len(self.rules)) if place not in self.settling)
         """Places of the rules of which one look is not enough."""
         self._guarded = [place for place in self.lasting if self.rules[place].guards]
+        self._movers = frozenset().union(*(rule.moved_by for rule in self.rules))
         self._awake: dict[tuple[frozenset[str], frozenset[int]], frozenset[int]] = {}
 
     def closed(self, readings: Readings) -> frozenset[int]:
@@ -112,6 +113,8 @@ class RuleSet:
             moved: what has moved, in the words of `raftmon.signals.registry.RESTS_ON`.
             closed: places of rules that are closed.
         """
+        # Most roles move no rule: few sets are left to be remembered.
+        moved = moved & self._movers
         places = self._awake.get((moved, closed))
         if places is None:
             moving = [place for place in self.lasting if not moved.isdisjoint(self.rules[place].moved_by)]
