@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from raftmon.advice.engine import RuleEngine
 from raftmon.advice.rule import All, Any, Comparison, Duration, Measured, Rule
 from raftmon.model import Finding
+from raftmon.signals.registry import Readings
 
 DRAWUP = Comparison("loss.drawup", above=True, limit=0.5, clear=0.3)
 NOISE = Comparison("loss.noise", above=True, limit=1.0, clear=1.0)
@@ -89,11 +90,11 @@ def test_missing_data_is_unknown_and_resolves_nothing() -> None:
 def test_all_is_decided_by_one_false_and_any_is_unknown_only_when_all_parts_are() -> None:
     both, either = All((DRAWUP, NOISE)), Any((DRAWUP, NOISE))
 
-    assert both.holds({"loss.drawup": 0.1}, firing=False) is False
-    assert both.holds({"loss.drawup": 0.6}, firing=False) is None
-    assert either.holds({"loss.drawup": 0.6}, firing=False) is True
-    assert either.holds({"loss.drawup": 0.1}, firing=False) is False
-    assert either.holds({}, firing=False) is None
+    assert both.compiled()(Readings({"loss.drawup": 0.1}, {}), False) is False
+    assert both.compiled()(Readings({"loss.drawup": 0.6}, {}), False) is None
+    assert either.compiled()(Readings({"loss.drawup": 0.6}, {}), False) is True
+    assert either.compiled()(Readings({"loss.drawup": 0.1}, {}), False) is False
+    assert either.compiled()(Readings({}, {}), False) is None
 
 
 def test_what_is_missing_is_said_in_words() -> None:

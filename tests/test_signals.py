@@ -8,7 +8,8 @@ import pytest
 from raftmon.run_config import RunConfig
 from raftmon.signals.gradient import GradientSignals
 from raftmon.signals.loss import LossSignals
-from raftmon.signals.progress import EntropySignals, EvaluationSignals, RewardSignals, RunFacts, ScheduleSignals
+from raftmon.signals.policy import EntropySignals, RewardSignals
+from raftmon.signals.progress import EvaluationSignals, RunFacts, ScheduleSignals
 from raftmon.signals.registry import SIGNALS, RunSignals
 
 LENGTH = 400

@@ -7,17 +7,17 @@ series itself decides, and what it does not cover yet is looked at without being
 from __future__ import annotations
 
 import dataclasses
-import math
-import string
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from raftmon.advice.findings import inhibited, missing, ordered, quiet_finding, silent_finding, spoken_finding
 from raftmon.advice.rule import Duration, Rule
-from raftmon.model import SEVERITIES, Finding, FindingState, Reading
-from raftmon.signals.registry import SIGNALS
+from raftmon.model import Finding, FindingState
+from raftmon.signals.registry import SELDOM, Readings
 
-__all__ = ["RuleEngine", "filled_in"]
+__all__ = ["RuleEngine", "RuleSet", "rules_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,61 @@ def _elapsed(wanted: Duration, from_point: int, point: int, from_step: int | Non
     return step - (from_step if from_step is not None else step) >= wanted.count
 
 
+_UNKNOWN: Final = Look(Progress())
+_INACTIVE: Final = Look(Progress("inactive"))
+
+
+class RuleSet:
+    """Rules that are applied together, to any number of runs or campaigns.
+
+    Args:
+        rules: in the order in which the first of several causes is named.
+    """
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.rules = tuple(rules)
+        self.by_id = {rule.id: rule for rule in self.rules}
+        self.settling = frozenset(place for place, rule in enumerate(self.rules) if rule.settles)
+        self.lasting = tuple(place for place in range(len(self.rules)) if place not in self.settling)
+        """Places of the rules of which one look is not enough."""
+        self._guarded = [place for place in self.lasting if self.rules[place].guards]
+        self._movers = frozenset().union(*(rule.moved_by for rule in self.rules))
+        self._awake: dict[tuple[frozenset[str], frozenset[int]], frozenset[int]] = {}
+
+    def closed(self, readings: Readings) -> frozenset[int]:
+        """Return the places of the rules that cannot hold before something moves that seldom does."""
+        return frozenset(
+            place
+            for place in self._guarded
+            if any(guard(readings, True) is False for guard in self.rules[place].guards)
+        )
+
+    def awake(self, moved: frozenset[str], closed: frozenset[int]) -> frozenset[int]:
+        """Return the places of the rules that may have something new to see.
+
+        Args:
+            moved: what has moved, in the words of `raftmon.signals.registry.RESTS_ON`.
+            closed: places of rules that are closed.
+        """
+        # Most roles move no rule: few sets are left to be remembered.
+        moved = moved & self._movers
+        places = self._awake.get((moved, closed))
+        if places is None:
+            moving = [place for place in self.lasting if not moved.isdisjoint(self.rules[place].moved_by)]
+            places = self._awake[moved, closed] = frozenset(moving) - closed
+        return places
+
+
+@functools.lru_cache(maxsize=64)
+def rules_for(rules: tuple[Rule, ...], scenario: str) -> RuleSet:
+    """Return those of some rules that are about runs of a kind of training; ``any`` takes in all kinds."""
+    return RuleSet(
+        rule
+        for rule in rules
+        if rule.subject == "run" and (scenario == "any" or "any" in rule.scenarios or scenario in rule.scenarios)
+    )
+
+
 class RuleEngine:
     """The states of a set of rules for one run or one campaign.
 
@@ -84,17 +139,63 @@ class RuleEngine:
         rules: those that apply.
     """
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        self.rules = tuple(rules)
-        self._looks = [Look() for _ in self.rules]
-        # What a configuration says it says once: such a rule is settled by its first look.
-        self._settles = [_is_settled_at_once(rule) for rule in self.rules]
-        self._looked = False
+    __slots__ = ("_closed", "_findings", "_looked", "_looks", "_ordered", "_restless", "rule_set")
 
-    def tick(self, readings: Mapping[str, float | None], point: int, step: int) -> None:
-        """Advance every rule by the readings at one step and keep the result."""
-        self._looks = self._advanced(readings, point, step)
+    def __init__(self, rules: RuleSet | Iterable[Rule]) -> None:
+        self.rule_set = rules if isinstance(rules, RuleSet) else RuleSet(rules)
+        self._looks = [_UNKNOWN] * len(self.rule_set.rules)
+        self._looked = False
+        self._closed: frozenset[int] = frozenset()
+        """Places of the rules that cannot hold before something moves that seldom does."""
+        self._restless: set[int] = set()
+        """Places of the rules that time alone moves on: one that is pending, or fires and does not hold any more."""
+        self._findings: list[Finding | None] = [None] * len(self.rule_set.rules)
+        """As they were given last, by place."""
+        self._ordered: tuple[Finding, ...] = ()
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules that apply."""
+        return self.rule_set.rules
+
+    def tick(
+        self,
+        readings: Mapping[str, float | None],
+        point: int,
+        step: int,
+        moved: frozenset[str] | None = None,
+    ) -> None:
+        """Advance every rule by the readings at one step and keep the result.
+
+        Args:
+            readings: signal name to value.
+            point: number of the primary series' points so far.
+            step: step of the newest of them.
+            moved: what has moved since the tick before, in the words of `raftmon.signals.registry.RESTS_ON`; None:
+                anything may have.
+        """
+        known = _with_nothing_else(readings)
+        rules, looks = self.rule_set.rules, self._looks
+        for place in self._due(known, moved):
+            look = looks[place]
+            # Most rules see that nothing is the matter, as before.
+            if look is _INACTIVE or look is _UNKNOWN:
+                holds = rules[place].test(known, False)
+                if holds is (False if look is _INACTIVE else None):
+                    continue
+            after = self._look(place, known, point, step)
+            if after is not look:
+                looks[place] = after
+                self._note_restless(place, after.progress)
         self._looked = True
+
+    def _due(self, readings: Readings, moved: frozenset[str] | None) -> Collection[int]:
+        """Return the places of the rules that a tick has to look at."""
+        if moved is None or not self._looked or not moved.isdisjoint(SELDOM):
+            self._closed = self.rule_set.closed(readings)
+            return self.rule_set.lasting if self._looked else range(len(self._looks))
+        places = self.rule_set.awake(moved, self._closed)
+        return places | self._restless if self._restless else places
 
     def findings(
         self, readings: Mapping[str, float | None], point: int, step: int, counts: Mapping[str, int]
@@ -108,123 +209,66 @@ class RuleEngine:
             counts: points received per role, for saying what is missing.
 
         Returns:
-            One finding per rule, firing ones first, then by severity.
+            One finding per rule, firing ones first, then by severity. What has not changed since the last call is the
+            same object as then.
         """
-        looks = self._advanced(readings, point, step)
-        findings = [_finding(rule, look, readings, counts) for rule, look in zip(self.rules, looks, strict=True)]
-        return _ordered(_inhibited(findings, self.rules))
+        known = _with_nothing_else(readings)
+        settled = self.rule_set.settling if self._looked else ()
+        looks = [
+            look if place in settled else self._look(place, known, point, step)
+            for place, look in enumerate(self._looks)
+        ]
+        findings = [
+            _finding(rule, look, known, counts, last)
+            for rule, look, last in zip(self.rules, looks, self._findings, strict=True)
+        ]
+        if any(new is not last for new, last in zip(findings, self._findings, strict=True)):
+            self._findings = list(findings)
+            self._ordered = ordered(inhibited(findings, self.rules))
+        return self._ordered
 
-    def _advanced(self, readings: Mapping[str, float | None], point: int, step: int) -> list[Look]:
-        looks = []
-        for rule, look, settles in zip(self.rules, self._looks, self._settles, strict=True):
-            if settles and self._looked:
-                looks.append(look)
-                continue
-            before = look.progress
-            holds = rule.when.holds(readings, before.state == "firing")
-            now = before.moved(rule, holds, point, step)
-            if holds:
-                looks.append(Look(now, {name: readings.get(name) for name in rule.mentioned}))
-            else:
-                looks.append(look if now is before else Look(now, look.held))
-        return looks
+    def _look(self, place: int, readings: Readings, point: int, step: int) -> Look:
+        """Return where a rule stands after one more look; the same object where nothing has changed."""
+        rule, look = self.rule_set.rules[place], self._looks[place]
+        before = look.progress
+        holds = rule.test(readings, before.state == "firing")
+        now = before.moved(rule, holds, point, step)
+        if holds:
+            return Look(now, {name: readings[name] for name in rule.mentioned})
+        if now is before:
+            return look
+        if now == _INACTIVE.progress and look.held is None:
+            return _INACTIVE
+        return Look(now, look.held)
 
-
-def _is_settled_at_once(rule: Rule) -> bool:
-    comparisons = rule.when.comparisons()
-    return rule.hold.count == 0 and all(SIGNALS[comparison.signal].needs == "config" for comparison in comparisons)
-
-
-def _finding(rule: Rule, look: Look, readings: Mapping[str, float | None], counts: Mapping[str, int]) -> Finding:
-    where = look.progress
-    names = dict.fromkeys(comparison.signal for comparison in rule.when.comparisons())
-    speaks = where.state in ("pending", "firing", "resolved")
-    return Finding(
-        rule=rule.id,
-        title=rule.title,
-        state=where.state,
-        severity=rule.severity,
-        points_to=rule.points_to,
-        since_step=where.since_step if speaks else None,
-        readings=tuple(Reading(name, readings.get(name), SIGNALS[name].unit) for name in names),
-        thresholds={name: rule.parameters[name].value for name in rule.compared},
-        text=filled_in(rule.whole_text, rule, look.held or readings) if speaks else "",
-        missing=_missing(names, readings, counts) if where.state == "unknown" else (),
-        evidence=rule.evidence,
-    )
-
-
-def _missing(names: Iterable[str], readings: Mapping[str, float | None], counts: Mapping[str, int]) -> tuple[str, ...]:
-    missing = []
-    for name in names:
-        info = SIGNALS[name]
-        if readings.get(name) is not None:
-            continue
-        seen = counts.get(info.needs, 0)
-        if info.also and seen >= info.minimum:
-            missing.append(info.also)
-        elif info.needs in ("run", "config", "campaign"):
-            missing.append(info.description)
-        elif seen == 0:
-            missing.append(info.needs.replace("_", " "))
+    def _note_restless(self, place: int, progress: Progress) -> None:
+        waits = progress.state == "pending" or (progress.state == "firing" and progress.clear_step is not None)
+        if waits and place not in self.rule_set.settling:
+            self._restless.add(place)
         else:
-            missing.append(f"{info.minimum} {info.needs.replace('_', ' ')} points ({seen} so far)")
-    return tuple(dict.fromkeys(missing))
+            self._restless.discard(place)
 
 
-class _Readable(float):
-    """A number in an advice text: a missing or infinite reading stays a question mark in any format.
-
-    ``:.1p`` writes a share as percentage points, without a sign behind it; ``:?yes|no`` chooses between two words.
-    """
-
-    def __format__(self, specification: str) -> str:
-        if specification.startswith("?"):
-            return specification[1:].split("|")[0 if self == 1.0 else 1] if math.isfinite(self) else "?"
-        if specification.endswith("p") and math.isfinite(self):
-            return format(100.0 * float(self), specification[:-1] + "f")
-        return format(float(self), specification or ".3g") if math.isfinite(self) else "?"
+def _with_nothing_else(readings: Mapping[str, float | None]) -> Readings:
+    """Return readings that answer None for what they do not hold."""
+    return readings if isinstance(readings, Readings) else Readings(readings, {})
 
 
-class _AdviceText(string.Formatter):
-    """Fills ``{loss.drawup:.2f}`` from a mapping: the dots belong to the names of signals."""
-
-    def get_field(
-        self,
-        field_name: str,
-        args: Sequence[object],  # noqa: ARG002 - the signature of the base class
-        kwargs: Mapping[str, object],
-    ) -> tuple[object, str]:
-        value = kwargs.get(field_name)
-        return _Readable(value if isinstance(value, float) else math.nan), field_name
-
-
-def filled_in(text: str, rule: Rule, readings: Mapping[str, float | None]) -> str:
-    """Put readings, and the parameters of a rule, into a text of its advice."""
-    parameters = {name: parameter.value for name, parameter in rule.parameters.items()}
-    return _AdviceText().vformat(text, (), {**parameters, **readings})
+def _finding(rule: Rule, look: Look, readings: Readings, counts: Mapping[str, int], last: Finding | None) -> Finding:
+    """Return the finding of a rule; `last` again where it is the same."""
+    where = look.progress
+    values = [readings[name] for name in rule.signals]
+    if where.state in ("pending", "firing", "resolved"):
+        return spoken_finding(rule, where.state, where.since_step, values, look.held or readings)
+    lacking = missing(rule, values, counts) if where.state == "unknown" else ()
+    if not any(value is not None for value in values):
+        return silent_finding(rule, where.state, lacking)
+    if last is not None and last.state == where.state and last.missing == lacking and _are_same(values, last):
+        return last
+    return quiet_finding(rule, where.state, values, lacking)
 
 
-def _inhibited(findings: list[Finding], rules: tuple[Rule, ...]) -> list[Finding]:
-    """Mark the symptoms of a cause that fires itself."""
-    causes: dict[str, str] = {}
-    for finding, rule in zip(findings, rules, strict=True):
-        if finding.state == "firing":
-            for symptom in rule.inhibits:
-                causes.setdefault(symptom, rule.id)
-    return [
-        dataclasses.replace(finding, inhibited_by=causes[finding.rule])
-        if finding.state in ("firing", "pending") and finding.rule in causes
-        else finding
-        for finding in findings
-    ]
-
-
-def _ordered(findings: list[Finding]) -> tuple[Finding, ...]:
-    states: tuple[FindingState, ...] = ("firing", "pending", "resolved", "inactive", "unknown")
-    return tuple(
-        sorted(
-            findings,
-            key=lambda f: (states.index(f.state), f.inhibited_by is not None, -SEVERITIES.index(f.severity), f.rule),
-        )
-    )
+def _are_same(values: Sequence[float | None], last: Finding) -> bool:
+    """Tell whether readings are those of a finding, to the sign of a zero."""
+    before = [reading.value for reading in last.readings]
+    return values == before and (0.0 not in values or repr(values) == repr(before))

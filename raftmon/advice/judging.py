@@ -8,10 +8,12 @@ were read at once or as they came.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
-from raftmon.advice.engine import RuleEngine
+from raftmon.advice.engine import RuleEngine, rules_for
+from raftmon.advice.feeding import by_role, by_step, is_due, pieces
 from raftmon.advice.learning_rate import advise_run
 from raftmon.advice.rule import Rule
 from raftmon.advice.verdict import decide
@@ -23,18 +25,41 @@ from raftmon.runs.logdir import Run, RunUpdate
 from raftmon.runs.roles import RoleTable, RoleTag
 from raftmon.runs.sidecars import read_run_config, sidecar_stamp
 from raftmon.signals.progress import RunFacts
-from raftmon.signals.registry import PRIMARY_ROLES, RunSignals
-from raftmon.signals.siblings import SiblingSignals, Standing, standing
-
-if TYPE_CHECKING:
-    from raftmon.model import Floats, Ints
+from raftmon.signals.registry import PRIMARY_ROLES, Column, RunSignals
+from raftmon.signals.siblings import Columns, SiblingSignals, Standing, standing
 
 __all__ = ["RunJudge"]
 
-EVERY_POINT: Final = 200
-"""So many points are judged one by one; beyond, one in n/200."""
-Row = tuple[str, int, float]
-"""Role, step, value."""
+
+FEW: Final = 64
+"""Points of a batch up to which one by one is faster than column by column."""
+
+
+@dataclass(slots=True)
+class _Worked:
+    """What was worked out of a run's points."""
+
+    signals: RunSignals
+    engine: RuleEngine
+    points: int = 0
+    """Of the run's clock."""
+    step: int = 0
+    """The newest of the clock."""
+    first_step: int | None = None
+    """The first of the clock; None before it."""
+    moved: set[str] = field(default_factory=lambda: {"run"})
+    """What has moved since the rules were looked at last."""
+
+    @property
+    def span(self) -> int | None:
+        """Steps from the clock's first point to its newest; None without points."""
+        return self.step - self.first_step if self.first_step is not None else None
+
+    def count(self, points: int, first: int, last: int) -> None:
+        """Count points of the clock, by the steps of the first and the last of them."""
+        self.first_step = first if self.first_step is None else self.first_step
+        self.points += points
+        self.step = last
 
 
 class RunJudge:
@@ -57,23 +82,28 @@ class RunJudge:
         self._assigned: dict[str, RoleTag] = {}
         self._role_of: dict[str, tuple[str, float]] = {}
         self._tags_seen = -1
-        self._config_seen: tuple[object, ...] = ()
+        self._config_seen: tuple[tuple[object, ...], tuple[int, ...]] = (), ()
         self._scenario = "any"
         self._config = RunConfig()
         self._followed = False
+        self._standing: tuple[Standing | None] | None = None
+        self._view: tuple[tuple[object, ...], RunView] | None = None
         self._restart()
 
-    def follow(self, update: RunUpdate, *, in_campaign: bool) -> None:
+    def follow(self, update: RunUpdate, *, in_campaign: bool, look_beside: bool = True) -> None:
         """Take in what a poll of the run brought.
 
         Args:
             update: the new points.
             in_campaign: whether the run is a cycle of a campaign.
+            look_beside: whether the files beside the event files that tell the configuration may have changed; to look
+                is dearer than all of the rest.
         """
+        self._standing = self._view = None
         if update.rewound:
             self._tags_seen = -1
         changed = self._learn_roles()
-        changed = self._learn_config() or changed
+        changed = self._learn_config(look_beside or not self._config_seen[1]) or changed
         scenario = "raft" if in_campaign else self._dialect.scenario
         if scenario in ("any", "sft") and self._config.lora_rank:
             scenario = "lora"
@@ -82,11 +112,11 @@ class RunJudge:
         if changed or update.rewound:
             self._restart()
         if update.rewound or (changed and self._followed):
-            self._feed(self._all_rows())
+            self._feed_columns(by_step({role: self._series(tag) for role, tag in self._assigned.items()}))
         else:
             # The first points must come from here: a long series is thinned already.
             for batch in update.batches:
-                self._feed(self._rows(batch))
+                self._feed(batch)
         self._followed = self._followed or bool(update.batches)
 
     @property
@@ -106,10 +136,9 @@ class RunJudge:
 
     def standing(self) -> Standing | None:
         """Return what the run shows to its siblings; None for a cycle of a campaign, whose model is another one."""
-        if self._scenario == "raft":
-            return None
-        loss, held_out = (self._columns(role) for role in ("loss", "eval_loss"))
-        return standing(self._signals.peak_rate or self._config.learning_rate, loss, held_out)
+        if self._standing is None:
+            self._standing = (self._work_out_standing(),)
+        return self._standing[0]
 
     def view(
         self, state: RunState, campaign: str | None, cycle: int | None, siblings: Sequence[Standing] = ()
@@ -121,15 +150,33 @@ class RunJudge:
             campaign: name of the campaign that it belongs to.
             cycle: its number in there.
             siblings: what the runs beside it show.
+
+        Returns:
+            The same object as before, while nothing of all this has changed.
         """
+        asked = (state, campaign, cycle, list(siblings))
+        if self._view is None or self._view[0] != asked:
+            self._view = asked, self._work_out_view(state, campaign, cycle, siblings)
+        return self._view[1]
+
+    def _work_out_standing(self) -> Standing | None:
+        if self._scenario == "raft":
+            return None
+        loss, held_out = (self._columns(role) for role in ("loss", "eval_loss"))
+        return standing(self._now().signals.peak_rate or self._config.learning_rate, loss, held_out)
+
+    def _work_out_view(
+        self, state: RunState, campaign: str | None, cycle: int | None, siblings: Sequence[Standing]
+    ) -> RunView:
+        worked = self._now()
         taken = self.run.last_step if self._dialect.step_axis == "optimizer_step" else None
         over, finished = state in ("finished", "idle"), state == "finished"
-        facts = RunFacts(self._config, over, self._span(), self._points, taken, finished)
+        facts = RunFacts(self._config, over, worked.span, worked.points, taken, finished)
         compared = SiblingSignals.readings(self.standing(), siblings) if siblings else {}
-        readings = self._signals.readings(facts, compared)
+        readings = worked.signals.readings(facts, compared)
         counts = {role: self.run.series[tag.tag].count for role, tag in self._assigned.items()}
-        findings = self._engine.findings(readings, self._points, self._step, counts)
-        by_id = {rule.id: rule for rule in self._engine.rules}
+        findings = worked.engine.findings(readings, worked.points, worked.step, counts)
+        by_id = worked.engine.rule_set.by_id
         verdict = decide(self._weighing, by_id, findings, readings, counts, facts, self._scenario)
         return RunView(
             run=self.run.name,
@@ -162,8 +209,11 @@ class RunJudge:
         self._role_of = {tag.tag: (role, tag.scale) for role, tag in assigned.items()}
         return moved or self._primary != _primary_role(assigned)
 
-    def _learn_config(self) -> bool:
-        seen = (tuple(self.run.texts.items()), repr(self.run.hparams), sidecar_stamp(self.run.path))
+    def _learn_config(self, look_beside: bool) -> bool:
+        texts, hparams = self.run.texts, self.run.hparams
+        # 1 and True are equal, and not the same in a configuration.
+        logged = *texts, *texts.values(), *hparams, *hparams.values(), *map(type, hparams.values())
+        seen = logged, sidecar_stamp(self.run.path) if look_beside else self._config_seen[1]
         if seen == self._config_seen:
             return False
         self._config_seen = seen
@@ -175,68 +225,67 @@ class RunJudge:
         return changed
 
     def _restart(self) -> None:
-        rules = [
-            rule
-            for rule in self._all_rules
-            if rule.subject == "run"
-            and (self._scenario == "any" or "any" in rule.scenarios or self._scenario in rule.scenarios)
-        ]
-        self._engine = RuleEngine(rules)
-        # LoRA is a method; what it is used for is what the dialect says.
-        stage = self._dialect.scenario if self._scenario == "lora" else self._scenario
-        self._signals = RunSignals(self._config, stage, averaged=self._dialect.averaged)
+        """Forget what was worked out; it is worked out anew when it is asked for."""
+        self._worked: _Worked | None = None
         self._primary = _primary_role(self._assigned)
-        self._points = 0
-        self._step = 0
-        self._first_step: int | None = None
+        # LoRA is a method; what it is used for is what the dialect says.
+        self._stage = self._dialect.scenario if self._scenario == "lora" else self._scenario
+        self._averaged = self._dialect.averaged
 
-    def _feed(self, rows: Iterable[Row]) -> None:
+    def _now(self) -> _Worked:
+        """Return signals and rules, made when the first point comes or somebody looks."""
+        if self._worked is None:
+            signals = RunSignals(self._config, self._stage, averaged=self._averaged)
+            self._worked = _Worked(signals, RuleEngine(rules_for(tuple(self._all_rules), self._scenario)))
+        return self._worked
+
+    def _feed(self, batch: ScalarBatch) -> None:
         """Hand points to the signals; before the clock's next point, look at the rules."""
-        for role, step, value in rows:
+        if len(batch.step) > FEW:
+            self._feed_columns(by_role(batch, self._role_of))
+            return
+        worked = self._now()
+        rows = zip(batch.tag_id.tolist(), batch.step.tolist(), batch.value.tolist(), strict=True)
+        for tag_id, step, value in rows:
+            known = self._role_of.get(batch.tags[tag_id])
+            if known is None:
+                continue
+            role, scale = known
             if role == self._primary:
-                if self._points and self._is_due():
-                    self._engine.tick(self._signals.readings(self._facts()), self._points, self._step)
-                self._points += 1
-                self._step = step
-                self._first_step = step if self._first_step is None else self._first_step
-            self._signals.update(role, step, value)
+                if worked.points and is_due(worked.points):
+                    self._tick(worked)
+                worked.count(1, step, step)
+            worked.signals.update(role, step, value * scale)
+            worked.moved.add(role)
 
-    def _is_due(self) -> bool:
-        return self._points <= EVERY_POINT or self._points % (self._points // EVERY_POINT) == 0
+    def _feed_columns(self, columns: Mapping[str, Column]) -> None:
+        """Do the same for many points: what lies between two looks at the rules is handed on role by role."""
+        worked = self._now()
+        for piece, judged in pieces(columns, self._primary, worked.points):
+            worked.signals.extend(piece)
+            worked.moved.update(piece)
+            clock = piece.get(self._primary)
+            if clock is not None:
+                worked.count(len(clock.steps), clock.steps[0], clock.steps[-1])
+            if judged:
+                self._tick(worked)
 
-    def _facts(self) -> RunFacts:
-        return RunFacts(self._config, ended=False, steps=self._span(), points=self._points)
+    def _tick(self, worked: _Worked) -> None:
+        facts = RunFacts(self._config, ended=False, steps=worked.span, points=worked.points)
+        moved, worked.moved = frozenset(worked.moved), {"run"}
+        worked.engine.tick(worked.signals.readings(facts), worked.points, worked.step, moved)
 
-    def _span(self) -> int | None:
-        return self._step - self._first_step if self._first_step is not None else None
-
-    def _rows(self, batch: ScalarBatch) -> Iterator[Row]:
-        """Yield the rows of a batch that have a role, in the order of the file."""
-        roles = [self._role_of.get(tag) for tag in batch.tags]
-        for tag_id, step, value in zip(batch.tag_id.tolist(), batch.step.tolist(), batch.value.tolist(), strict=True):
-            role = roles[tag_id]
-            if role is not None:
-                yield role[0], step, value * role[1]
-
-    def _all_rows(self) -> Iterator[Row]:
-        """Yield what the series hold, in the order of the steps."""
-        rows = [
-            (role, step, value * tag.scale)
-            for role, tag in self._assigned.items()
-            for step, value in zip(
-                self.run.series[tag.tag].steps.tolist(), self.run.series[tag.tag].values.tolist(), strict=True
-            )
-        ]
-        yield from sorted(rows, key=lambda row: row[1])
-
-    def _columns(self, role: str) -> tuple[Ints, Floats] | None:
+    def _columns(self, role: str) -> Columns | None:
         tag = self._assigned.get(role)
-        return (self.run.series[tag.tag].steps, self.run.series[tag.tag].values * tag.scale) if tag else None
+        return self._series(tag) if tag is not None else None
+
+    def _series(self, tag: RoleTag) -> Columns:
+        series = self.run.series[tag.tag]
+        return series.steps, series.values if tag.scale == 1.0 else series.values * tag.scale
 
     def _series_view(self, role: str, tag: RoleTag) -> SeriesView:
-        series = self.run.series[tag.tag]
-        values = series.values if tag.scale == 1.0 else series.values * tag.scale
-        return SeriesView(role, tag.tag, series.steps, values, series.count)
+        steps, values = self._series(tag)
+        return SeriesView(role, tag.tag, steps, values, self.run.series[tag.tag].count)
 
 
 def _primary_role(assigned: Mapping[str, RoleTag]) -> str:

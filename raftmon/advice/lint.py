@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from raftmon.advice.claims import Claim
-from raftmon.advice.engine import RuleEngine, filled_in
+from raftmon.advice.engine import RuleEngine
+from raftmon.advice.findings import filled_in
 from raftmon.advice.interactions import Interactions, interactions
 from raftmon.advice.kept_samples import most_samples
 from raftmon.advice.learning_rate import rounded, written_rate

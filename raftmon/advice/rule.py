@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from raftmon.grounds import Evidence, EvidenceLevel, Grade, Measured, Status
-from raftmon.model import PointsTo, Severity
+from raftmon.model import PointsTo, Reading, Severity
+from raftmon.signals.registry import RESTS_ON, SELDOM, SIGNALS, Readings
 
-__all__ = ["All", "Any", "Comparison", "Condition", "Duration", "Measured", "Parameter", "Rule", "RuleTest"]
+__all__ = ["All", "Any", "Comparison", "Condition", "Duration", "Measured", "Parameter", "Rule", "RuleTest", "Test"]
 
+Test: TypeAlias = "Callable[[Readings, bool], bool | None]"
+"""Takes readings and whether the rule fires; says whether a condition holds, None where a needed reading is missing."""
 Subject: TypeAlias = Literal["run", "campaign"]
 DurationUnit: TypeAlias = Literal["points", "steps", "cycles"]
 
@@ -30,13 +33,19 @@ class Comparison:
     parameters: tuple[str, ...] = ()
     """Names of the rule's parameters that the two limits were given as."""
 
-    def holds(self, readings: Mapping[str, float | None], firing: bool) -> bool | None:
-        """Compare; None where the signal has no reading."""
-        value = readings.get(self.signal)
-        if value is None:
-            return None
-        limit = self.clear if firing else self.limit
-        return value > limit if self.above else value < limit
+    def compiled(self) -> Test:
+        """Return the comparison as a function; its answer is None where the signal has no reading."""
+        signal, limit, clear = self.signal, self.limit, self.clear
+
+        def is_above(readings: Readings, firing: bool) -> bool | None:
+            value = readings[signal]
+            return None if value is None else value > (clear if firing else limit)
+
+        def is_below(readings: Readings, firing: bool) -> bool | None:
+            value = readings[signal]
+            return None if value is None else value < (clear if firing else limit)
+
+        return is_above if self.above else is_below
 
     def comparisons(self) -> Iterator[Comparison]:
         """Yield itself."""
@@ -49,15 +58,20 @@ class All:
 
     parts: tuple[Condition, ...]
 
-    def holds(self, readings: Mapping[str, float | None], firing: bool) -> bool | None:
-        """Combine the parts in three-valued logic."""
-        unknown = False
-        for part in self.parts:
-            value = part.holds(readings, firing)
-            if value is False:
-                return False
-            unknown = unknown or value is None
-        return None if unknown else True
+    def compiled(self) -> Test:
+        """Return the combination of the parts in three-valued logic as a function."""
+        tests = tuple(part.compiled() for part in self.parts)
+
+        def all_hold(readings: Readings, firing: bool) -> bool | None:
+            unknown = False
+            for test in tests:
+                value = test(readings, firing)
+                if value is False:
+                    return False
+                unknown = unknown or value is None
+            return None if unknown else True
+
+        return all_hold
 
     def comparisons(self) -> Iterator[Comparison]:
         """Yield every comparison below."""
@@ -71,15 +85,20 @@ class Any:
 
     parts: tuple[Condition, ...]
 
-    def holds(self, readings: Mapping[str, float | None], firing: bool) -> bool | None:
-        """Combine the parts in three-valued logic."""
-        known = False
-        for part in self.parts:
-            value = part.holds(readings, firing)
-            if value is True:
-                return True
-            known = known or value is False
-        return False if known else None
+    def compiled(self) -> Test:
+        """Return the combination of the parts in three-valued logic as a function."""
+        tests = tuple(part.compiled() for part in self.parts)
+
+        def any_holds(readings: Readings, firing: bool) -> bool | None:
+            known = False
+            for test in tests:
+                value = test(readings, firing)
+                if value is True:
+                    return True
+                known = known or value is False
+            return False if known else None
+
+        return any_holds
 
     def comparisons(self) -> Iterator[Comparison]:
         """Yield every comparison below."""
@@ -130,9 +149,9 @@ class RuleTest:
     """(step or cycle; None: at the end) and the state that the rule must be in."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rule:
-    """One rule file."""
+    """One rule file; two are the same only if they are one object."""
 
     id: str
     title: str
@@ -185,13 +204,50 @@ class Rule:
         return f"{self.text} {self.fix}" if self.fix else self.text
 
     @functools.cached_property
+    def test(self) -> Test:
+        """The condition as a function."""
+        return self.when.compiled()
+
+    @functools.cached_property
+    def signals(self) -> tuple[str, ...]:
+        """Names of the signals that it compares."""
+        return tuple(dict.fromkeys(comparison.signal for comparison in self.when.comparisons()))
+
+    @functools.cached_property
     def mentioned(self) -> tuple[str, ...]:
         """Names of the signals that it compares, and of those that its advice quotes."""
-        compared = [comparison.signal for comparison in self.when.comparisons()]
         quoted = [name for _, name, _, _ in string.Formatter().parse(self.whole_text) if name and "." in name]
-        return tuple(dict.fromkeys(compared + quoted))
+        return tuple(dict.fromkeys([*self.signals, *quoted]))
+
+    @functools.cached_property
+    def moved_by(self) -> frozenset[str]:
+        """What must have moved for it to have anything new to see, in the words of `RESTS_ON`."""
+        return frozenset().union(*(RESTS_ON[signal] for signal in self.mentioned if signal in RESTS_ON))
+
+    @functools.cached_property
+    def guards(self) -> tuple[Test, ...]:
+        """Parts without which it cannot hold, and which do not move from point to point."""
+        parts = self.when.parts if isinstance(self.when, All) else (self.when,)
+        return tuple(
+            part.compiled() for part in parts if isinstance(part, Comparison) and RESTS_ON[part.signal] <= SELDOM
+        )
+
+    @functools.cached_property
+    def settles(self) -> bool:
+        """Whether its first look decides: what a configuration says it says once."""
+        return self.hold.count == 0 and all(SIGNALS[signal].needs == "config" for signal in self.signals)
 
     @property
     def compared(self) -> tuple[str, ...]:
         """Names of the parameters that readings are compared with."""
         return tuple(dict.fromkeys(name for comparison in self.when.comparisons() for name in comparison.parameters))
+
+    @functools.cached_property
+    def thresholds(self) -> Mapping[str, float]:
+        """Those parameters with their values."""
+        return {name: self.parameters[name].value for name in self.compared}
+
+    @functools.cached_property
+    def without_readings(self) -> tuple[Reading, ...]:
+        """What its signals read where there is no data."""
+        return tuple(Reading(signal, None, SIGNALS[signal].unit) for signal in self.signals)

@@ -64,6 +64,10 @@ class Series:
 
     def append(self, steps: Ints, values: Floats) -> None:
         """Add points, both of shape ``[n]``, in the order of the file."""
+        end = self._length + len(steps)
+        if end <= min(len(self._steps), 2 * EXACT):
+            self._put(end, steps, values)
+            return
         for start in range(0, len(steps), EXACT):
             self._append_some(steps[start : start + EXACT], values[start : start + EXACT])
 
@@ -93,11 +97,15 @@ class Series:
         if needed > len(self._steps):
             size = max(needed, 2 * len(self._steps))
             self._steps, self._values = _grown(self._steps, size), _grown(self._values, size)
+        self._put(needed, steps, values)
+
+    def _put(self, end: int, steps: Ints, values: Floats) -> None:
+        """Write points into the room that is there, up to a place."""
         # Views that were handed out share this memory: only cells behind their ends are ever written.
-        self._steps[self._length : needed] = steps
-        self._values[self._length : needed] = values
-        self._length = needed
-        self.count += len(steps)
+        self._steps[self._length : end] = steps
+        self._values[self._length : end] = values
+        self.count += end - self._length
+        self._length = end
         self._cache = None
 
     def _move_to_buckets(self, length: int) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Final
 
 from raftmon.run_config import RunConfig
-from raftmon.signals.base import SignalInfo
+from raftmon.signals.base import Family, Readers, SignalInfo
 from raftmon.signals.progress import RunFacts, ScheduleSignals
 from raftmon.signals.references import Reference, reference_at, reference_for
 
@@ -196,7 +196,7 @@ class ConfigSignals:
         return self._static
 
 
-class LogAgainstConfig:
+class LogAgainstConfig(Family):
     """The learning rates that were logged against the one that was meant.
 
     Args:
@@ -205,6 +205,7 @@ class LogAgainstConfig:
     """
 
     role: ClassVar[str] = "run"
+    rests_on: ClassVar[frozenset[str]] = frozenset({"run", "learning_rate"})
     signals: ClassVar[tuple[SignalInfo, ...]] = (
         SignalInfo(
             "schedule.final_of_peak", "ratio", "run", 0, "last learning rate over the largest, of a run that is over"
@@ -221,24 +222,19 @@ class LogAgainstConfig:
         ),
     )
 
+    __slots__ = ("_config", "_schedule", "facts")
+
     def __init__(self, config: RunConfig, schedule: ScheduleSignals) -> None:
         self._config = config
         self._schedule = schedule
         self.facts = RunFacts(config, ended=False, steps=None)
         """Of the run as it is now; kept up to date by whoever asks."""
 
-    def update(self, step: int, value: float) -> None:
-        """Take in nothing: the schedule's signals hold all that is needed."""
+    def _is_over(self) -> bool:
+        return self.facts.ended and not self._was_cut_short(self.facts)
 
-    def readings(self) -> dict[str, float | None]:
-        """Return every signal of the family."""
-        facts, schedule = self.facts, self._schedule.readings()
-        over = facts.ended and not self._was_cut_short(facts)
-        return {
-            "schedule.final_of_peak": schedule.get("schedule.of_peak") if over else None,
-            "schedule.mass_applied": self._mass(facts, schedule) if over else None,
-            "schedule.peak_of_configured": self._peak_of_configured(facts, schedule, self._schedule.first_step),
-        }
+    def _final_of_peak(self) -> float | None:
+        return self._schedule.of_peak() if self._is_over() else None
 
     def _was_cut_short(self, facts: RunFacts) -> bool:
         planned, done = planned_steps(self._config), facts.optimizer_steps
@@ -246,40 +242,37 @@ class LogAgainstConfig:
             return not facts.finished
         return done < 0.95 * planned
 
-    def _mass(self, facts: RunFacts, schedule: Mapping[str, float | None]) -> float | None:
-        rate, peak, mean = (
-            self._config.learning_rate,
-            schedule.get("schedule.peak"),
-            schedule.get("schedule.mean_of_peak"),
-        )
+    def _mass_applied(self) -> float | None:
+        rate, peak, mean = self._config.learning_rate, self._schedule.peak(), self._schedule.mean_of_peak()
         usual = _MEAN_WITHOUT_WARMUP.get((self._config.scheduler or "").lower())
-        if rate is None or peak is None or usual is None or facts.steps is None:
+        if not self._is_over() or rate is None or peak is None or usual is None or self.facts.steps is None:
             return None
-        steps = facts.steps + 1
+        steps = self.facts.steps + 1
         # A schedule of few steps begins at the full rate: the mean of 1, 1/2 is 3/4, not 1/2.
         expected = usual if usual == 1.0 else usual * (steps + 1) / steps
         if peak == 0.0:
             return 0.0
         return mean * peak / rate / expected if mean is not None else None
 
-    def _peak_of_configured(
-        self, facts: RunFacts, schedule: Mapping[str, float | None], first_step: int | None
-    ) -> float | None:
-        rate, peak, of_peak = (
-            self._config.learning_rate,
-            schedule.get("schedule.peak"),
-            schedule.get("schedule.of_peak"),
-        )
-        if rate is None or peak is None or facts.steps is None or first_step is None or self._config.several_rates:
+    def _peak_of_configured(self) -> float | None:
+        rate, peak, first_step = self._config.learning_rate, self._schedule.peak(), self._schedule.first_step
+        steps = self.facts.steps
+        if rate is None or peak is None or steps is None or first_step is None or self._config.several_rates:
             return None
         if peak > rate:
             return peak / rate
-        warmup, rising = self._config.warmup_steps, schedule.get("schedule.rising_share")
+        warmup, of_peak, rising = self._config.warmup_steps, self._schedule.of_peak(), self._schedule.rising_share()
         settled = (of_peak is not None and of_peak < 1.0) or (rising is not None and rising < 0.8)
-        reached = settled if warmup is None else settled or facts.steps > warmup
+        reached = settled if warmup is None else settled or steps > warmup
         # A log that begins late, or a coarse one, has missed the peak of a schedule that falls.
-        seen_from_the_start = first_step <= (warmup or 0) + 0.05 * (facts.steps + first_step)
+        seen_from_the_start = first_step <= (warmup or 0) + 0.05 * (steps + first_step)
         return peak / rate if reached and seen_from_the_start else None
+
+    readers: ClassVar[Readers] = {
+        "schedule.final_of_peak": _final_of_peak,
+        "schedule.mass_applied": _mass_applied,
+        "schedule.peak_of_configured": _peak_of_configured,
+    }
 
 
 def _static(config: RunConfig, stage: str | None) -> dict[str, float | None]:

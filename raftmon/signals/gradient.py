@@ -6,12 +6,14 @@ norm. What can be used are ratios inside one run, and the ratio to the clip limi
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections import deque
+from array import array
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from raftmon.signals.base import SignalInfo
+from raftmon.signals.base import Family, Readers, SignalInfo, finite_runs, newest_broken, newest_in_row
 from raftmon.signals.profile import Profile
 from raftmon.signals.statistics import RollingMedian, Thinned, wilson_interval
 
@@ -21,13 +23,18 @@ WINDOW: Final = 50
 RECENT: Final = 10
 WARM_UP: Final = 25
 """Points before a spike is judged: the first norms of a training are larger by nature."""
+LEAST: Final = 8
+FIRST: Final = 20
+"""Norms that count as the first."""
 _MEMORY: Final = 0.97
+_WINDOW_MASK: Final = (1 << WINDOW) - 1
 
 
-class GradientCourse:
+class GradientCourse(Family):
     """The norm's logarithm over the whole run."""
 
     role: ClassVar[str] = "gradient-course"
+    rests_on: ClassVar[frozenset[str]] = frozenset({"grad_norm"})
     signals: ClassVar[tuple[SignalInfo, ...]] = (
         SignalInfo("gradient.range", "ratio", "grad_norm", 8, "logarithm of the norm, 95th less 5th percentile"),
         SignalInfo("gradient.peak", "ratio", "grad_norm", 8, "logarithm of the greatest norm over the median"),
@@ -37,17 +44,16 @@ class GradientCourse:
         ),
     )
 
+    __slots__ = ("_course", "_greatest", "_kept", "_last", "_moves")
+
     def __init__(self) -> None:
         self._course, self._moves = Profile(), Profile()
         self._last = math.nan
         self._kept = Thinned(128)
         self._greatest = -math.inf
 
-    def update(self, step: int, value: float) -> None:
-        """Take in nothing: the signals of the norm hand its logarithm on."""
-
     def update_log(self, log_norm: float) -> None:
-        """Take in the logarithm of a norm."""
+        """Take in the logarithm of a norm: the signals of the norm hand it on."""
         if self._course.count:
             self._moves.update(abs(log_norm - self._last))
         self._last = log_norm
@@ -55,12 +61,21 @@ class GradientCourse:
         self._kept.update(log_norm)
         self._greatest = max(self._greatest, log_norm)
 
+    def extend_logs(self, log_norms: Sequence[float]) -> None:
+        """Take in logarithms of norms in the order of arrival: the signals of the norm hand them on."""
+        chain = [self._last, *log_norms] if self._course.count else log_norms
+        self._moves.extend([abs(after - before) for before, after in itertools.pairwise(chain)])
+        self._last = log_norms[-1]
+        self._course.extend(log_norms)
+        self._kept.extend(log_norms)
+        self._greatest = max(self._greatest, max(log_norms))
+
     def readings(self) -> dict[str, float | None]:
         """Return every signal of the family."""
         count = self._course.count
         if count < 8:
-            return dict.fromkeys(("gradient.range", "gradient.peak", "gradient.settling", "gradient.rise"), None)
-        kept = sorted(value for _, value in self._kept.entries)
+            return self.without_readings()
+        kept = sorted(self._kept.kept)
         moves = self._moves.means(max(2, min(20, count // 4)))
         means = self._course.means(12)
         travelled = sum(abs(b - a) for a, b in itertools.pairwise(means))
@@ -72,7 +87,7 @@ class GradientCourse:
         }
 
 
-class GradientSignals:
+class GradientSignals(Family):
     """Clipping, spikes, size and trend of one gradient-norm series.
 
     Args:
@@ -80,6 +95,7 @@ class GradientSignals:
     """
 
     role: ClassVar[str] = "grad_norm"
+    rests_on: ClassVar[frozenset[str]] = frozenset({"grad_norm"})
     signals: ClassVar[tuple[SignalInfo, ...]] = (
         SignalInfo("gradient.nonfinite", "points", "grad_norm", 1, f"NaN or infinite among the newest {RECENT} points"),
         SignalInfo("gradient.zero_streak", "points", "grad_norm", 1, "newest points in a row that are exactly 0"),
@@ -105,15 +121,34 @@ class GradientSignals:
         SignalInfo("gradient.dispersion", "ratio", "grad_norm", 20, "spread of the logarithm of the newest norms"),
     )
 
+    __slots__ = (
+        "_broken",
+        "_clipped",
+        "_clipped_seen",
+        "_count",
+        "_first",
+        "_limit",
+        "_logs",
+        "_mean",
+        "_norms",
+        "_seen",
+        "_spike",
+        "_variance",
+        "_zeros",
+        "course",
+    )
+
     def __init__(self, max_grad_norm: float | None) -> None:
         self._limit = max_grad_norm
-        self._broken: deque[bool] = deque(maxlen=RECENT)
+        self._seen = False
+        self._broken = self._clipped = 0
+        """Of the newest points a bit each, 1 for NaN or infinite, or for a norm above the limit."""
+        self._clipped_seen = 0
         self._zeros = 0
         self._count = 0
-        self._clipped: deque[bool] = deque(maxlen=WINDOW)
         self._norms = RollingMedian(WINDOW)
         self._logs = RollingMedian(WINDOW)
-        self._first: list[float] = []
+        self._first = array("d")
         self._mean = math.nan
         self._variance = 0.0
         self._spike: float | None = None
@@ -121,54 +156,110 @@ class GradientSignals:
 
     def update(self, step: int, value: float) -> None:  # noqa: ARG002 - points count, whatever their steps are
         """Take in one point."""
-        self._broken.append(not math.isfinite(value))
+        self._seen = True
+        self._broken = newest_broken(self._broken, (value,), RECENT)
         self._zeros = self._zeros + 1 if value == 0.0 else 0
         if not math.isfinite(value):
             return
         self._count += 1
-        if len(self._first) < 20:
+        if self._count <= FIRST:
             self._first.append(value)
         self._norms.update(value)
         if self._limit:
-            self._clipped.append(value > self._limit)
+            self._clipped = (self._clipped << 1 | (value > self._limit)) & _WINDOW_MASK
+            self._clipped_seen = min(self._clipped_seen + 1, WINDOW)
         if value > 0.0:
             log_norm = math.log(value)
             self.course.update_log(log_norm)
             self._logs.update(log_norm)
-            self._note_spike(log_norm)
+            self._note_spikes((self._count,), (log_norm,))
 
-    def readings(self) -> dict[str, float | None]:
-        """Return every signal of the family."""
-        seen = len(self._clipped)
-        median = self._norms.median if len(self._norms) >= 8 else None
-        return {
-            "gradient.nonfinite": float(sum(self._broken)) if self._broken else None,
-            "gradient.zero_streak": float(self._zeros) if self._broken else None,
-            "gradient.median": median,
-            "gradient.median_of_limit": median / self._limit if median is not None and self._limit else None,
-            "gradient.clip_share": wilson_interval(sum(self._clipped), seen)[0] if seen >= 8 else None,
-            "gradient.spike": self._spike,
-            "gradient.trend": self._trend(median),
-            "gradient.dispersion": self._logs.sigma if len(self._logs) >= 20 else None,
-        }
+    def extend(self, steps: Sequence[int], values: Sequence[float]) -> None:  # noqa: ARG002 - points count, whatever their steps are
+        """Take in points in the order of arrival."""
+        self._seen = True
+        self._broken = newest_broken(self._broken, values, RECENT)
+        self._zeros = newest_in_row(values, 0.0, self._zeros)
+        for run in finite_runs(values):
+            if run:
+                self._take(run)
 
-    def _trend(self, median: float | None) -> float | None:
-        if median is None or self._count < 40:
+    def _take(self, run: Sequence[float]) -> None:
+        """Take in finite norms."""
+        self._first.extend(run[: FIRST - len(self._first)])
+        self._norms.extend(run)
+        if self._limit:
+            for value in run[-WINDOW:]:
+                self._clipped = (self._clipped << 1 | (value > self._limit)) & _WINDOW_MASK
+            self._clipped_seen = min(self._clipped_seen + len(run), WINDOW)
+        numbers = [number for number, value in enumerate(run, start=self._count + 1) if value > 0.0]
+        self._count += len(run)
+        if numbers:
+            logs = [math.log(value) for value in run if value > 0.0]
+            self.course.extend_logs(logs)
+            self._logs.extend(logs)
+            self._note_spikes(numbers, logs)
+
+    def _nonfinite(self) -> float | None:
+        return float(self._broken.bit_count()) if self._seen else None
+
+    def _zero_streak(self) -> float | None:
+        return float(self._zeros) if self._seen else None
+
+    def _median(self) -> float | None:
+        return self._norms.median if len(self._norms) >= LEAST else None
+
+    def _median_of_limit(self) -> float | None:
+        median = self._median()
+        return median / self._limit if median is not None and self._limit else None
+
+    def _clip_share(self) -> float | None:
+        seen = self._clipped_seen
+        return _surely_clipped(self._clipped.bit_count(), seen) if seen >= LEAST else None
+
+    def _trend(self) -> float | None:
+        median = self._median()
+        if median is None or self._count < 2 * FIRST:
             return None
         early = sorted(self._first)[len(self._first) // 2]
         return median / early if early > 0.0 else None
 
-    def _note_spike(self, log_norm: float) -> None:
-        """Z-score against an exponential mean that is in turn protected from the spike (after ZClip, 2025)."""
-        if math.isnan(self._mean):
-            self._mean = log_norm
-            return
-        deviation = log_norm - self._mean
-        sigma = math.sqrt(self._variance)
-        if self._count > WARM_UP:
-            floor = max(sigma, 1e-3)
-            self._spike = deviation / floor
-            deviation = max(-3.0 * floor, min(3.0 * floor, deviation))
-        weight = max(1.0 - _MEMORY, 1.0 / self._count)
-        self._mean += weight * deviation
-        self._variance += weight * (deviation * deviation - self._variance)
+    def _dispersion(self) -> float | None:
+        return self._logs.sigma if len(self._logs) >= 20 else None
+
+    def _note_spikes(self, numbers: Sequence[int], logs: Sequence[float]) -> None:
+        """Z-score against an exponential mean that is in turn protected from the spike (after ZClip, 2025).
+
+        Args:
+            numbers: how many norms there were with each.
+            logs: logarithms of norms.
+        """
+        mean, variance, spike = self._mean, self._variance, self._spike
+        for number, log_norm in zip(numbers, logs, strict=True):
+            if mean != mean:
+                mean = log_norm
+                continue
+            deviation = log_norm - mean
+            if number > WARM_UP:
+                floor = max(math.sqrt(variance), 1e-3)
+                spike = deviation / floor
+                deviation = max(-3.0 * floor, min(3.0 * floor, deviation))
+            weight = max(1.0 - _MEMORY, 1.0 / number)
+            mean += weight * deviation
+            variance += weight * (deviation * deviation - variance)
+        self._mean, self._variance, self._spike = mean, variance, spike
+
+    readers: ClassVar[Readers] = {
+        "gradient.nonfinite": _nonfinite,
+        "gradient.zero_streak": _zero_streak,
+        "gradient.median": _median,
+        "gradient.median_of_limit": _median_of_limit,
+        "gradient.clip_share": _clip_share,
+        "gradient.spike": lambda gradient: gradient._spike,
+        "gradient.trend": _trend,
+        "gradient.dispersion": _dispersion,
+    }
+
+
+@functools.cache
+def _surely_clipped(clipped: int, seen: int) -> float:
+    return wilson_interval(clipped, seen)[0]

@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
-from raftmon.signals.base import SignalInfo
+from raftmon.signals.base import Family, SignalInfo
 from raftmon.signals.statistics import Thinned
 
 __all__ = ["GainRatioSignals", "UpdateRatioSignals"]
@@ -26,13 +26,16 @@ LEAST: Final = 3
 KEPT: Final = 64
 
 
-class GainRatioSignals:
+class GainRatioSignals(Family):
     """The gain ratio while the learning rate was near its peak."""
 
     role: ClassVar[str] = "rho"
+    rests_on: ClassVar[frozenset[str]] = frozenset({"rho", "learning_rate"})
     signals: ClassVar[tuple[SignalInfo, ...]] = (
         SignalInfo("probe.rho", "ratio", "rho", LEAST, "median gain ratio near the peak learning rate"),
     )
+
+    __slots__ = ("_rates", "_ratios", "rate")
 
     def __init__(self) -> None:
         self._ratios, self._rates = Thinned(KEPT), Thinned(KEPT)
@@ -41,30 +44,34 @@ class GainRatioSignals:
 
     def update(self, step: int, value: float) -> None:  # noqa: ARG002 - points count, whatever their steps are
         """Take in one point."""
-        if math.isnan(value):
-            return
+        self.extend_at((self.rate,), (value,))
+
+    def extend_at(self, rates: Sequence[float], values: Sequence[float]) -> None:
+        """Take in points in the order of arrival, each with the learning rate that was in force."""
+        known = [(rate, value) for rate, value in zip(rates, values, strict=True) if value == value]
+        self._rates.extend([rate for rate, _ in known])
         # A step that blew the loss up gained less than nothing.
-        self._ratios.update(max(-1.0, min(1.5, value)))
-        self._rates.update(self.rate)
+        self._ratios.extend([max(-1.0, min(1.5, value)) for _, value in known])
 
     def readings(self) -> dict[str, float | None]:
         """Return every signal of the family."""
-        rates = [rate for _, rate in self._rates.entries]
+        ratios, rates = self._ratios.kept, self._rates.kept
         peak = max((rate for rate in rates if math.isfinite(rate)), default=math.nan)
-        near = sorted(
-            ratio for (_, ratio), rate in zip(self._ratios.entries, rates, strict=True) if not rate < NEAR_PEAK * peak
-        )
+        near = sorted(ratio for ratio, rate in zip(ratios, rates, strict=True) if not rate < NEAR_PEAK * peak)
         return {"probe.rho": _quantile(near, 0.5)}
 
 
-class UpdateRatioSignals:
+class UpdateRatioSignals(Family):
     """The size of the updates."""
 
     role: ClassVar[str] = "update_ratio"
+    rests_on: ClassVar[frozenset[str]] = frozenset({"update_ratio"})
     signals: ClassVar[tuple[SignalInfo, ...]] = (
         SignalInfo("probe.update_ratio", "ratio", "update_ratio", LEAST, "median of update over weights"),
         SignalInfo("probe.update_peak", "ratio", "update_ratio", LEAST, "greatest update over weights"),
     )
+
+    __slots__ = ("_greatest", "_ratios")
 
     def __init__(self) -> None:
         self._ratios = Thinned(KEPT)
@@ -78,7 +85,7 @@ class UpdateRatioSignals:
 
     def readings(self) -> dict[str, float | None]:
         """Return every signal of the family."""
-        median = _quantile(sorted(ratio for _, ratio in self._ratios.entries), 0.5)
+        median = _quantile(sorted(self._ratios.kept), 0.5)
         return {"probe.update_ratio": median, "probe.update_peak": self._greatest if median is not None else None}
 
 

@@ -7,6 +7,8 @@ the run, never off points.
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
 from typing import Final
 
 __all__ = ["Profile"]
@@ -23,7 +25,7 @@ class Profile:
     def __init__(self) -> None:
         self.count = 0
         self._size = 1
-        self._sums: list[float] = []
+        self._sums = array("d")
         self._open = 0.0
         self._open_count = 0
 
@@ -35,12 +37,28 @@ class Profile:
         if self._open_count == self._size:
             self._close()
 
+    def extend(self, values: Sequence[float]) -> None:
+        """Take in finite values in the order of arrival."""
+        self.count += len(values)
+        done = 0
+        while done < len(values):
+            some = values[done : done + self._size - self._open_count]
+            done += len(some)
+            self._open_count += len(some)
+            # Added one after the other: another order would round otherwise.
+            total = self._open
+            for value in some:
+                total += value
+            self._open = total
+            if self._open_count == self._size:
+                self._close()
+
     def _close(self) -> None:
         self._sums.append(self._open)
         self._open = 0.0
         self._open_count = 0
         if len(self._sums) == MOST_BINS:
-            self._sums = [a + b for a, b in zip(self._sums[::2], self._sums[1::2], strict=True)]
+            self._sums = array("d", [a + b for a, b in zip(self._sums[::2], self._sums[1::2], strict=True)])
             self._size *= 2
 
     def means(self, count: int) -> list[float]:
@@ -50,18 +68,20 @@ class Profile:
         """
         count = min(count, self.count)
         width = self.count / max(1, count)
-        shares, total, place, full = [], 0.0, 0, len(self._sums)
+        sums, size, full = self._sums, self._size, len(self._sums)
+        shares, total, place = list[float](), 0.0, 0
         before, done = 0.0, 0.0
         for number in range(1, count + 1):
             end = number * width
-            while place < full and (place + 1) * self._size <= end + 1e-9:
-                total += self._sums[place]
+            reached = end + 1e-9
+            while place < full and (place + 1) * size <= reached:
+                total += sums[place]
                 place += 1
-            covered = place * self._size
+            covered = place * size
             part = 0.0
             if end > covered + 1e-9:
-                size, value = (self._size, self._sums[place]) if place < full else (self._open_count, self._open)
-                part = value * (end - covered) / size if size else 0.0
+                of, value = (size, sums[place]) if place < full else (self._open_count, self._open)
+                part = value * (end - covered) / of if of else 0.0
             shares.append((total + part - before) / (end - done))
             before, done = total + part, end
         return shares

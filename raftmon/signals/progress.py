@@ -1,4 +1,4 @@
-"""Signals of the schedule, the evaluation, the reward and the entropy, and facts about the run itself."""
+"""Signals of the schedule and of the evaluation, and facts about the run itself."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from raftmon.run_config import RunConfig
-from raftmon.signals.base import SignalInfo
+from raftmon.signals.base import Family, Readers, SignalInfo
 from raftmon.signals.profile import Profile
-from raftmon.signals.statistics import Ewma, NoiseScale, RollingMedian
+from raftmon.signals.statistics import NoiseScale, RollingMedian
 
-__all__ = ["EntropySignals", "EvaluationSignals", "RewardSignals", "RunFacts", "ScheduleSignals"]
+__all__ = ["EvaluationSignals", "RunFacts", "ScheduleSignals"]
 
 NEARLY_ZERO: Final = 1e-3
 """A learning rate below this share of its peak moves nothing any more."""
@@ -19,10 +19,11 @@ NEVER_BEGAN: Final = 30
 """Points at a learning rate of exactly 0 from the first one on: mixed precision skips some steps at its start."""
 
 
-class ScheduleSignals:
+class ScheduleSignals(Family):
     """What the learning rate in the log did."""
 
     role: ClassVar[str] = "learning_rate"
+    rests_on: ClassVar[frozenset[str]] = frozenset({"learning_rate"})
     signals: ClassVar[tuple[SignalInfo, ...]] = (
         SignalInfo("schedule.peak", "", "learning_rate", 1, "largest learning rate logged"),
         SignalInfo("schedule.of_peak", "ratio", "learning_rate", 1, "newest learning rate over the largest"),
@@ -31,6 +32,19 @@ class ScheduleSignals:
             "schedule.rising_share", "ratio", "learning_rate", 3, "share of the run in which it was still rising"
         ),
         SignalInfo("schedule.mean_of_peak", "ratio", "learning_rate", 2, "mean learning rate over the largest"),
+    )
+
+    __slots__ = (
+        "_count",
+        "_dead_points",
+        "_dead_since",
+        "_first_step",
+        "_last",
+        "_last_step",
+        "_peak",
+        "_peak_step",
+        "_sum",
+        "profile",
     )
 
     def __init__(self) -> None:
@@ -57,9 +71,16 @@ class ScheduleSignals:
             self._first_step, self._peak = step, value
         self._count += 1
         self._sum += value
+        self._last, self._last_step = value, step
         if value > self._peak:
             self._peak, self._peak_step = value, step
-        self._last, self._last_step = value, step
+        if self._peak > 0.0 and value > NEARLY_ZERO * self._peak:
+            self._dead_since, self._dead_points = None, 0
+        else:
+            self._note_dead(step, value)
+
+    def _note_dead(self, step: int, value: float) -> None:
+        """Take note of a rate that may be (nearly) 0."""
         fallen = self._peak > 0.0 and value <= NEARLY_ZERO * self._peak and step > self._peak_step
         if fallen or self._peak == 0.0:
             self._dead_since = step if self._dead_since is None else self._dead_since
@@ -67,29 +88,45 @@ class ScheduleSignals:
         else:
             self._dead_since, self._dead_points = None, 0
 
-    def readings(self) -> dict[str, float | None]:
-        """Return every signal of the family."""
-        if self._count == 0:
-            return dict.fromkeys((info.name for info in self.signals), None)
+    def peak(self) -> float | None:
+        """Return the largest learning rate logged; None without one."""
+        return self._peak if self._count else None
+
+    def of_peak(self) -> float | None:
+        """Return the newest learning rate over the largest; None without one, or where the largest is 0."""
+        return self._last / self._peak if self._count and self._peak > 0.0 else None
+
+    def rising_share(self) -> float | None:
+        """Return the share of the run in which the rate was still rising; None before the tenth point."""
         span = self._last_step - self._first_step
-        dead = 0.0
-        if self._dead_since is not None and span > 0 and self._dead_points >= (3 if self._peak > 0.0 else NEVER_BEGAN):
-            dead = (self._last_step - self._dead_since) / span
-        return {
-            "schedule.peak": self._peak,
-            "schedule.of_peak": self._last / self._peak if self._peak > 0.0 else None,
-            "schedule.dead_share": dead if self._count >= 2 else None,
-            "schedule.rising_share": (self._peak_step - self._first_step) / span
-            if self._count >= 10 and span
-            else None,
-            "schedule.mean_of_peak": self._sum / self._count / self._peak if self._count >= 2 and self._peak else None,
-        }
+        return (self._peak_step - self._first_step) / span if self._count >= 10 and span else None
+
+    def mean_of_peak(self) -> float | None:
+        """Return the mean over the largest; None before the second point, or where the largest is 0."""
+        return self._sum / self._count / self._peak if self._count >= 2 and self._peak else None
+
+    def _dead_share(self) -> float | None:
+        if self._count < 2:
+            return None
+        span = self._last_step - self._first_step
+        if self._dead_since is None or span <= 0 or self._dead_points < (3 if self._peak > 0.0 else NEVER_BEGAN):
+            return 0.0
+        return (self._last_step - self._dead_since) / span
+
+    readers: ClassVar[Readers] = {
+        "schedule.peak": peak,
+        "schedule.of_peak": of_peak,
+        "schedule.dead_share": _dead_share,
+        "schedule.rising_share": rising_share,
+        "schedule.mean_of_peak": mean_of_peak,
+    }
 
 
-class EvaluationSignals:
+class EvaluationSignals(Family):
     """What the loss on held-out data did."""
 
     role: ClassVar[str] = "eval_loss"
+    rests_on: ClassVar[frozenset[str]] = frozenset({"eval_loss"})
     signals: ClassVar[tuple[SignalInfo, ...]] = (
         SignalInfo("eval.points", "points", "eval_loss", 0, "evaluations so far"),
         SignalInfo("eval.rise", "ratio", "eval_loss", 3, "newest evaluation loss above the least, over the fall to it"),
@@ -101,6 +138,21 @@ class EvaluationSignals:
             "eval.same_streak", "points", "eval_loss", 1, "newest evaluations in a row with one and the same value"
         ),
         SignalInfo("eval.nonfinite", "points", "eval_loss", 1, "NaN or infinite evaluations in a row"),
+    )
+
+    __slots__ = (
+        "_bends",
+        "_broken",
+        "_drawup",
+        "_last",
+        "_move",
+        "_noise",
+        "_same",
+        "_since_best",
+        "_travelled",
+        "count",
+        "first",
+        "least",
     )
 
     def __init__(self) -> None:
@@ -146,24 +198,31 @@ class EvaluationSignals:
             self._since_best += 1
         self._last = value
 
-    def readings(self) -> dict[str, float | None]:
-        """Return every signal of the family."""
-        rise = None
-        if self.count >= 3:
-            scale = max(abs(self.least), self.first - self.least, 4.0 * (self._noise.sigma or 0.0), 1e-12)
-            rise = (self._last - self.least) / scale
-        return {
-            "eval.points": float(self.count) if self.count or self._broken else None,
-            "eval.rise": rise,
-            "eval.drawup": self._drawup if self.count >= 3 else None,
-            "eval.efficiency": (self.first - self._last) / self._travelled
-            if self.count >= 4 and self._travelled > 0.0
-            else None,
-            "eval.past_best": self._since_best / self.count if self.count >= 2 else None,
-            "eval.since_best": float(self._since_best) if self.count >= 2 else None,
-            "eval.same_streak": float(self._same) if self.count else None,
-            "eval.nonfinite": float(self._broken) if self.count or self._broken else None,
-        }
+    def rise(self) -> float | None:
+        """Return the newest loss above the least, over the fall to it; None before the third evaluation."""
+        if self.count < 3:
+            return None
+        scale = max(abs(self.least), self.first - self.least, 4.0 * (self._noise.sigma or 0.0), 1e-12)
+        return (self._last - self.least) / scale
+
+    def efficiency(self) -> float | None:
+        """Return the net fall over all moves; None before the fourth evaluation, or where nothing moves."""
+        return (self.first - self._last) / self._travelled if self.count >= 4 and self._travelled > 0.0 else None
+
+    def past_best(self) -> float | None:
+        """Return the share of the evaluations that came after the best; None before the second."""
+        return self._since_best / self.count if self.count >= 2 else None
+
+    readers: ClassVar[Readers] = {
+        "eval.points": lambda own: float(own.count) if own.count or own._broken else None,
+        "eval.rise": rise,
+        "eval.past_best": past_best,
+        "eval.since_best": lambda own: float(own._since_best) if own.count >= 2 else None,
+        "eval.drawup": lambda own: own._drawup if own.count >= 3 else None,
+        "eval.efficiency": efficiency,
+        "eval.same_streak": lambda own: float(own._same) if own.count else None,
+        "eval.nonfinite": lambda own: float(own._broken) if own.count or own._broken else None,
+    }
 
 
 def _is_rounded(value: float) -> bool:
@@ -172,79 +231,8 @@ def _is_rounded(value: float) -> bool:
     return decimal or (math.frexp(value)[0] * 2**16).is_integer()
 
 
-class RewardSignals:
-    """What the reward did (larger is better)."""
-
-    role: ClassVar[str] = "reward"
-    signals: ClassVar[tuple[SignalInfo, ...]] = (
-        SignalInfo("reward.points", "points", "reward", 0, "reward points so far"),
-        SignalInfo(
-            "reward.drawdown", "ratio", "reward", 20, "fall of the smoothed reward below its best, over its gain"
-        ),
-        SignalInfo("reward.drawdown_sigma", "sigma", "reward", 20, "the same fall in standard errors"),
-    )
-
-    def __init__(self) -> None:
-        self._smooth = Ewma(0.25)
-        self._noise = NoiseScale()
-        self._first = self._best = math.nan
-
-    def update(self, step: int, value: float) -> None:  # noqa: ARG002 - points count, whatever their steps are
-        """Take in one point."""
-        if not math.isfinite(value):
-            return
-        self._noise.update(value)
-        smooth = self._smooth.update(value)
-        if self._smooth.count == 1:
-            self._first = self._best = smooth
-        self._best = max(self._best, smooth)
-
-    def readings(self) -> dict[str, float | None]:
-        """Return every signal of the family."""
-        drawdown = in_errors = None
-        sigma = self._noise.sigma
-        if self._smooth.count >= 20 and sigma is not None:
-            error = sigma * self._smooth.error_factor
-            fall, scale = self._best - self._smooth.value, max(self._best - self._first, 8.0 * error)
-            drawdown = fall / scale if scale > 0.0 else 0.0
-            in_errors = min(fall / error, 999.0) if error > 0.0 else 0.0
-        return {
-            "reward.points": float(self._smooth.count) if self._smooth.count else None,
-            "reward.drawdown": drawdown,
-            "reward.drawdown_sigma": in_errors,
-        }
-
-
-class EntropySignals:
-    """How much of the policy's entropy is left."""
-
-    role: ClassVar[str] = "entropy"
-    signals: ClassVar[tuple[SignalInfo, ...]] = (
-        SignalInfo(
-            "entropy.left", "ratio", "entropy", 10, "smoothed entropy over its first value; None if it is negative"
-        ),
-    )
-
-    def __init__(self) -> None:
-        self._smooth = Ewma(0.3)
-        self._first = Ewma(1.0 / 3.0)
-
-    def update(self, step: int, value: float) -> None:  # noqa: ARG002 - points count, whatever their steps are
-        """Take in one point."""
-        if not math.isfinite(value):
-            return
-        if self._first.count < 3:
-            self._first.update(value)
-        self._smooth.update(value)
-
-    def readings(self) -> dict[str, float | None]:
-        """Return every signal of the family."""
-        usable = self._smooth.count >= 10 and self._first.value > 0.0
-        return {"entropy.left": max(0.0, self._smooth.value / self._first.value) if usable else None}
-
-
 @dataclass(frozen=True, slots=True)
-class RunFacts:
+class RunFacts(Family):
     """What is known about a run beside its series."""
 
     config: RunConfig
@@ -259,6 +247,8 @@ class RunFacts:
     finished: bool = False
     """Whether the run said itself that it is done; a run that has only ceased to grow may have been stopped."""
 
+    role: ClassVar[str] = "run-facts"
+    rests_on: ClassVar[frozenset[str]] = frozenset({"run"})
     signals: ClassVar[tuple[SignalInfo, ...]] = (
         SignalInfo("run.ended", "flag", "run", 0, "1 when the run is over or does not grow any more, else 0"),
         SignalInfo("run.steps", "steps", "run", 0, "steps from the first to the newest point"),
@@ -273,17 +263,22 @@ class RunFacts:
         ),
     )
 
-    def readings(self) -> dict[str, float | None]:
-        """Return every signal of the family."""
+    def _steps_per_point(self) -> float | None:
+        return self.steps / (self.points - 1) if self.steps is not None and self.points > 1 else None
+
+    def _optimizer_steps(self) -> float | None:
         taken = self.optimizer_steps
+        return float(taken) if taken is not None and taken >= 0 else None
+
+    def _warmup_share(self) -> float | None:
         warmup = self.config.warmup_steps
         planned = self.optimizer_steps if self.ended and self.optimizer_steps else self.config.max_steps
-        return {
-            "run.ended": float(self.ended),
-            "run.steps": float(self.steps) if self.steps is not None else None,
-            "run.optimizer_steps": float(taken) if taken is not None and taken >= 0 else None,
-            "run.steps_per_point": self.steps / (self.points - 1)
-            if self.steps is not None and self.points > 1
-            else None,
-            "run.warmup_share": warmup / planned if warmup is not None and planned else None,
-        }
+        return warmup / planned if warmup is not None and planned else None
+
+    readers: ClassVar[Readers] = {
+        "run.ended": lambda facts: float(facts.ended),
+        "run.steps": lambda facts: float(facts.steps) if facts.steps is not None else None,
+        "run.optimizer_steps": _optimizer_steps,
+        "run.steps_per_point": _steps_per_point,
+        "run.warmup_share": _warmup_share,
+    }

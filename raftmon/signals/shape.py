@@ -10,10 +10,12 @@ families of the recorded sweeps and is judged on others (tests/benchmarks/verdic
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from raftmon.signals.base import SignalInfo
+from raftmon.signals.base import Family, SignalInfo
 from raftmon.signals.profile import Profile
 from raftmon.signals.statistics import Thinned
 
@@ -50,27 +52,50 @@ class CurveShape:
         """Between two neighbouring points."""
         self._last = math.nan
 
-    def update(self, value: float) -> None:
-        """Take in a finite value."""
-        count = self.profile.count
+    def update(self, value: float) -> float | None:
+        """Take in a finite value, and return its distance from the one before it; None for the first of all."""
+        count, distance = self.profile.count, None
         if count:
             rise = value - self._last
-            self.greatest_rise = max(self.greatest_rise, rise)
-            self.moves.update(abs(rise))
-            self.distances.update(abs(rise))
+            if rise > self.greatest_rise:
+                self.greatest_rise = rise
+            distance = abs(rise)
+            self.moves.update(distance)
+            self.distances.update(distance)
         if count < 3:
             self.first = value if not count else self.first + (value - self.first) / (count + 1)
         self._last = value
         self.profile.update(value)
+        return distance
+
+    def extend(self, values: Sequence[float]) -> list[float]:
+        """Take in finite values in the order of arrival, and return their distances from the ones before them.
+
+        Of the first value of all there is none.
+        """
+        count = self.profile.count
+        chain = [self._last, *values] if count else values
+        distances = [abs(after - before) for before, after in itertools.pairwise(chain)]
+        self.moves.extend(distances)
+        self.distances.extend(distances)
+        if distances and max(distances) > self.greatest_rise:
+            rises = (after - before for before, after in itertools.pairwise(chain))
+            self.greatest_rise = max(self.greatest_rise, max(rises))
+        if count < 3:
+            for number, value in enumerate(values[: 3 - count], start=count + 1):
+                self.first = value if number == 1 else self.first + (value - self.first) / number
+        self._last = values[-1]
+        self.profile.extend(values)
+        return distances
 
     @property
     def noise(self) -> float:
         """Standard deviation of a point about the trend, from the median distance of neighbours."""
-        ordered = sorted(distance for _, distance in self.distances.entries)
+        ordered = sorted(self.distances.kept)
         return MAD_TO_SIGMA * ordered[len(ordered) // 2] / math.sqrt(2.0)
 
 
-class ShapeSignals:
+class ShapeSignals(Family):
     """Shape of the loss, alone and against the learning rate applied and the evaluation.
 
     Args:
@@ -80,6 +105,7 @@ class ShapeSignals:
     """
 
     role: ClassVar[str] = "shape"
+    rests_on: ClassVar[frozenset[str]] = frozenset({"loss", "learning_rate", "eval_loss", "run"})
     signals: ClassVar[tuple[SignalInfo, ...]] = tuple(
         SignalInfo(f"shape.{name}", "ratio", "loss", LEAST_POINTS, description, also)
         for name, description, also in (
@@ -105,14 +131,11 @@ class ShapeSignals:
         self.points_per_value = 1.0
         """How many losses a logged one is the mean of; 1 where it is a single one, or unknown."""
 
-    def update(self, step: int, value: float) -> None:
-        """Take in nothing: the series belong to other families."""
-
     def readings(self) -> dict[str, float | None]:
         """Return every signal of the family."""
         profile = self._loss.profile
         if profile.count < LEAST_POINTS:
-            return dict.fromkeys((info.name for info in self.signals), None)
+            return self.without_readings()
         bins, moves = profile.means(BINS), self._loss.moves.means(20)
         move = sum(moves) / len(moves)
         noise = self._loss.noise
@@ -145,11 +168,11 @@ class ShapeSignals:
         if evaluation.count < LEAST_EVALUATIONS:
             return dict.fromkeys((f"shape.{name}" for name in names), None)
         fall = max(start, evaluation.first) - evaluation.least
-        scale, bend, readings = max(fall, LEAST_FALL * abs(evaluation.first)), evaluation.bend, evaluation.readings()
+        scale, bend = max(fall, LEAST_FALL * abs(evaluation.first)), evaluation.bend
         return {
             "shape.eval_progress": (start - evaluation.least) / progress if progress is not None else None,
-            "shape.eval_efficiency": readings["eval.efficiency"],
-            "shape.eval_past_best": readings["eval.past_best"],
+            "shape.eval_efficiency": evaluation.efficiency(),
+            "shape.eval_past_best": evaluation.past_best(),
             "shape.eval_jitter": bend / scale if bend is not None and scale > 0.0 else None,
         }
 

@@ -20,7 +20,7 @@ from raftmon.signals.base import SignalInfo
 if TYPE_CHECKING:
     from raftmon.model import Floats, Ints
 
-__all__ = ["SiblingSignals", "Standing", "standing"]
+__all__ = ["Columns", "SiblingSignals", "Standing", "standing"]
 
 LEAST_RATIO: Final = 1.5
 """Between two learning rates that count as different."""

@@ -1,0 +1,162 @@
+"""From where a rule stands to a finding: its readings, its text, what it waits for, which cause silences it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from raftmon.advice.rule import Rule
+from raftmon.model import SEVERITIES, Finding, FindingState, Reading
+from raftmon.signals.registry import SIGNALS
+
+__all__ = ["filled_in", "inhibited", "missing", "ordered", "quiet_finding", "silent_finding", "spoken_finding"]
+
+_RANKS: Final[Mapping[FindingState, int]] = {"firing": 0, "pending": 1, "resolved": 2, "inactive": 3, "unknown": 4}
+
+
+@functools.lru_cache(maxsize=4096)
+def silent_finding(rule: Rule, state: FindingState, missing: tuple[str, ...]) -> Finding:
+    """Return the finding of a rule without any reading: one object for all runs that have none.
+
+    Args:
+        rule: the rule.
+        state: ``inactive`` or ``unknown``.
+        missing: what it waits for.
+    """
+    return _finding(rule, state, None, (None,) * len(rule.signals), "", missing)
+
+
+def spoken_finding(
+    rule: Rule,
+    state: FindingState,
+    since_step: int | None,
+    values: Sequence[float | None],
+    quoted: Mapping[str, float | None],
+) -> Finding:
+    """Return the finding of a rule that has something to say.
+
+    Args:
+        rule: the rule.
+        state: where it stands.
+        since_step: since when.
+        values: readings of `Rule.signals`.
+        quoted: what the text may quote: signal name to value.
+    """
+    return _finding(rule, state, since_step, values, filled_in(rule.whole_text, rule, quoted), ())
+
+
+def quiet_finding(rule: Rule, state: FindingState, values: Sequence[float | None], missing: tuple[str, ...]) -> Finding:
+    """Return the finding of a rule that has readings, and nothing to say."""
+    return _finding(rule, state, None, values, "", missing)
+
+
+def _finding(
+    rule: Rule,
+    state: FindingState,
+    since_step: int | None,
+    values: Sequence[float | None],
+    text: str,
+    missing: tuple[str, ...],
+) -> Finding:
+    return Finding(
+        rule=rule.id,
+        title=rule.title,
+        state=state,
+        severity=rule.severity,
+        points_to=rule.points_to,
+        since_step=since_step,
+        readings=tuple(Reading(n, v, SIGNALS[n].unit) for n, v in zip(rule.signals, values, strict=True)),
+        thresholds=rule.thresholds,
+        text=text,
+        missing=missing,
+        evidence=rule.evidence,
+    )
+
+
+def missing(rule: Rule, values: Sequence[float | None], counts: Mapping[str, int]) -> tuple[str, ...]:
+    """Say in words what a rule waits for.
+
+    Args:
+        rule: the rule.
+        values: readings of `Rule.signals`.
+        counts: points received per role.
+    """
+    found = []
+    for name, value in zip(rule.signals, values, strict=True):
+        if value is not None:
+            continue
+        info = SIGNALS[name]
+        seen = counts.get(info.needs, 0)
+        if info.also and seen >= info.minimum:
+            found.append(info.also)
+        elif info.needs in ("run", "config", "campaign"):
+            found.append(info.description)
+        elif seen == 0:
+            found.append(info.needs.replace("_", " "))
+        else:
+            found.append(f"{info.minimum} {info.needs.replace('_', ' ')} points ({seen} so far)")
+    return tuple(dict.fromkeys(found))
+
+
+class _Readable(float):
+    """A number in an advice text: a missing or infinite reading stays a question mark in any format.
+
+    ``:.1p`` writes a share as percentage points, without a sign behind it; ``:?yes|no`` chooses between two words.
+    """
+
+    def __format__(self, specification: str) -> str:
+        if specification.startswith("?"):
+            return specification[1:].split("|")[0 if self == 1.0 else 1] if math.isfinite(self) else "?"
+        if specification.endswith("p") and math.isfinite(self):
+            return format(100.0 * float(self), specification[:-1] + "f")
+        return format(float(self), specification or ".3g") if math.isfinite(self) else "?"
+
+
+class _AdviceText(string.Formatter):
+    """Fills ``{loss.drawup:.2f}`` from a mapping: the dots belong to the names of signals."""
+
+    def get_field(
+        self,
+        field_name: str,
+        args: Sequence[object],  # noqa: ARG002 - the signature of the base class
+        kwargs: Mapping[str, object],
+    ) -> tuple[object, str]:
+        value = kwargs.get(field_name)
+        return _Readable(value if isinstance(value, float) else math.nan), field_name
+
+
+def filled_in(text: str, rule: Rule, readings: Mapping[str, float | None]) -> str:
+    """Put readings, and the parameters of a rule, into a text of its advice."""
+    parameters = {name: parameter.value for name, parameter in rule.parameters.items()}
+    return _AdviceText().vformat(text, (), {**parameters, **readings})
+
+
+def inhibited(findings: Sequence[Finding], rules: Iterable[Rule]) -> list[Finding]:
+    """Mark the symptoms of a cause that fires itself."""
+    causes: dict[str, str] = {}
+    for finding, rule in zip(findings, rules, strict=True):
+        if finding.state == "firing":
+            for symptom in rule.inhibits:
+                causes.setdefault(symptom, rule.id)
+    if not causes:
+        return list(findings)
+    return [
+        dataclasses.replace(finding, inhibited_by=causes[finding.rule])
+        if finding.state in ("firing", "pending") and finding.rule in causes
+        else finding
+        for finding in findings
+    ]
+
+
+def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Sort: firing ones first, then by severity."""
+    return tuple(
+        sorted(
+            findings,
+            key=lambda f: (_RANKS[f.state], f.inhibited_by is not None, -SEVERITIES.index(f.severity), f.rule),
+        )
+    )
