@@ -76,7 +76,7 @@ def test_a_file_that_begins_empty() -> None:
     assert values(events.read()) == [1.0]
 
 
-def test_a_torn_record_waits_without_being_opened() -> None:
+def test_a_torn_record_is_waited_for() -> None:
     whole = losses(1.0, 2.0)
     torn = len(losses(1.0)) + HEADER_BYTES
     file = ScriptedFile(whole[:torn])
@@ -86,10 +86,18 @@ def test_a_torn_record_waits_without_being_opened() -> None:
     for size in range(torn + 1, len(whole)):
         file.rewrite(whole[:size])
         assert values(events.read()) == []
-    assert file.opened == 1
     file.rewrite(whole)
     assert values(events.read()) == [2.0]
-    assert file.opened == 2
+
+
+def test_another_content_that_ends_within_the_record_that_was_waited_for_is_seen() -> None:
+    whole = losses(1.0, 2.0)
+    file = ScriptedFile(whole[:-10])
+    events = follow(file)
+    assert values(events.read()) == [1.0]
+    file.rewrite(losses(3.0, 4.0)[:-5])
+    update = events.read()
+    assert (update.reset, values(update)) == (True, [3.0])
 
 
 def test_short_reads_are_continued() -> None:
@@ -132,7 +140,7 @@ def test_a_long_incomplete_record_is_not_read_again_and_again() -> None:
     read = len(file.reads)
     file.rewrite(whole[:90_000])
     assert events.read().bytes_read == 0
-    assert len(file.reads) == read
+    assert [size for _, size in file.reads[read:]] == [16]
 
 
 def test_another_file_in_its_place_begins_again() -> None:

@@ -185,12 +185,11 @@ class EventFile:
         return before is not None and (before != self._identity or status.st_size < self.size)
 
     def _has_news(self, status: os.stat_result) -> bool:
-        if self._more or self._refusal:
+        if self._more or self._refusal is not None:
             return True
-        if (status.st_size, status.st_mtime_ns) == self._seen:
-            return False
-        grown = self._seen is None or status.st_size > self._seen[0]
-        return not grown or status.st_size >= self.offset + self._needed
+        # Where only a part of the next record was added, what was read may have been replaced all the same.
+        changed = (status.st_size, status.st_mtime_ns) != self._seen
+        return changed and (bool(self._anchor) or status.st_size >= self.offset + self._needed)
 
     def _visit(self, status: os.stat_result, max_bytes: int) -> tuple[int, bool]:
         """Open the file and read on; return the bytes read and whether its old content proved to be rewritten."""

@@ -1,0 +1,85 @@
+"""Known pitfalls of event files that no other test holds: step widths, versions, writers side by side, descriptors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tensorboard.compat.proto import event_pb2
+
+from raftmon.events.tail import EventFile
+from raftmon.runs.logdir import Run
+from tests.bursts import ENCODINGS, Burst, Writer
+from tests.naive_reader import Point, agrees, read_all, read_naively
+from tests.scripted import FIRST, event, header_record, losses, record, scalar_record
+
+
+@pytest.mark.parametrize("edge", [0, 128, 16_384, 2_097_152, 2**28, 2**35, 2**42, 2**49, 2**56, 2**63 - 200])
+@pytest.mark.parametrize("encoding", sorted(ENCODINGS))
+def test_the_step_grows_by_a_byte_inside_a_regular_stretch(edge: int, encoding: str) -> None:
+    writer = Writer()
+    named = writer.records(Burst(("a", "epoch"), "tensor_content", 2, 1, 1, 0), 0)
+    regular = writer.records(Burst(("a", "epoch"), encoding, 300, 1, 1, 0), max(edge - 70, 0))
+    content = b"".join(named + regular)
+    agrees(content)
+    assert len(read_naively(content)[0]) == 302
+
+
+def test_steps_that_rise_from_below_zero() -> None:
+    agrees(b"".join(Writer().records(Burst(("a",), "simple_value", 300, 1, 1, 0), -150)))
+
+
+@pytest.mark.parametrize("version", ["brain.Event:1", "brain.Event:2", "brain.Event:3", "something else"])
+def test_any_version_anywhere_changes_nothing(version: str) -> None:
+    source = event_pb2.SourceMetadata(writer="tensorboard.summary.writer.event_file_writer")
+    headers = [
+        record(event(file_version=version, wall_time=FIRST + 1e6)),
+        record(event(file_version=version, source_metadata=source)),
+        record(event(file_version=version, wall_time=0.0)),
+    ]
+    regular = Writer().records(Burst(("a", "epoch"), "simple_value", 200, 1, 1, 0), 0)
+    for place in (0, 1, 150, 200):
+        for header in headers:
+            agrees(b"".join([*regular[:place], header, *regular[place:]]))
+
+
+def test_two_writers_of_one_run_grow_by_turns(tmp_path: Path) -> None:
+    """A training and an evaluation each keep their own file: neither is a restart of the other."""
+    train, evaluation = tmp_path / "events.out.tfevents.1.h", tmp_path / "events.out.tfevents.2.h"
+    for path in (train, evaluation):
+        path.write_bytes(header_record())
+    run = Run("run", tmp_path)
+    for path in (train, evaluation):
+        run.add_file(path)
+    for step in range(50):
+        with train.open("ab") as file:
+            file.write(losses(float(step), first_step=step))
+        if step % 10 == 9:
+            with evaluation.open("ab") as file:
+                file.write(scalar_record("eval/loss", float(step), step - 5))
+        run.poll(8 << 20)
+    assert run.series["loss"].steps.tolist() == list(range(50))
+    assert run.series["eval/loss"].steps.tolist() == [4, 14, 24, 34, 44]
+
+
+def test_no_descriptor_stays_open_however_many_files_there_are(tmp_path: Path) -> None:
+    run = Run("run", tmp_path)
+    for number in range(300):
+        path = tmp_path / f"events.out.tfevents.{number:04}.h"
+        path.write_bytes(losses(float(number), first_step=number))
+        run.add_file(path)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    run.poll(8 << 20)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert run.series["loss"].count == 300
+
+
+def test_wall_times_may_do_anything(tmp_path: Path) -> None:
+    """The clock stands still, jumps ahead and back: points stay in the order of the file."""
+    times = [FIRST, FIRST, 0.0, -5.0, 4e12, FIRST - 1e6, float("inf"), FIRST] * 40
+    content = b"".join(scalar_record("loss", float(n), n, time) for n, time in enumerate(times))
+    agrees(content)
+    path = tmp_path / "events.out.tfevents.1.h"
+    path.write_bytes(content)
+    found = [item for item in read_all(EventFile(path)) if isinstance(item, Point)]
+    assert [point.step for point in found] == list(range(len(times)))
