@@ -23,7 +23,7 @@ from raftmon.model import Problem
 from raftmon.runs.cycles import is_campaign_file_name
 from raftmon.runs.series import Series
 
-__all__ = ["Directory", "Run", "RunUpdate", "run_key", "walk"]
+__all__ = ["Directory", "Run", "RunUpdate", "is_event_file_name", "is_skipped_directory", "run_key", "walk"]
 
 MAX_TAGS: Final = 10_000
 """Scalar tags kept per run; more are a bug of the trainer (a tag per sample) and are said, not stored."""
@@ -36,6 +36,11 @@ _PARTNERS: Final = ("validation", "test", "eval")
 def is_event_file_name(name: str) -> bool:
     """Tell whether a file is named like an event file, as TensorBoard does, look-alikes left out."""
     return "tfevents" in name and not name.startswith("._") and not name.endswith(_SKIPPED_SUFFIXES)
+
+
+def is_skipped_directory(name: str) -> bool:
+    """Tell whether directories of this name are not looked into."""
+    return name in _SKIPPED_DIRECTORIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ def walk(logdir: Path, problems: list[Problem], links: list[str]) -> Iterator[Di
             subdirectories.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        subdirectories[:] = sorted(name for name in subdirectories if name not in _SKIPPED_DIRECTORIES)
+        subdirectories[:] = sorted(name for name in subdirectories if not is_skipped_directory(name))
         paths = (os.path.join(directory, name) for name in subdirectories)  # noqa: PTH118 - os.walk hands out strings
         links += [path for path in paths if os.path.islink(path)]  # noqa: PTH114
         event_files = tuple(sorted(name for name in files if is_event_file_name(name)))

@@ -32,16 +32,23 @@ from raftmon.runs.config_keys import canonical, run_config
 from raftmon.runs.json_places import compose_json
 from raftmon.runs.trainer_marks import Flat
 
-__all__ = ["read_run_config", "read_trainer_config", "sidecar_stamp"]
+__all__ = ["CHECKPOINT_FILES", "is_sidecar_name", "read_run_config", "read_trainer_config", "sidecar_stamp"]
 
 _CONFIG_TEXTS: Final = ("args", "training_args", "arguments", "hyperparameters", "hparams", "config", "parameters")
 """Tags, ``/text_summary`` left out and in lower case, whose text holds a configuration; the surest first."""
 _SIDECARS: Final = ("hparams.yaml", "config.yaml", "args.yaml")
+CHECKPOINT_FILES: Final = ("trainer_state.json", "adapter_config.json")
+"""What is read of the newest checkpoint of Hugging Face; the second one also beside the checkpoints."""
 _ADAPTER_KEYS: Final = ("lora_alpha", "use_rslora", "base_model_name_or_path")
 _LOG_DIRECTORIES: Final = ("runs", "logs", "tensorboard")
 _SUFFIX: Final = "/text_summary"
 _MOST_BYTES: Final = 8_000_000
 """Larger JSON files beside a run are left alone."""
+
+
+def is_sidecar_name(name: str) -> bool:
+    """Tell whether a file of this name in a run's directory says how the run is configured."""
+    return name in _SIDECARS
 
 
 def read_run_config(
