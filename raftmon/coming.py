@@ -16,8 +16,8 @@ from raftmon.advice.settings import Settings, Strategy
 from raftmon.errors import NothingToRead, Refused, UsageError
 from raftmon.grounds import Status
 from raftmon.journal import Entry, Journal, place_of
-from raftmon.model import CampaignView, NextCycle, RunView, Step
 from raftmon.mirrored import open_logdirs
+from raftmon.model import CampaignView, NextCycle, RunView, Step
 from raftmon.remote.address import Address, Logdir
 from raftmon.run_config import RunConfig
 from raftmon.runs.cycles import cycle_of

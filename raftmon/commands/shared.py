@@ -15,8 +15,8 @@ from raftmon.plain import plain
 from raftmon.remote.address import Address, Logdir, as_logdir
 
 if TYPE_CHECKING:
-    from raftmon.model import Snapshot
     from raftmon.mirrored import Mirrored
+    from raftmon.model import Snapshot
     from raftmon.monitor import Monitor
 
 __all__ = [

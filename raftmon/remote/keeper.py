@@ -1,4 +1,4 @@
-"""The mirrors of all remote logdirs of one command: made, kept up to date, shown under their URLs, deleted at the end."""
+"""The mirrors of one command's remote logdirs: made, kept up to date, shown under their URLs, deleted at the end."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ __all__ = ["Keeper"]
 
 ATTEMPTS: Final = 5
 """Failures in a row after which a single look gives up; the waits between them add up to some ten seconds."""
+GIVE_UP_SECONDS: Final = 45.0
+"""...or, after a failure, so long after the last success."""
 _AGAIN: Final = " It is tried again as long as this runs."
 
 
@@ -30,6 +32,7 @@ class Keeper:
         addresses: the logdirs.
         open_store: opens one of them.
         sleep: waits for so many seconds.
+        clock: seconds, monotonic.
 
     Raises:
         UsageError: a URL cannot be opened at all: the extra is missing, or its kind is unknown.
@@ -40,9 +43,11 @@ class Keeper:
         addresses: Sequence[Address],
         open_store: Callable[[Address], Store] = FsspecStore,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         stores = [open_store(address) for address in addresses]
         self._sleep = sleep
+        self._clock = clock
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._addresses: dict[Path, Address] = {}
@@ -59,7 +64,7 @@ class Keeper:
             root.mkdir(parents=True)
             parts.mkdir()
             self._addresses[root] = address
-            self._mirrors[root] = Mirror(store, root, parts, random=random.random)
+            self._mirrors[root] = Mirror(store, root, parts, clock, random.random)
 
     @property
     def roots(self) -> list[Path]:
@@ -88,10 +93,14 @@ class Keeper:
             Refused: a part could not be fetched.
         """
         for root, mirror in self._mirrors.items():
+            worked_at = self._clock()
             while mirror.sync(BUDGET) or mirror.fault is not None:
                 if mirror.fault is None:
+                    worked_at = self._clock()
                     tell(f"{self._addresses[root].shown}: {mirror.progress or 0.0:.0%} read")
                 elif mirror.fault.kind in ("absent", "denied") or mirror.failures >= ATTEMPTS:
+                    break
+                elif self._clock() - worked_at > GIVE_UP_SECONDS:
                     break
                 else:
                     self._sleep(mirror.wait())

@@ -23,8 +23,9 @@ __all__ = ["FsspecStore", "Range", "Store"]
 
 CALL_SECONDS: Final = 30.0
 """Given to one listing of a directory or one batch of reads."""
-LIST_SECONDS: Final = 300.0
-"""Given to the listing of a whole bucket prefix: a request for each thousand objects, one after the other."""
+LIST_SECONDS: Final = (60.0, 960.0)
+"""Given to the listing of a whole bucket prefix: a request for each thousand objects, one after the other. Twice as long
+each time that it was too short, up to the second number."""
 NAMES_A_REQUEST: Final = 1000
 _LOGGERS: Final = ("aiobotocore", "aiohttp", "asyncio", "asyncssh", "botocore", "fsspec", "gcsfs", "s3fs", "sshfs")
 _IN_EXTRA: Final = frozenset({"gcs", "gs", "s3", "s3a", "sftp", "ssh"})
@@ -94,7 +95,7 @@ class FsspecStore:
             **(options or {}),
         }
         self._call = Patience(patience)
-        self._list = Patience(max(patience, LIST_SECONDS) if patience >= CALL_SECONDS else patience)
+        self._list = Patience(patience * LIST_SECONDS[0] / CALL_SECONDS)
         self._connected: tuple[Any, str] | None = None
         self._tree = Tree(self._ls, time.monotonic)
         self._pages = 0
@@ -115,7 +116,7 @@ class FsspecStore:
         file_system, root = self._connect()
         if not self._finds_all:
             return self._tree.files()
-        infos: dict[str, Info] = self._list.call(lambda: file_system.find(root, detail=True))
+        infos = self._find(file_system, root)
         self._pages += 1 + len(infos) // NAMES_A_REQUEST
         found = {name.removeprefix(root).lstrip("/"): info for name, info in infos.items()}
         if "" in found:
@@ -140,9 +141,21 @@ class FsspecStore:
         """Begin anew at the next call."""
         self._connected = None
 
+    def _find(self, file_system: Any, root: str) -> dict[str, Info]:
+        """List all below a prefix."""
+        try:
+            file_system.invalidate_cache()
+            found: dict[str, Info] = self._list.call(lambda: file_system.find(root, detail=True))
+        except Failed:
+            self._list.seconds = min(LIST_SECONDS[1], 2 * self._list.seconds)
+            raise
+        file_system.invalidate_cache()  # It would hold all names once more.
+        return found
+
     def _ls(self, path: str) -> list[Info]:
         file_system, root = self._connect()
         where = f"{root}/{path}" if path else root or "/"
+        file_system.invalidate_cache()
         found: list[Info] = self._call.call(lambda: file_system.ls(where, detail=True))
         return found
 
@@ -153,7 +166,7 @@ class FsspecStore:
 
             file_system, root = self._call.call(
                 lambda: fsspec.core.url_to_fs(
-                    self._address.url, **{"skip_instance_cache": True, "use_listings_cache": False, **self._options}
+                    self._address.url, **{"skip_instance_cache": True, **self._options}
                 )
             )
             # The library's own retries would add to the back-off here, and hide what is wrong.
