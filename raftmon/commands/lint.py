@@ -21,9 +21,7 @@ __all__ = ["lint"]
 
 @click.command()
 @click.argument("configs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="CONFIG...")
-@click.option(
-    "--logdir", type=as_logdir, metavar="DIR", help="Compare with the newest run below this directory."
-)
+@click.option("--logdir", type=as_logdir, metavar="DIR", help="Compare with the newest run below this directory.")
 @settings_option
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="For people or programs.")
 @click.option("--fail-on", type=click.Choice(SEVERITIES), help="Exit with 1 on a remark this grave, or graver.")

@@ -24,9 +24,7 @@ __all__ = ["pre_cycle", "undo"]
 
 @click.command("pre-cycle")
 @click.argument("config", type=click.Path(path_type=Path), metavar="CONFIG")
-@click.option(
-    "--logdir", type=as_logdir, metavar="DIR", required=True, help="Directory of the campaign's runs."
-)
+@click.option("--logdir", type=as_logdir, metavar="DIR", required=True, help="Directory of the campaign's runs.")
 @click.option("--cycle", type=click.IntRange(1, 9_999), help="Number of the cycle that comes; else found by itself.")
 @click.option("--apply", is_flag=True, help="Write the learning rate into CONFIG; `raftmon undo` takes it back.")
 @click.option(

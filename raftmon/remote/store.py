@@ -165,9 +165,7 @@ class FsspecStore:
             import fsspec
 
             file_system, root = self._call.call(
-                lambda: fsspec.core.url_to_fs(
-                    self._address.url, **{"skip_instance_cache": True, **self._options}
-                )
+                lambda: fsspec.core.url_to_fs(self._address.url, **{"skip_instance_cache": True, **self._options})
             )
             # The library's own retries would add to the back-off here, and hide what is wrong.
             if hasattr(file_system, "retries"):
