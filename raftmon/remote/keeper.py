@@ -93,17 +93,17 @@ class Keeper:
             Refused: a part could not be fetched.
         """
         for root, mirror in self._mirrors.items():
-            worked_at = self._clock()
+            give_up_at = self._clock() + GIVE_UP_SECONDS
             while mirror.sync(BUDGET) or mirror.fault is not None:
                 if mirror.fault is None:
-                    worked_at = self._clock()
+                    give_up_at = self._clock() + GIVE_UP_SECONDS
                     tell(f"{self._addresses[root].shown}: {mirror.progress or 0.0:.0%} read")
-                elif mirror.fault.kind in ("absent", "denied") or mirror.failures >= ATTEMPTS:
+                    continue
+                if mirror.fault.kind in ("absent", "denied") or mirror.failures >= ATTEMPTS:
                     break
-                elif self._clock() - worked_at > GIVE_UP_SECONDS:
+                if self._clock() > give_up_at:
                     break
-                else:
-                    self._sleep(mirror.wait())
+                self._sleep(mirror.wait())
         if alone and not any(mirror.bytes_read for mirror in self._mirrors.values()):
             for problem in self.problems():
                 raise NothingToRead(problem.where, problem.what, problem.remedy)

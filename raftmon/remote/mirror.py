@@ -150,6 +150,7 @@ class Mirror:
         fault = self.fault
         if fault is not None and (self._backoff.failures > 1 or fault.kind != "passing"):
             yield fault.problem(where, again)
+            return  # Anything else was so at an earlier look.
         refused = self._refused
         if refused:
             path, fault = next(iter(refused.items()))

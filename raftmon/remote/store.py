@@ -24,8 +24,8 @@ __all__ = ["FsspecStore", "Range", "Store"]
 CALL_SECONDS: Final = 30.0
 """Given to one listing of a directory or one batch of reads."""
 LIST_SECONDS: Final = (60.0, 960.0)
-"""Given to the listing of a whole bucket prefix: a request for each thousand objects, one after the other. Twice as long
-each time that it was too short, up to the second number."""
+"""Given to the listing of a whole bucket prefix: a request for each thousand objects, one after the other. Twice as
+long each time that it was too short, up to the second number."""
 NAMES_A_REQUEST: Final = 1000
 _LOGGERS: Final = ("aiobotocore", "aiohttp", "asyncio", "asyncssh", "botocore", "fsspec", "gcsfs", "s3fs", "sshfs")
 _IN_EXTRA: Final = frozenset({"gcs", "gs", "s3", "s3a", "sftp", "ssh"})
