@@ -196,6 +196,7 @@ def test_before_the_pause_is_over_nothing_is_listed(tmp_path: Path) -> None:
     mirror.sync()
     mirror.sync()
     assert store.requests == 1
+    assert mirror.fault is not None
 
 
 def test_a_file_that_may_not_be_read_stops_no_other(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -60,6 +61,12 @@ class Bucket:
             "TMPDIR": str(temporary),
             "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
         }
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

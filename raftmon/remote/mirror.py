@@ -126,8 +126,11 @@ class Mirror:
         Returns:
             Whether there is more to fetch at once.
         """
+        is_due = self._clock() >= self._due
+        if self.fault is not None and not is_due:
+            return False  # The pause is not over: nothing is known to work again.
         try:
-            if self._clock() >= self._due:
+            if is_due:
                 self._list()
             while self._pending and budget > 0:
                 budget -= self._fetch()

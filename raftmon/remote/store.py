@@ -6,6 +6,7 @@ fsspec and the packages behind it (s3fs, gcsfs, sshfs) are imported when a URL i
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -132,6 +133,8 @@ class FsspecStore:
         file_system, root = self._connect()
         paths = [f"{root}/{wanted.path}" for wanted in ranges]
         starts, ends = [wanted.start for wanted in ranges], [wanted.end for wanted in ranges]
+        if not _knows_ranges(file_system):
+            return self._call.call(lambda: [_read(file_system, *one) for one in zip(paths, starts, ends, strict=True)])
         answers: list[bytes | BaseException] = self._call.call(
             lambda: file_system.cat_ranges(paths, starts, ends, on_error="return")
         )
@@ -181,6 +184,23 @@ def _has_own_find(file_system: Any) -> bool:
 
     find = getattr(type(file_system), "_find", None)
     return isinstance(file_system, AsyncFileSystem) and find is not AsyncFileSystem._find
+
+
+def _knows_ranges(file_system: Any) -> bool:
+    """Tell whether a file system reads parts of files when asked to; sshfs silently reads all of them."""
+    read = getattr(file_system, "_cat_file", None)
+    return read is None or "start" in inspect.signature(read).parameters
+
+
+def _read(file_system: Any, path: str, start: int, end: int) -> bytes | BaseException:
+    """Read a part of a file as every file system can."""
+    try:
+        with file_system.open(path, "rb") as file:
+            file.seek(start)
+            data: bytes = file.read(end - start)
+            return data
+    except Exception as error:
+        return error
 
 
 def _require_meant(address: Address) -> None:
