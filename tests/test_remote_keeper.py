@@ -15,6 +15,7 @@ import pytest
 from raftmon import hook
 from raftmon.cli import main
 from raftmon.errors import NothingToRead, Refused, UsageError
+from raftmon.journal import Journal
 from raftmon.mirrored import Mirrored, open_logdirs
 from raftmon.remote.address import Address
 from raftmon.remote.faults import Failed
@@ -41,7 +42,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def memory() -> Iterator[Any]:
-    fsspec = pytest.importorskip("fsspec", reason="needs the extra `remote`: pip install -e '.[test,remote]'")
+    fsspec = pytest.importorskip("fsspec", reason="needs pip install -e '.[test,remote]'")
     file_system = fsspec.filesystem("memory")
     file_system.store.clear()
     file_system.pseudo_dirs[:] = [""]
@@ -112,14 +113,12 @@ def test_beside_another_logdir_a_fault_is_a_problem() -> None:
 
 
 def test_what_a_killed_program_left_is_deleted_by_the_next_one(temporary: Path) -> None:
-    command = "import os, signal; from raftmon.remote.private import PrivateDirectory as P; p = P(); print(p.path, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
-    done = subprocess.run(
-        [sys.executable, "-c", command],
-        env={"TMPDIR": str(temporary), "PYTHONPATH": ":".join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
+    command = (
+        "import os, signal; from raftmon.remote.private import PrivateDirectory;"
+        "made = PrivateDirectory(); print(made.path, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
+    environment, pipe = {"TMPDIR": str(temporary), "PYTHONPATH": ":".join(sys.path)}, subprocess.PIPE
+    done = subprocess.run([sys.executable, "-c", command], env=environment, stdout=pipe, text=True, check=False)
     left = Path(done.stdout.strip())
     assert left.is_dir()
     mine = PrivateDirectory()
@@ -156,7 +155,7 @@ def test_calls_that_hang_are_given_up_and_not_piled_up() -> None:
     patience.seconds = 5.0
     assert patience.call(lambda: 7) == 7
     with pytest.raises(KeyError):
-        patience.call(lambda: {}["x"])
+        patience.call(lambda: {"y": 1}["x"])
 
 
 def test_a_snapshot_knows_the_url_alone(memory: Any, temporary: Path) -> None:
@@ -209,7 +208,7 @@ def test_the_journal_knows_a_campaign_by_its_url(memory: Any, tmp_path: Path) ->
     journal = tmp_path / "journal"
     done = hook.pre_cycle(config, "memory://raft", apply=True, journal=journal, processes=list)
     assert (done.cycle, done.applied, done.refused) == (2, True, None)
-    (entry,) = hook.Journal(journal).standing(config)
+    (entry,) = Journal(journal).standing(config)
     assert entry.campaign == "memory://raft"
 
 
@@ -275,5 +274,5 @@ def test_a_local_logdir_imports_nothing_of_this(tmp_path: Path) -> None:
 
 
 def test_options_keep_ssh_from_trusting_strangers() -> None:
-    pytest.importorskip("sshfs", reason="needs the extra `remote`: pip install -e '.[test,remote]'")
+    pytest.importorskip("sshfs", reason="needs pip install -e '.[test,remote]'")
     assert FsspecStore(Address("ssh://host/runs"))._options["known_hosts"] == ()

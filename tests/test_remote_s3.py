@@ -22,7 +22,7 @@ from tests.s3_server import KEY, SECRET, Proxy, moto_server, proxy_to
 from tests.scripted import header_record, losses
 
 for needed in ("s3fs", "flask_cors", "moto"):
-    pytest.importorskip(needed, reason="needs the extras `remote` and `s3`: pip install -e '.[test,remote,s3]'")
+    pytest.importorskip(needed, reason="needs pip install -e '.[test,remote,remote-test]'")
 
 # A connection that is given up in the middle is left to the garbage collector by the libraries that made it.
 pytestmark = pytest.mark.filterwarnings(

@@ -15,8 +15,8 @@ from raftmon.remote.store import FsspecStore
 from tests.scripted import header_record, losses
 from tests.sftp_server import PASSWORD, sftp_server
 
-pytest.importorskip("asyncssh", reason="needs the extra `remote`: pip install -e '.[test,remote]'")
-pytest.importorskip("sshfs", reason="needs the extra `remote`: pip install -e '.[test,remote]'")
+pytest.importorskip("asyncssh", reason="needs pip install -e '.[test,remote]'")
+pytest.importorskip("sshfs", reason="needs pip install -e '.[test,remote]'")
 
 # A connection that is given up in the middle is left to the garbage collector by the libraries that made it.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -62,7 +62,7 @@ def test_a_directory_on_another_machine_is_mirrored_and_followed(tmp_path: Path)
         mirror.sync()
         assert (root / "cycle_1" / LOGS).read_bytes() == events.read_bytes()
         assert mirror.bytes_read - before == 256 + len(losses(0.5, first_step=100))
-        assert store.requests == 8  # twice: the logdir, cycle_1, logs, and the newest checkpoint
+        assert store._tree.calls == 8  # twice: the logdir, cycle_1, logs, and the newest checkpoint
 
 
 def test_an_unknown_host_is_not_trusted(tmp_path: Path) -> None:

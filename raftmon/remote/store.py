@@ -50,7 +50,7 @@ class Store(Protocol):
 
     @property
     def requests(self) -> int:
-        """Requests for listings so far, as far as they can be told."""
+        """Requests for listings so far that somebody pays for: an object store's."""
 
     @property
     def refused(self) -> Sequence[str]:
@@ -104,8 +104,8 @@ class FsspecStore:
 
     @property
     def requests(self) -> int:
-        """Requests for listings so far: pages of names, or directories."""
-        return self._pages + self._tree.calls
+        """Requests for listings so far: pages of names of an object store."""
+        return self._pages
 
     @property
     def refused(self) -> Sequence[str]:
