@@ -29,6 +29,8 @@ class FakeStore:
     """Raised by the next batches of reads, one each."""
     denied: set[str] = field(default_factory=set)
     """Files that may be listed, and not read."""
+    failing: set[str] = field(default_factory=set)
+    """Files at which the connection breaks."""
     shortened: set[str] = field(default_factory=set)
     """Files of which the last byte of a range does not come."""
     ignores_ranges: bool = False
@@ -69,6 +71,8 @@ class FakeStore:
     def _read(self, wanted: Range) -> bytes | BaseException:
         if wanted.path in self.denied:
             return PermissionError(f"https://key:secret@host/{wanted.path}")
+        if wanted.path in self.failing:
+            return ConnectionResetError(wanted.path)
         if wanted.path not in self.objects:
             return FileNotFoundError(wanted.path)
         data = self.objects[wanted.path]

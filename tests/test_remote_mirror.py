@@ -135,6 +135,21 @@ def test_a_newer_event_file_waits_for_the_older_ones(tmp_path: Path) -> None:
     assert mirror.progress is None
 
 
+@pytest.mark.parametrize("trouble", ["failing", "shortened"])
+def test_it_waits_also_where_the_older_one_makes_trouble(tmp_path: Path, trouble: str) -> None:
+    clock, store = Clock(), FakeStore()
+    store.put(EVENTS, b"e" * 10)
+    store.put(NEXT, b"n" * 10)
+    getattr(store, trouble).add(EVENTS)
+    mirror = make_mirror(tmp_path, store, clock)
+    mirror.sync()
+    assert NEXT not in contents(tmp_path)
+    getattr(store, trouble).clear()
+    clock.now += 10.0
+    whole(mirror)
+    assert contents(tmp_path) == store.objects
+
+
 def test_verdicts_come_whole_or_not_at_all(tmp_path: Path) -> None:
     store = FakeStore()
     store.put(VERDICTS, b"v" * (LARGEST_PIECE + 5))
@@ -279,6 +294,18 @@ def test_an_object_named_like_a_directory_is_a_problem_not_an_end(tmp_path: Path
     assert [problem.what for problem in mirror.problems("s3://b")] == ["a file and a directory have the same name"]
 
 
+def test_a_copy_that_somebody_deleted_is_fetched_again(tmp_path: Path) -> None:
+    store = FakeStore()
+    store.put(EVENTS, b"x" * 1000)
+    store.put(VERDICTS, b"y" * 1000)
+    mirror = make_mirror(tmp_path, store)
+    mirror.sync()
+    for path in (EVENTS, VERDICTS):
+        (tmp_path / "tree" / path).unlink()
+    mirror.sync()
+    assert contents(tmp_path) == store.objects
+
+
 def test_a_deleted_mirror_is_not_made_again(tmp_path: Path) -> None:
     store = FakeStore()
     mirror = make_mirror(tmp_path, store)
@@ -340,12 +367,18 @@ class MirrorMachine(RuleBasedStateMachine):
         if path in self.store.objects:
             self.store.delete(path)
 
-    @rule(budget=st.sampled_from([1, 100, 10_000]), piece=st.sampled_from([1, 50, 1000]))
-    def sync(self, budget: int, piece: int) -> None:
+    @rule(budget=st.sampled_from([10_000, 100, 1]), piece=st.sampled_from([1000, 50, 1]), pause=st.booleans())
+    def sync(self, budget: int, piece: int, pause: bool) -> None:
+        self.clock.now += 100.0 if pause else 0.0
         self.mirror._piece = piece
         self.mirror.sync(budget)
 
-    @rule(kind=st.sampled_from(["list", "read", "denied", "short", "none"]), path=paths)
+    @rule(path=paths, size=sizes)
+    def put_and_sync(self, path: str, size: int) -> None:
+        self.put(path, size)
+        self.sync(10_000, 1000, True)
+
+    @rule(kind=st.sampled_from(["none", "list", "read", "denied", "short"]), path=paths)
     def order_fault(self, kind: str, path: str) -> None:
         self.store.denied.clear()
         self.store.shortened.clear()
@@ -358,10 +391,6 @@ class MirrorMachine(RuleBasedStateMachine):
         elif kind == "short":
             self.store.shortened.add(path)
 
-    @rule(seconds=st.sampled_from([0.1, 5.0, 100.0]))
-    def pass_time(self, seconds: float) -> None:
-        self.clock.now += seconds
-
     @invariant()
     def shows_only_what_was(self) -> None:
         if not hasattr(self, "store"):
@@ -372,8 +401,11 @@ class MirrorMachine(RuleBasedStateMachine):
             assert data in states or (growing and any(state.startswith(data) for state in states)), path
 
     def teardown(self) -> None:
-        if not hasattr(self, "store"):
-            return
+        if hasattr(self, "store"):
+            with self.temporary:
+                self.comes_to_what_is_there()
+
+    def comes_to_what_is_there(self) -> None:
         self.order_fault("none", EVENTS)
         self.store.list_faults.clear()
         self.store.read_faults.clear()
@@ -382,10 +414,9 @@ class MirrorMachine(RuleBasedStateMachine):
             while self.mirror.sync():
                 pass
         assert contents(self.directory) == {path: self.store.objects[path] for path in select(self.store.files())}
-        self.temporary.cleanup()
 
 
 TestMirrorMachine = MirrorMachine.TestCase
 TestMirrorMachine.settings = settings(
-    max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=200, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

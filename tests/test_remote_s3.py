@@ -321,3 +321,18 @@ def test_following_shows_growth_and_leaves_nothing_behind(bucket: Bucket, tmp_pa
     assert errors == ""
     assert process.returncode == (143 if number == signal.SIGTERM else 0)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [(), ("--follow",)])
+def test_a_server_that_hangs_holds_up_no_ctrl_c(bucket: Bucket, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    bucket.proxy.always("hang")
+    command = [sys.executable, "-m", "raftmon.cli", "advise", bucket.url, *arguments]
+    pipe, environment = subprocess.PIPE, bucket.environment(tmp_path)
+    process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+    while not bucket.proxy.requests:
+        time.sleep(0.05)  # until it waits for an answer
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == (0 if arguments else 130)
+    assert (out, err) == ("", "")
+    assert not list(tmp_path.iterdir())

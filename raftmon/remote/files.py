@@ -59,6 +59,10 @@ class Copy:
         Raises:
             OSError: the copy cannot be written.
         """
+        if self._here and not self._target.exists():
+            # Whatever cleans up temporary directories may take what nobody touched for days.
+            self._entry = self._wanted = None
+            self._here = 0
         before, self._restarts = self._wanted, 0
         self._wanted = entry
         if before is not None and before.is_like(entry):

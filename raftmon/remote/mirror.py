@@ -257,10 +257,18 @@ class Mirror:
         except Replaced:
             pass  # It is read anew from its first byte.
         except EOFError:
-            self._pending.pop(path)  # It is shorter than it was listed: the next listing tells.
+            self._put_off(path)  # It is shorter than it was listed: the next listing tells.
         except OSError as error:
             self._pending.pop(path)
             self._refuse(path, _local(error))
+
+    def _put_off(self, path: str) -> None:
+        """Leave a file to the next listing, and with it the event files that may not begin before it is whole."""
+        directory, in_order = path.rpartition("/")[0], is_event_file_name(path.rpartition("/")[2])
+        del self._pending[path]
+        for other in list(self._pending) if in_order else ():
+            if other.rpartition("/")[0] == directory:
+                del self._pending[other]
 
     def _refuse(self, path: str, fault: Fault) -> None:
         self._refused = {**self._refused, path: fault}
