@@ -37,7 +37,7 @@ def open_logdirs(
         watching: whether it is told of changes.
         coming: the training that is about to start.
         whole: whether a part of a remote logdir is not enough.
-        tell: is told now and then how far the fetching is.
+        tell: is told now and then how far the fetching is, and an empty text at its end.
 
     Raises:
         UsageError: a URL cannot be opened at all.
@@ -58,6 +58,7 @@ def open_logdirs(
         monitor = _monitor(local, settings, watching, _under_urls(coming, keeper))
         if not watching:
             keeper.fetch(alone=len(addresses) == len(logdirs), whole=whole, tell=tell)
+            tell("")
     except BaseException:
         keeper.close()
         raise
