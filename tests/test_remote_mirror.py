@@ -247,11 +247,15 @@ def test_access_lost_in_the_middle_keeps_what_is_here_and_comes_back(tmp_path: P
 
 
 def test_what_ends_early_is_looked_for_again(tmp_path: Path) -> None:
-    store = FakeStore(shortened={EVENTS})
+    clock, store = Clock(), FakeStore(shortened={EVENTS})
     store.put(EVENTS, b"x" * 300)
-    mirror = make_mirror(tmp_path, store)
-    mirror.sync()
-    assert len(contents(tmp_path)[EVENTS]) < 300
+    mirror = make_mirror(tmp_path, store, clock)
+    for _ in range(2):
+        mirror.sync()
+        assert len(contents(tmp_path)[EVENTS]) < 300
+        assert mirror.lacks_something
+        clock.now += mirror.wait()
+    assert [problem.what for problem in mirror.problems("x")] == ["a file ends before the size it is listed with"]
     store.shortened.clear()
     mirror.sync()
     assert contents(tmp_path) == store.objects

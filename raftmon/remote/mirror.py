@@ -96,6 +96,7 @@ class Mirror:
         self._copies: dict[str, Copy] = {}
         self._pending: dict[str, Entry] = {}
         self._refused: dict[str, Fault] = {}
+        self._cut_short = False
         self._unsafe = 0
         self._due = 0.0
         self._total = 0
@@ -134,6 +135,8 @@ class Mirror:
                 self._list()
             while self._pending and budget > 0:
                 budget -= self._fetch()
+            if self._cut_short and not self._pending:
+                raise Failed(Fault("passing", "a file ends before the size it is listed with", "Nothing to do."))
         except Exception as error:
             # Whatever a foreign library raises is a fault of the connection: the program that watches must live on.
             self._note(fault_of(error))
@@ -183,7 +186,7 @@ class Mirror:
         self._due = self._clock() + self._pace.after(took, self._store.requests - requests)
         safe = {path: entry for path, entry in listing.items() if is_safe(path)}
         self._unsafe = len(listing) - len(safe)
-        self._refused = {}
+        self._refused, self._cut_short = {}, False
         for path in self._copies.keys() - safe.keys():
             self._copies.pop(path).remove()
         self._total = sum(entry.size for entry in safe.values())
@@ -265,6 +268,7 @@ class Mirror:
     def _put_off(self, path: str) -> None:
         """Leave a file to the next listing, and with it the event files that may not begin before it is whole."""
         directory, in_order = path.rpartition("/")[0], is_event_file_name(path.rpartition("/")[2])
+        self._cut_short = True
         del self._pending[path]
         for other in list(self._pending) if in_order else ():
             if other.rpartition("/")[0] == directory:
