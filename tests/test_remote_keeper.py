@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,15 @@ EVENTS = "cycle_1/events.out.tfevents.1.host.1.0"
 DATA = header_record() + losses(*(2.0 - 0.01 * step for step in range(200)), first_step=1)
 Captured: TypeAlias = pytest.CaptureFixture[str]
 ADDRESS = Address("s3://key:secret@bucket/raft/")
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Put back what a command in this process did to signals."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
