@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +15,10 @@ from raftmon.advice.obeyed import agrees, rate_in_force
 from raftmon.advice.settings import Settings, Strategy
 from raftmon.errors import NothingToRead, Refused, UsageError
 from raftmon.grounds import Status
-from raftmon.journal import Entry, Journal, plain_path
+from raftmon.journal import Entry, Journal, place_of
+from raftmon.mirrored import open_logdirs
 from raftmon.model import CampaignView, NextCycle, RunView, Step
-from raftmon.monitor import Monitor
+from raftmon.remote.address import Address, Logdir
 from raftmon.run_config import RunConfig
 from raftmon.runs.cycles import cycle_of
 from raftmon.trainers.config import TrainerConfig, read_config, schedule_in
@@ -130,7 +130,7 @@ def overrides_of(file: ConfigFile, campaign: str, began: float | None) -> list[E
         campaign: the directory.
         began: when its first run began, in seconds since the epoch; None: no run tells.
     """
-    place = plain_path(Path(campaign))
+    place = place_of(campaign)
     mine = [
         entry
         for entry in file.entries
@@ -241,12 +241,21 @@ def state_of(data: bytes, file: ConfigFile) -> TrainerConfig | None:
         return None
 
 
-def read_campaign(logdir: Path, settings: Settings, coming: NextRun) -> tuple[CampaignView | None, RunView | None]:
-    """Read the campaign below a directory, and the run of its newest cycle; None before the first cycle."""
-    monitor = Monitor([Path(os.path.abspath(logdir))], settings=settings, coming=coming)  # noqa: PTH100
-    snapshot = monitor.poll()
-    while snapshot.backfilling:
+def read_campaign(logdir: Logdir, settings: Settings, coming: NextRun) -> tuple[CampaignView | None, RunView | None]:
+    """Read the campaign below a directory, and the run of its newest cycle; None before the first cycle.
+
+    Raises:
+        UsageError: there are several campaigns, or a URL cannot be opened.
+        NothingToRead: there is none, or it cannot be reached.
+        Refused: only a part of a remote one could be read.
+    """
+    monitor = open_logdirs([logdir], settings, coming=coming, whole=True)
+    try:
         snapshot = monitor.poll()
+        while snapshot.backfilling:
+            snapshot = monitor.poll()
+    finally:
+        monitor.close()
     campaigns = [campaign for campaign in snapshot.campaigns if campaign.cycles]
     if len(campaigns) > 1:
         names = ", ".join(campaign.name for campaign in campaigns[:8])
@@ -260,18 +269,26 @@ def read_campaign(logdir: Path, settings: Settings, coming: NextRun) -> tuple[Ca
             "Before the first cycle pass --cycle 1; later ones are known by directories such as cycle_3 or by"
             " files such as cycle_3_verified.jsonl."
         )
-        if cycle_of(logdir.resolve().name) is not None:
-            remedy = f"This is one cycle: give the directory above it, {logdir.resolve().parent}."
+        name, above = _name_and_parent(logdir)
+        if cycle_of(name) is not None:
+            remedy = f"This is one cycle: give the directory above it, {above}."
         raise NothingToRead(str(logdir), "no cycles of a campaign here", remedy)
     trained = [cycle.run for cycle in campaigns[0].cycles if cycle.run is not None]
     newest = next((run for run in snapshot.runs if trained and run.run == trained[-1]), None)
     return campaigns[0], newest
 
 
-def first_cycle(settings: Settings, coming: NextRun, logdir: Path) -> NextCycle | None:
+def _name_and_parent(logdir: Logdir) -> tuple[str, str]:
+    if isinstance(logdir, Address):
+        return logdir.name, logdir.shown.rpartition("/")[0]
+    path = logdir.resolve()
+    return path.name, str(path.parent)
+
+
+def first_cycle(settings: Settings, coming: NextRun, logdir: Logdir) -> NextCycle | None:
     """Return what a campaign without a cycle begins with: the strategy alone."""
     number = coming.cycle or 1
-    start = coming.start(number, os.path.realpath(logdir), None, None)
+    start = coming.start(number, place_of(logdir), None, None)
     # Nothing was trained: what was noted in this place before is of another campaign.
     intent = Intent(number, start.configured, start.origin, least=coming.least)
     found = next_cycle((), None, (), {}, settings, None, intent)

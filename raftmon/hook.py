@@ -35,9 +35,10 @@ from raftmon.coming import (
 )
 from raftmon.errors import NoEffect, Refused, UsageError
 from raftmon.grounds import STATUSES, Status, proposal
-from raftmon.journal import Entry, Journal, plain_path
+from raftmon.journal import Entry, Journal, place_of, plain_path
 from raftmon.model import CampaignView, NextCycle, RunView, Step
 from raftmon.override import Override, Undone, difference, override_document
+from raftmon.remote.address import Logdir, as_logdir
 from raftmon.trainers.config import TrainerConfig
 from raftmon.trainers.effect import Process, require_effect, running_processes, running_with
 from raftmon.trainers.replace import read_whole, replace_file
@@ -51,7 +52,7 @@ MOST_CYCLES: Final = 9_999
 
 def pre_cycle(
     config: Path | str,
-    logdir: Path | str,
+    logdir: Logdir | str,
     cycle: int | None = None,
     apply: bool = False,
     *,
@@ -65,7 +66,7 @@ def pre_cycle(
 
     Args:
         config: the trainer's config, YAML or JSON.
-        logdir: directory with the runs of one campaign.
+        logdir: directory with the runs of one campaign, or its URL (`s3://bucket/raft`).
         cycle: number of the cycle that comes; None: found from the campaign.
         apply: whether to write.
         settings: the user's, or their file.
@@ -75,8 +76,8 @@ def pre_cycle(
         processes: the programs that run, to see whether a trainer has read the config already.
 
     Raises:
-        UsageError: an argument cannot be meant.
-        NothingToRead: there is no campaign below `logdir`.
+        UsageError: an argument cannot be meant, or the extra `remote` is missing.
+        NothingToRead: there is no campaign below `logdir`, or it cannot be reached.
         DocumentErrors: the settings or rules have defects.
     """
     if authority not in STATUSES:
@@ -88,12 +89,13 @@ def pre_cycle(
     file = open_config(Path(config), key or known.config_key, notes)
     known = with_schedule(known, file)
     coming = next_run(file, cycle, authority)
-    campaign, newest = read_campaign(Path(logdir), known, coming)
-    following = campaign.next if campaign is not None else first_cycle(known, coming, Path(logdir))
+    runs = as_logdir(logdir)
+    campaign, newest = read_campaign(runs, known, coming)
+    following = campaign.next if campaign is not None else first_cycle(known, coming, runs)
     override = _override(file, campaign, following, authority)
     if override.stop or override.refused is not None:
         return override
-    place = campaign.path if campaign is not None else os.path.realpath(logdir)
+    place = campaign.path if campaign is not None else place_of(runs)
     return _write(override, file, place, newest, apply, notes, processes)
 
 
@@ -224,7 +226,7 @@ def _entry(override: Override, file: ConfigFile, data: bytes, campaign: str) -> 
         kind="pre-cycle",
         state="intended",
         config=plain_path(file.path),
-        campaign=plain_path(Path(campaign)),
+        campaign=place_of(campaign),
         key=override.key or "",
         cycle=override.cycle,
         learning_rate=override.learning_rate,

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from raftmon.errors import Refused
+from raftmon.remote.address import Address, Logdir, as_logdir
 from raftmon.runs.watch import is_remote
 
-__all__ = ["Entry", "Journal", "Kind", "State", "default_path", "plain_path"]
+__all__ = ["Entry", "Journal", "Kind", "State", "default_path", "place_of", "plain_path"]
 
 State: TypeAlias = Literal["intended", "written", "failed"]
 Kind: TypeAlias = Literal["pre-cycle", "plan"]
@@ -90,6 +91,12 @@ class Entry:
 def plain_path(path: Path) -> str:
     """Return a path without symbolic links as text that can be stored, whatever bytes its name has."""
     return os.fsencode(os.path.realpath(path)).decode(errors="backslashreplace")
+
+
+def place_of(logdir: Logdir | str) -> str:
+    """Return what a campaign's directory is noted as: a path without symbolic links, or a URL without secrets."""
+    known = as_logdir(logdir)
+    return known.shown if isinstance(known, Address) else plain_path(known)
 
 
 def default_path() -> Path:

@@ -11,6 +11,7 @@ import click
 from raftmon.commands.shared import names_of, open_monitor, read_all, require_something, settings_option
 from raftmon.errors import DocumentErrors, NothingToRead
 from raftmon.model import SEVERITIES, Problem
+from raftmon.remote.address import Logdir, as_logdir
 
 if TYPE_CHECKING:
     from raftmon.advice.lint import Earlier
@@ -20,11 +21,13 @@ __all__ = ["lint"]
 
 @click.command()
 @click.argument("configs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="CONFIG...")
-@click.option("--logdir", type=click.Path(path_type=Path), help="Compare with the newest run below this directory.")
+@click.option("--logdir", type=as_logdir, metavar="DIR", help="Compare with the newest run below this directory.")
 @settings_option
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="For people or programs.")
 @click.option("--fail-on", type=click.Choice(SEVERITIES), help="Exit with 1 on a remark this grave, or graver.")
-def lint(configs: tuple[Path, ...], logdir: Path | None, settings: Path | None, form: str, fail_on: str | None) -> None:
+def lint(
+    configs: tuple[Path, ...], logdir: Logdir | None, settings: Path | None, form: str, fail_on: str | None
+) -> None:
     """Say what a trainer's CONFIG (YAML or JSON) means for the learning rate, before anything has run."""
     from raftmon.advice.claims import load_claims
     from raftmon.advice.lint import lint_config
@@ -53,7 +56,7 @@ def lint(configs: tuple[Path, ...], logdir: Path | None, settings: Path | None, 
         sys.exit(1)
 
 
-def _earlier(logdir: Path, settings: Path | None) -> Earlier:
+def _earlier(logdir: Logdir, settings: Path | None) -> Earlier:
     """Return the newest run below a directory."""
     from raftmon.advice.lint import earlier_run
 

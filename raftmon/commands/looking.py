@@ -11,8 +11,10 @@ import click
 from raftmon.commands.shared import logdirs_argument, open_monitor, read_all, require_something, settings_option
 from raftmon.errors import NothingToRead
 from raftmon.model import SEVERITIES
+from raftmon.remote.address import Logdir
 
 if TYPE_CHECKING:
+    from raftmon.mirrored import Mirrored
     from raftmon.model import Snapshot
     from raftmon.monitor import Monitor
 
@@ -43,7 +45,7 @@ def watch(logdirs: tuple[Path, ...], settings: Path | None) -> None:
 @click.option("--fail-on", type=click.Choice(SEVERITIES), help="Exit with 1 when a finding this grave fires.")
 @click.option("--run", "glob", metavar="GLOB", help="Only runs whose name matches, for example 'cycle_*'.")
 def advise(
-    logdirs: tuple[Path, ...],
+    logdirs: tuple[Logdir, ...],
     settings: Path | None,
     config: Path | None,
     form: str,
@@ -103,7 +105,7 @@ def _print(snapshot: Snapshot, form: str) -> None:
     print_report(snapshot, make_console())
 
 
-def _follow(monitor: Monitor, form: str, fail_on: str | None, glob: str | None) -> Snapshot:
+def _follow(monitor: Monitor | Mirrored, form: str, fail_on: str | None, glob: str | None) -> Snapshot:
     """Print changes until a finding ends it, or the user does."""
     from raftmon.headless.document import encode, snapshot_document
     from raftmon.headless.follow import changes, follow, worst_firing

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raftmon.commands.shared import journal_option, settings_option, strategy_options
+from raftmon.commands.shared import end_orderly, journal_option, settings_option, strategy_options
 from raftmon.errors import Refused, UsageError
 from raftmon.grounds import STATUSES
 from raftmon.plain import plain_lines
+from raftmon.remote.address import Logdir, as_logdir
 
 if TYPE_CHECKING:
     from raftmon.advice.settings import StrategyKind
@@ -23,7 +24,7 @@ __all__ = ["pre_cycle", "undo"]
 
 @click.command("pre-cycle")
 @click.argument("config", type=click.Path(path_type=Path), metavar="CONFIG")
-@click.option("--logdir", type=click.Path(path_type=Path), required=True, help="Directory of the campaign's runs.")
+@click.option("--logdir", type=as_logdir, metavar="DIR", required=True, help="Directory of the campaign's runs.")
 @click.option("--cycle", type=click.IntRange(1, 9_999), help="Number of the cycle that comes; else found by itself.")
 @click.option("--apply", is_flag=True, help="Write the learning rate into CONFIG; `raftmon undo` takes it back.")
 @click.option(
@@ -46,7 +47,7 @@ __all__ = ["pre_cycle", "undo"]
 )
 def pre_cycle(
     config: Path,
-    logdir: Path,
+    logdir: Logdir,
     cycle: int | None,
     apply: bool,
     authority: str,
@@ -75,6 +76,7 @@ def pre_cycle(
     known = read_settings(settings)
     kind = cast("StrategyKind | None", strategy)
     known = replace(known, strategy=chosen_strategy(known.strategy, kind, base_lr, decay, min_lr))
+    end_orderly([logdir])
     override = hook(
         config, logdir, cycle, apply, settings=known, key=key, authority=cast(Status, authority), journal=journal
     )

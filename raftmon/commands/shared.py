@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+import signal
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
 from raftmon.errors import NothingToRead, UsageError
+from raftmon.plain import plain
+from raftmon.remote.address import Address, Logdir, as_logdir
 
 if TYPE_CHECKING:
+    from raftmon.mirrored import Mirrored
     from raftmon.model import Snapshot
     from raftmon.monitor import Monitor
 
 __all__ = [
+    "end_orderly",
     "journal_option",
     "logdirs_argument",
     "names_of",
@@ -29,9 +34,8 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 
-logdirs_argument = click.argument(
-    "logdirs", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="LOGDIR..."
-)
+
+logdirs_argument = click.argument("logdirs", nargs=-1, required=True, type=as_logdir, metavar="LOGDIR...")
 settings_option = click.option(
     "--settings", type=click.Path(path_type=Path, dir_okay=False), help="Settings file (raftmon.yaml)."
 )
@@ -55,21 +59,19 @@ def strategy_options(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def open_monitor(
-    logdirs: Sequence[Path], settings: Path | None, *, watching: bool, config: Path | None = None
-) -> Monitor:
-    """Return a monitor of logdirs.
+    logdirs: Sequence[Logdir], settings: Path | None, *, watching: bool, config: Path | None = None
+) -> Monitor | Mirrored:
+    """Return a monitor of logdirs; of remote ones it has fetched what there is, unless it is `watching`.
 
     Args:
-        logdirs: directories that hold runs.
+        logdirs: directories that hold runs, or URLs of some.
         settings: the user's settings file.
         watching: whether the kernel tells of changes.
         config: of the trainer, where the next cycle's rate is to begin with what it says.
     """
     from raftmon.advice.settings import read_settings
-    from raftmon.monitor import Monitor
-    from raftmon.runs.watch import Watcher
+    from raftmon.mirrored import open_logdirs
 
-    absolute = [Path(os.path.abspath(path.expanduser())) for path in logdirs]  # noqa: PTH100 - it also takes `..` out
     known, coming = read_settings(settings), None
     if config is not None:
         from raftmon.coming import next_run_anew, open_config, with_schedule
@@ -80,11 +82,28 @@ def open_monitor(
         if file.trouble is not None:
             raise UsageError(file.trouble.where, file.trouble.what, file.trouble.remedy)
         known, coming = with_schedule(known, file), next_run_anew(config, known.config_key, journal)
-    watcher = Watcher(absolute) if watching else None
-    return Monitor(absolute, settings=known, watcher=watcher, coming=coming)
+    end_orderly(logdirs)
+    monitor = open_logdirs(logdirs, known, watching=watching, coming=coming, tell=tell_progress)
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.call_on_close(monitor.close)
+    return monitor
 
 
-def read_all(monitor: Monitor) -> Snapshot:
+def end_orderly(logdirs: Iterable[Logdir]) -> None:
+    """End by an exception when told to terminate, where a mirror on this machine has to be deleted first."""
+    if any(isinstance(logdir, Address) for logdir in logdirs):
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda received, _: sys.exit(128 + received))
+
+
+def tell_progress(text: str) -> None:
+    """Say on the last line of a terminal how far something is; nothing where nobody looks."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{plain(text)}\r", err=True, nl=False)
+
+
+def read_all(monitor: Monitor | Mirrored) -> Snapshot:
     """Poll until all files are read to their ends."""
     snapshot = monitor.poll()
     while snapshot.backfilling:
@@ -92,17 +111,18 @@ def read_all(monitor: Monitor) -> Snapshot:
     return snapshot
 
 
-def require_something(snapshot: Snapshot, logdirs: Sequence[Path], glob: str | None) -> None:
+def require_something(snapshot: Snapshot, logdirs: Sequence[Logdir], glob: str | None) -> None:
     """Raise `NothingToRead` with the reason where nothing was found."""
     if snapshot.runs or snapshot.campaigns:
         return
     where = names_of(logdirs)
-    if any(path.is_file() for path in logdirs):
+    local = [logdir for logdir in logdirs if isinstance(logdir, Path)]
+    if any(path.is_file() for path in local):
         raise NothingToRead(where, "a file, not a directory", "Give the directory that the file lies in.")
     listed = next((problem for problem in snapshot.problems if "cannot be listed" in problem.what), None)
     if listed is not None:
         raise NothingToRead(listed.where, listed.what, listed.remedy)
-    if not any(path.is_dir() for path in logdirs):
+    if len(local) == len(logdirs) and not any(path.is_dir() for path in local):
         raise NothingToRead(where, "no such directory", "Give the directory that your trainer logs to.")
     if glob is not None:
         raise NothingToRead(where, f"no run matches `{glob}`", "Leave --run out to see the names of all runs.")
@@ -110,6 +130,6 @@ def require_something(snapshot: Snapshot, logdirs: Sequence[Path], glob: str | N
     raise NothingToRead(where, what, "Give the logging directory, or turn TensorBoard logging on in the trainer.")
 
 
-def names_of(logdirs: Sequence[Path]) -> str:
-    """Return paths in one line."""
+def names_of(logdirs: Sequence[Logdir]) -> str:
+    """Return paths, and URLs without their secrets, in one line."""
     return ", ".join(str(path) for path in logdirs)

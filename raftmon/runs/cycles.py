@@ -34,6 +34,8 @@ __all__ = [
     "cycle_of",
     "has_verdicts",
     "is_campaign_file_name",
+    "is_cycle_name",
+    "is_report_name",
 ]
 
 _WORD: Final = r"(?:cycle|iteration|iter|round)"
@@ -116,6 +118,16 @@ def is_campaign_file_name(name: str) -> bool:
     The other reports have names that any program might choose.
     """
     return name == _REPORTS[0] or _VERDICTS.fullmatch(name) is not None
+
+
+def is_report_name(name: str) -> bool:
+    """Tell whether trainers call a report on their cycles so; any other program may do the same."""
+    return name in _REPORTS or name == _CYCLE_REPORT
+
+
+def is_cycle_name(name: str) -> bool:
+    """Tell whether a directory is called like a cycle and nothing else: ``cycle_3``, ``iter3``."""
+    return _WHOLE.fullmatch(name) is not None
 
 
 def has_verdicts(directory: Path) -> bool:

@@ -33,12 +33,21 @@ from raftmon.runs.config_keys import canonical, run_config
 from raftmon.runs.json_places import compose_json
 from raftmon.runs.trainer_marks import Flat
 
-__all__ = ["has_sidecars", "is_sidecar_name", "read_run_config", "read_trainer_config", "sidecar_stamp"]
+__all__ = [
+    "CHECKPOINT_FILES",
+    "has_sidecars",
+    "is_sidecar_name",
+    "read_run_config",
+    "read_trainer_config",
+    "sidecar_stamp",
+]
 
 _CONFIG_TEXTS: Final = ("args", "training_args", "arguments", "hyperparameters", "hparams", "config", "parameters")
 """Tags, ``/text_summary`` left out and in lower case, whose text holds a configuration; the surest first."""
 _SIDECARS: Final = ("hparams.yaml", "config.yaml", "args.yaml")
-_ADAPTER: Final = "adapter_config.json"
+CHECKPOINT_FILES: Final = ("trainer_state.json", "adapter_config.json")
+"""What is read of the newest checkpoint of Hugging Face; the second one also beside the checkpoints."""
+_ADAPTER: Final = CHECKPOINT_FILES[1]
 _ADAPTER_KEYS: Final = ("lora_alpha", "use_rslora", "base_model_name_or_path")
 _LOG_DIRECTORIES: Final = ("runs", "logs", "tensorboard")
 _SUFFIX: Final = "/text_summary"
