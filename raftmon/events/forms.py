@@ -8,6 +8,7 @@ in the file. What fails in any of this is looked at by the protobuf parser.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -16,6 +17,7 @@ import numpy as np
 from raftmon.events.block import varint_values, widened
 from raftmon.events.crc import MASK_DELTA, MAX_DISTANCE, add_bytes, add_time_and_step, masked_crc32c
 from raftmon.events.periods import Cycle
+from raftmon.events.prologue import Prologue
 from raftmon.events.single import Single
 from raftmon.events.wire import MAX_STEP_BYTES, STEP_AT, WALL_AT, Form, read_form
 
@@ -112,6 +114,8 @@ class FormTable:
         """By number; None: a kind of record that has no form."""
         self.singles: dict[int, list[tuple[int, Single]]] = {}
         """By length of the record: number and reader of each form."""
+        self.prologues: dict[int, Prologue] = {}
+        """By length of the first record's data: the newest one that begins so."""
         self.cycles: dict[int, Cycle] = {}
         """By the number of its first form: the newest cycle that begins with it."""
         self._slots = np.full((1 << _SLOTS_LOG2) + _PROBES, _UNKNOWN)
@@ -171,6 +175,17 @@ class FormTable:
             self.cycles.pop(next(iter(self.cycles)))
         self.cycles[numbers[0]] = cycle
         return cycle
+
+    def add_prologue(self, numbers: list[int]) -> None:
+        """Note the forms of the records that a file had before its cycle; -1 stands for a record without a form."""
+        if len(numbers) < LIKES or min(numbers) < 0:
+            return
+        forms = [form for number in numbers if (form := self.forms[number]) is not None]
+        length = int.from_bytes(forms[0].constant[:8], "little")
+        known = self.prologues.get(length)
+        if known is None or known.numbers != tuple(numbers):
+            with contextlib.suppress(ValueError):
+                self.prologues[length] = Prologue(forms, numbers)
 
     def _make_room(self) -> None:
         if len(self.forms) > MAX_FORMS - _EXAMPLES * _ROUNDS:

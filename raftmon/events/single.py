@@ -36,17 +36,19 @@ class Single:
         self._terms = [(at, _table(end - 1 - at)) for at in varying]
         self._values = [(place.tag, struct.Struct("<d" if place.wide else "<f"), place.offset) for place in form.places]
 
+    def matches(self, record: bytes) -> bool:
+        """Tell whether a whole record has this form; its checksum is not looked at."""
+        return int.from_bytes(record, "little") & self._mask == self._constant
+
     def read(self, record: bytes) -> tuple[int, float, list[tuple[str, float]]] | None:
         """Return step, wall time, and tag and value of each scalar.
 
         Args:
-            record: a whole record of the form's length.
+            record: a whole record of this form.
 
         Returns:
-            None if it is not of this form, or its checksum is wrong.
+            None if its checksum is wrong.
         """
-        if int.from_bytes(record, "little") & self._mask != self._constant:
-            return None
         residue = self._sum
         for at, table in self._terms:
             residue ^= table[record[at]]
