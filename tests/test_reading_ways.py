@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorboard.compat.proto import summary_pb2, types_pb2
 
@@ -59,6 +59,7 @@ def test_the_same_damage_in_several_records_hides_none_of_them(rows: int, count:
     assert read_all(header_record() + b"".join(records)) == (wanted, count)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(0, 2999 * 4), min_size=1, max_size=6, unique=True), st.integers(12, 40), st.integers(0, 7))
 def test_the_same_damage_anywhere(hit: list[int], place: int, bit: int) -> None:
     records = regular(3000)

@@ -88,6 +88,7 @@ class Decoder:
     def _forget_forms(self) -> None:
         self._generation = FORMS.generation
         self._records.forget_forms()
+        self._begun = [-1]
         self._cycle: Cycle | None = None
         self._slice = _LEAST_SLICE
         self._failures = self._pause = 0

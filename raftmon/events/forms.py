@@ -97,8 +97,8 @@ class FormTable:
         self.generation = object()
         self.forms: list[Form | None] = []
         """By number; None: a kind of record that has no form."""
-        self.singles: dict[int, list[tuple[int, Single]]] = {}
-        """By length of the record: number and reader of each form."""
+        self.singles: dict[int, dict[int, dict[int, tuple[int, Single]]]] = {}
+        """By length of the record, mask, and constant bytes (both as one number): number and reader of each form."""
         self.prologues: dict[int, Prologue] = {}
         """By length of the first record's data: the newest one that begins so."""
         self.cycles: dict[int, Cycle] = {}
@@ -224,7 +224,9 @@ class FormTable:
         if form is None:
             return
         self._is_form[number] = True
-        self.singles.setdefault(size, []).append((number, Single(form, form.checksum_constant())))
+        mask, constant = int.from_bytes(form.mask, "little"), int.from_bytes(form.constant, "little")
+        by_constant = self.singles.setdefault(size, {}).setdefault(mask, {})
+        by_constant[constant] = number, Single(form, form.checksum_constant())
         rest = rest_of(form) if len(form.places) == 1 and len(form.constant) <= MAX_DISTANCE else None
         if rest is not None and len(rest) <= _MOST_REST:
             self.is_single[number] = True

@@ -25,8 +25,6 @@ _SKIPPED_BYTES: Final = 1 << 18
 """Longer ones are not even read from the disk."""
 _MOST_LESSONS: Final = 1000
 """Forms that are learnt from records that are read one by one, in one file."""
-_MOST_TRIES: Final = 8
-"""Forms of the same length that are compared with a record."""
 
 
 class Records:
@@ -64,9 +62,11 @@ class Records:
         if singles is None or at + length > size:
             return None
         record = bytes(block.data[at : at + length])
-        for number, single in singles[:_MOST_TRIES]:
-            if single.matches(record):
-                return (number, single, record) if self.admits(number, name_plugins=True) else None
+        content = int.from_bytes(record, "little")
+        for mask, by_constant in singles.items():
+            form = by_constant.get(content & mask)
+            if form is not None:
+                return (*form, record) if self.admits(form[0], name_plugins=True) else None
         return None
 
     def read(self, single: Single, record: bytes) -> bool:

@@ -24,21 +24,15 @@ class Single:
         constant: checksum of such a record whose varying bytes are zero, see `forms.checksum_constant`.
     """
 
-    __slots__ = ("_constant", "_form", "_mask", "_sum", "_terms", "_values")
+    __slots__ = ("_form", "_sum", "_terms", "_values")
 
     def __init__(self, form: Form, constant: int) -> None:
         self._form = form
-        self._constant = int.from_bytes(form.constant, "little")
-        self._mask = int.from_bytes(form.mask, "little")
         self._sum = constant
         end = len(form.constant) - 4
         varying = [at for at in range(12, end) if form.mask[at] != 0xFF]
         self._terms = [(at, _table(end - 1 - at)) for at in varying]
         self._values = [(place.tag, struct.Struct("<d" if place.wide else "<f"), place.offset) for place in form.places]
-
-    def matches(self, record: bytes) -> bool:
-        """Tell whether a whole record has this form; its checksum is not looked at."""
-        return int.from_bytes(record, "little") & self._mask == self._constant
 
     def read(self, record: bytes) -> tuple[int, float, list[tuple[str, float]]] | None:
         """Return step, wall time, and tag and value of each scalar.
