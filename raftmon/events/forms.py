@@ -20,7 +20,7 @@ from raftmon.events.kinds import SLOTS, Kinds, kinds_of, rest_of
 from raftmon.events.periods import Cycle
 from raftmon.events.prologue import Prologue
 from raftmon.events.single import Single
-from raftmon.events.wire import MAX_STEP_BYTES, WALL_AT, Form, read_form
+from raftmon.events.wire import MAX_FORM_BYTES, MAX_STEP_BYTES, WALL_AT, Form, read_form
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -128,7 +128,8 @@ class FormTable:
         """
         self._make_room()
         step, kinds = kinds_of(block, starts, sizes)
-        rows = np.flatnonzero((block.bytes[starts + 12] == 0x09) & (kinds.step_bytes <= MAX_STEP_BYTES))
+        usual = (block.bytes[starts + 12] == 0x09) & (kinds.step_bytes <= MAX_STEP_BYTES) & (sizes <= MAX_FORM_BYTES)
+        rows = np.flatnonzero(usual)
         number = np.full(len(starts), _UNKNOWN)
         for _ in range(_ROUNDS):
             number[rows] = self._look_up(kinds, rows)
@@ -226,13 +227,13 @@ class FormTable:
         self._is_form[number] = True
         mask, constant = int.from_bytes(form.mask, "little"), int.from_bytes(form.constant, "little")
         by_constant = self.singles.setdefault(size, {}).setdefault(mask, {})
-        by_constant[constant] = number, Single(form, form.checksum_constant())
+        by_constant[constant] = number, Single(form)
         rest = rest_of(form) if len(form.places) == 1 and len(form.constant) <= MAX_DISTANCE else None
         if rest is not None and len(rest) <= _MOST_REST:
             self.is_single[number] = True
             self._value_at[number] = form.places[0].offset
             self._is_wide[number] = form.places[0].wide
-            self._constant[number] = form.checksum_constant()
+            self._constant[number] = form.checksum
             self._rest_count[number] = len(rest)
             for place, (at, word) in enumerate(rest):
                 self._rest_at[place, number], self._rest_word[place, number] = at, word

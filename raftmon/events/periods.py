@@ -116,7 +116,7 @@ class Cycle:
         self._checksum_follows = (
             self._values == 1 and not self._wide and bool((self._value_at + 4 == self._checksum_at).all())
         )
-        self._checksum_constant = np.array([form.checksum_constant() for form in forms], np.uint32)
+        self._checksum_constant = np.array([form.checksum for form in forms], np.uint32)
         # Where the table of each varying byte begins: by its distance from the end of its record's data.
         wall = WALL_AT + np.arange(8)[:, None]
         step = STEP_AT + np.arange(self._step_bytes)[:, None]

@@ -48,7 +48,7 @@ class Prologue:
         self._constant, self._mask = int.from_bytes(constant, "little"), int.from_bytes(mask, "little")
         self._tables = byte_tables() if sizes.max() <= MAX_DISTANCE else byte_tables(LONGEST_DISTANCE)
         self._checksum_at = starts + sizes - 4
-        self._checksum = np.array([form.checksum_constant() for form in forms], np.uint32)
+        self._checksum = np.array([form.checksum for form in forms], np.uint32)
         # The varying bytes but for the checksums, of one record after the other.
         ends = np.repeat(self._checksum_at, sizes)
         varying = np.flatnonzero((np.frombuffer(mask, np.uint8) == 0) & (np.arange(self.size) < ends))

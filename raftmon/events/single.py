@@ -21,14 +21,13 @@ class Single:
 
     Args:
         form: which.
-        constant: checksum of such a record whose varying bytes are zero, see `forms.checksum_constant`.
     """
 
     __slots__ = ("_form", "_sum", "_terms", "_values")
 
-    def __init__(self, form: Form, constant: int) -> None:
+    def __init__(self, form: Form) -> None:
         self._form = form
-        self._sum = constant
+        self._sum = form.checksum
         end = len(form.constant) - 4
         varying = [at for at in range(12, end) if form.mask[at] != 0xFF]
         self._terms = [(at, _table(end - 1 - at)) for at in varying]

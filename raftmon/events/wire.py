@@ -63,12 +63,8 @@ class Form:
     """Length of the step; 0: there is none, which means step 0."""
     places: tuple[Place, ...]
     """Its scalars in the order of the file; none in the record with which a file begins."""
-
-    def checksum_constant(self) -> int:
-        """Return the rotated checksum of such a record whose varying bytes (all of the step's) are zero."""
-        data = bytearray(self.constant)
-        data[STEP_AT : STEP_AT + self.step_bytes] = bytes(self.step_bytes)
-        return rotated(crc32c(bytes(data[12:-4])))
+    checksum: int
+    """The rotated checksum of such a record whose varying bytes (all of the step's) are zero."""
 
 
 def read_form(record: bytes) -> Form | None:
@@ -101,8 +97,10 @@ def read_form(record: bytes) -> Form | None:
         size = 8 if place.wide else 4
         mask[place.offset : place.offset + size] = bytes(size)
     mask[end:] = bytes(4)
-    constant = bytes(byte & kept for byte, kept in zip(record, mask, strict=True))
-    return Form(constant, bytes(mask), step_bytes, places)
+    constant = (int.from_bytes(record, "little") & int.from_bytes(mask, "little")).to_bytes(len(record), "little")
+    data = bytearray(constant[12:end])
+    data[STEP_AT - 12 : STEP_AT - 12 + step_bytes] = bytes(step_bytes)
+    return Form(constant, bytes(mask), step_bytes, places, rotated(crc32c(bytes(data))))
 
 
 def _is_version(record: bytes, at: int, end: int) -> bool:
