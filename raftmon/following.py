@@ -23,6 +23,9 @@ LEAST_IDLE: Final = 120.0
 """Seconds without a byte after which a run may be called idle."""
 IDLE_INTERVALS: Final = 10.0
 """...but not before so many of its own intervals between two steps have passed."""
+BESIDE_SECONDS: Final = 1.0
+"""Seconds between two looks at the files beside a run that grows all the time; three of them cost as much as reading
+what is new."""
 
 
 class Judges:
@@ -73,6 +76,8 @@ class FollowedRun:
         self._told: tuple[object, ...] | None = None
         self._watched = late
         self._grew_at: float | None = None
+        self._beside: object = None
+        self._looked_beside_at = 0.0
 
     def take(self, update: RunUpdate, now: float) -> bool:
         """Take in what a poll of the run brought; returns whether anything can be seen of it.
@@ -81,6 +86,8 @@ class FollowedRun:
             update: what the poll brought.
             now: seconds since the epoch.
         """
+        if not update.points or abs(now - self._looked_beside_at) >= BESIDE_SECONDS:
+            self._looked_beside_at, self._beside = now, sidecar_stamp(self.run.path)
         told = self._words()
         # What was there before anybody watched has not grown just now, however many polls it takes to read it.
         grew, self._watched = bool(update.points) and self._watched, self._watched or not update.more
@@ -134,7 +141,7 @@ class FollowedRun:
     def _words(self) -> tuple[object, ...]:
         """Return what the run has to say beside its points; what lies beside its files comes last."""
         run = self.run
-        return tuple(run.problems), tuple(run.texts.items()), repr(run.hparams), sidecar_stamp(run.path)
+        return tuple(run.problems), tuple(run.texts.items()), repr(run.hparams), self._beside
 
     def _has_words(self) -> bool:
         return bool(self.run.series or self.run.texts or self.run.hparams) or has_sidecars(self.run.path)

@@ -167,11 +167,13 @@ def test_batches_of_cycles_can_be_cut_and_joined() -> None:
     batches = events.read().batches
     whole = join(batches)
     assert any(batch.value.size > 1000 for batch in batches)
-    for begin, end in itertools.pairwise([0, 1, 7, 4000, len(whole)]):
+    for begin, end in itertools.pairwise([0, 1, 7, 10, 4000, len(whole)]):
         part = whole.part(begin, end)
         assert part.value.tolist() == expected(1500)[begin:end]
         assert [part.tags[number] for number in part.tag_id] == [TAGS[at % 4] for at in range(begin, end)]
         assert [tag for tag, *_ in part.renamed("x/").by_tag()] == [f"x/{tag}" for tag in part.tags]
+        first = {tag: value[0] for tag, _, _, value in part.by_tag()}
+        assert first == {TAGS[at % 4]: expected(1500)[at] for at in range(begin, min(end, begin + 4))}
 
 
 def test_an_empty_batch_has_no_tags() -> None:

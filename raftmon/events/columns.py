@@ -29,7 +29,7 @@ class ScalarBatch:
     """Scalar points in columns, in file order. The columns are read-only.
 
     Args:
-        tags: the tags of this batch in the order in which the file first had them, without repetition.
+        tags: the tags of this batch in the order of their first appearance in it.
         tag_id: index into `tags` of each point, int32; or, where `step` has two dimensions, of each of its columns.
         step: int64, shape ``[n]``; or ``[cycles, columns]`` or ``[cycles, 1]`` for points whose tags repeat in cycles.
         wall_time: float64, shape ``[n]`` or ``[cycles, columns]``.
@@ -71,9 +71,11 @@ class ScalarBatch:
     def part(self, begin: int, end: int) -> ScalarBatch:
         """Return some of the points, in file order; at least one."""
         tag_id = self.tag_id[begin:end]
-        used, new_id = np.unique(tag_id, return_inverse=True)
+        used = list(dict.fromkeys(tag_id.tolist()))
+        new_id = np.zeros(len(self.tags), np.int32)
+        new_id[used] = np.arange(len(used))
         columns = (self.step[begin:end], self.wall_time[begin:end], self.value[begin:end])
-        return ScalarBatch(tuple(self.tags[number] for number in used.tolist()), new_id.astype(np.int32), *columns)
+        return ScalarBatch(tuple(self.tags[number] for number in used), new_id[tag_id], *columns)
 
     def renamed(self, prefix: str) -> ScalarBatch:
         """Return the same points with something put before each tag."""
@@ -105,6 +107,11 @@ class ScalarBatch:
             narrow = self._tag_id.astype(np.uint16) if len(self.tags) <= 1 << 16 else self._tag_id
             order = np.argsort(narrow, kind="stable")
             columns = _line(self._step[order]), _line(self._wall_time[order]), _line(self._value[order])
+        elif len(self.tags) == len(self):
+            # Tags are in the order of their first appearance, and here of their only one.
+            for at, tag in enumerate(self.tags):
+                yield tag, columns[0][at : at + 1], columns[1][at : at + 1], columns[2][at : at + 1]
+            return
         begin = 0
         for tag, count in zip(self.tags, np.bincount(self._tag_id, minlength=len(self.tags)).tolist(), strict=True):
             points = slice(begin, begin + count)
@@ -136,6 +143,8 @@ def _joined(columns: list[NDArray[_Number]], dtype: type[_Number]) -> NDArray[_N
 
 def _flat(column: NDArray[_Number], shape: tuple[int, ...]) -> NDArray[_Number]:
     """Return a column of points in file order."""
+    if column.ndim == 1 and column.shape == shape:
+        return column  # as always with the few points of a live job
     return _line(np.broadcast_to(column, shape))
 
 
