@@ -229,8 +229,9 @@ def markdown(results: Sequence[SetResult], figures: Sequence[Figure], where: Map
     packages = ", ".join(f"{name} {where[name]}" for name in ("numpy", "tensorboard", "tensorboard-data-server"))
     lines += [
         "",
-        "CPU time on one thread; every checksum verified, but for pictures and histograms beyond 4 kB, which are passed "
-        "over by their length (by the Rust server those of the lengths only); medians of interleaved rounds. In brackets must and goal; **bold**: the goal is met, _italic_: the must is missed. "
+        "CPU time on one thread; every checksum verified, but those of pictures and histograms beyond 4 kB, which are "
+        "passed over by their length (by the Rust server only the checksums of lengths). Medians of interleaved rounds. "
+        "In brackets must and goal; **bold**: the goal is met, _italic_: the must is missed. "
         f"{where['date']}, {where['machine']}, Python {where['python']}, {packages}.",
     ]
     return "\n".join(lines)
