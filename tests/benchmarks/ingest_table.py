@@ -230,7 +230,7 @@ def markdown(results: Sequence[SetResult], figures: Sequence[Figure], where: Map
     lines += [
         "",
         "CPU time on one thread; every checksum verified, but those of pictures and histograms beyond 4 kB, which are "
-        "passed over by their length (by the Rust server only the checksums of lengths). Medians of interleaved rounds. "
+        "passed over by their length (by the Rust server only those of the lengths). Medians of interleaved rounds. "
         "In brackets must and goal; **bold**: the goal is met, _italic_: the must is missed. "
         f"{where['date']}, {where['machine']}, Python {where['python']}, {packages}.",
     ]
