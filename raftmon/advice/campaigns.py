@@ -21,7 +21,7 @@ from raftmon.advice.settings import Settings
 from raftmon.grounds import Status
 from raftmon.model import CampaignView, CycleView, Finding, NextCycle, Problem, RunView, Step
 from raftmon.run_config import RunConfig
-from raftmon.runs.cycles import CampaignEvidence, CampaignFiles, CycleEvidence
+from raftmon.runs.campaign_files import CampaignEvidence, CampaignFiles, CycleEvidence
 from raftmon.signals.campaign import CampaignSignals, CycleFacts
 from raftmon.signals.rates import Rate
 from raftmon.signals.statistics import wilson_interval
