@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from raftmon.advice.engine import RuleEngine, rules_for
@@ -27,6 +27,7 @@ from raftmon.runs.roles import RoleTable, RoleTag
 from raftmon.signals.progress import RunFacts
 from raftmon.signals.registry import PRIMARY_ROLES, Column, RunSignals
 from raftmon.signals.siblings import Columns, SiblingSignals, Standing, standing
+from raftmon.slotted import dataclass
 
 __all__ = ["RunJudge"]
 

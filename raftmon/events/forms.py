@@ -8,7 +8,6 @@ in the file. What fails in any of this is looked at by the protobuf parser.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
@@ -18,6 +17,7 @@ from raftmon.events.crc import MASK_DELTA, MAX_DISTANCE, add_bytes, add_time_and
 from raftmon.events.periods import Cycle
 from raftmon.events.single import Single
 from raftmon.events.wire import MAX_STEP_BYTES, STEP_AT, WALL_AT, Form, read_form
+from raftmon.slotted import dataclass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from raftmon.events.wire import varint
+from raftmon.slotted import dataclass
 
 __all__ = ["MAX_TEXT_BYTES", "Message", "TextSummary", "is_media", "read_message"]
 

@@ -15,10 +15,10 @@ S, V and T are the lengths of summary, value and tag; a record may hold several 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from raftmon.events.crc import LONGEST_DISTANCE, crc32c, rotated
+from raftmon.slotted import dataclass
 
 __all__ = ["MAX_FORM_BYTES", "STEP_AT", "WALL_AT", "Form", "Place", "read_form", "varint"]
 

@@ -6,13 +6,14 @@ import os
 import stat
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal
 
 from raftmon.model import Problem
 from raftmon.runs.cycles import CYCLE, CYCLE_REPORT, REPORTS, VERDICTS
 from raftmon.runs.evidence import CycleEvidence, ReportFile, merge
+from raftmon.slotted import dataclass
 
 if TYPE_CHECKING:
     from raftmon.runs.verified import VerifiedFile

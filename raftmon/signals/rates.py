@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from raftmon.slotted import dataclass
 
 __all__ = [
     "Rate",
