@@ -86,13 +86,14 @@ class FollowedRun:
         grew, self._watched = bool(update.points) and self._watched, self._watched or not update.more
         if not update.points and not update.rewound and told == self._told:
             return False
+        beside_changed = self._told is None or told[-1] != self._told[-1]
         self._told = told
         if grew:
             self._grew_at = now
         if self.judge is None and (update.points or update.rewound or self._has_words()):
             self.judge = self._judges.judge(self.run)
         if self.judge is not None:
-            self.judge.follow(update, in_campaign=self.campaign is not None)
+            self.judge.follow(update, in_campaign=self.campaign is not None, look_beside=beside_changed)
         return True
 
     @property
@@ -131,7 +132,7 @@ class FollowedRun:
         return "live" if now - min(modified, run.last_wall_time) <= patience else "idle"
 
     def _words(self) -> tuple[object, ...]:
-        """Return what the run has to say beside its points."""
+        """Return what the run has to say beside its points; what lies beside its files comes last."""
         run = self.run
         return tuple(run.problems), tuple(run.texts.items()), repr(run.hparams), sidecar_stamp(run.path)
 

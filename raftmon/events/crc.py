@@ -106,12 +106,9 @@ def byte_tables(reach: int = MAX_DISTANCE) -> Checksums:
     Returns:
         Shape ``[256 * reach]``.
     """
-    table = np.empty((reach, 256), np.uint32)
-    table[0] = _TABLE
-    for distance in range(1, reach):
-        table[distance] = table[0].take(table[distance - 1] & 0xFF) ^ (table[distance - 1] >> 8)
+    table = _distance_table(reach)
     high: Checksums = table >> np.uint32(15)
-    return (high | (table << np.uint32(17))).ravel()
+    return high | (table << np.uint32(17))
 
 
 def add_bytes(residue: Checksums, words: Words, count: int, distance: Ints) -> None:
@@ -161,7 +158,7 @@ def add_time_and_step(residue: Checksums, wall_time: Words, step: Words, to_end:
 @cache
 def _pair_table(distance: int) -> Checksums:
     """Return what two bytes contribute, the first of which has this distance from the last byte; not rotated."""
-    tables = _distance_table().reshape(-1, 256)
+    tables = _distance_table(_ROW).reshape(-1, 256)
     first, second = tables[distance], tables[distance - 1]
     pairs: Checksums = (second[:, None] ^ first[None, :]).ravel()
     return pairs
@@ -230,7 +227,7 @@ def _linear(buffer: Bytes, starts: Ints, lengths: Ints) -> Checksums:
 def _rows(buffer: Bytes, starts: Ints, lengths: Ints) -> Checksums:
     """Checksums without initial value and complement, for slices of at most `_ROW` bytes."""
     result = np.zeros(len(starts), np.uint32)
-    table = _distance_table()
+    table = _distance_table(_ROW)
     order = np.argsort(lengths.astype(np.uint16), kind="stable")
     ordered = lengths[order]
     for group in np.split(order, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1):
@@ -275,12 +272,25 @@ def _zeros_operator(power: int) -> Checksums:
 
 
 @cache
-def _distance_table() -> Checksums:
-    """What a byte adds to the checksum of its row: entry ``256 * distance from the last byte + byte``."""
-    table = np.empty((_ROW, 256), np.uint32)
+def _distance_table(reach: int) -> Checksums:
+    """What a byte adds to the checksum of its row: entry ``256 * distance from the last byte + byte``.
+
+    Args:
+        reach: distances that are needed, at least four.
+    """
+    table = np.empty((reach, 256), np.uint32)
     table[0] = _TABLE
-    for distance in range(1, _ROW):
+    for distance in range(1, 4):
         table[distance] = table[0].take(table[distance - 1] & 0xFF) ^ (table[distance - 1] >> 8)
+    known = 4
+    while known < reach:
+        # `known` zeros behind a checksum do what they do behind its four bytes.
+        near = table[: min(known, reach - known)]
+        far = table[known - 1].take(near & 0xFF)
+        for place in (1, 2, 3):
+            far ^= table[known - 1 - place].take((near >> (8 * place)) & 0xFF)
+        table[known : known + len(near)] = far
+        known += len(near)
     return table.ravel()
 
 

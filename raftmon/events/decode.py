@@ -16,13 +16,13 @@ import numpy as np
 
 from raftmon.events.assemble import form_batch, mixed_batch
 from raftmon.events.columns import ScalarBatch
-from raftmon.events.crc import masked_crc32c, masked_crc32c_many
+from raftmon.events.crc import masked_crc32c_many
 from raftmon.events.forms import FORMS, Heads
 from raftmon.events.found import Collector, Decoded
 from raftmon.events.framing import HEADER_BYTES, OVERHEAD_BYTES, find_header, frame, read_header
-from raftmon.events.messages import Message, is_media, read_message
+from raftmon.events.messages import Message
 from raftmon.events.periods import Cycle, find_cycle
-from raftmon.events.wire import MAX_FORM_BYTES
+from raftmon.events.records import UNCHECKED_BYTES, Records
 from raftmon.slotted import dataclass
 
 if TYPE_CHECKING:
@@ -42,16 +42,6 @@ _WORTHWHILE: Final = 512
 """A cycle that ends after fewer points was not worth the attempt."""
 _MOST_FAILURES: Final = 6
 """After so many such attempts in a row, only one in 2**6 slices is looked at for a cycle."""
-_MOST_LESSONS: Final = 1000
-"""Forms that are learnt from records that are read one by one, in one file."""
-_MOST_TRIES: Final = 8
-"""Forms of the same length that are compared with a record."""
-_UNCHECKED_BYTES: Final = 4096
-"""Longer records that hold nothing but pictures and the like are passed over by their length, and not checked."""
-_SKIPPED_BYTES: Final = 1 << 18
-"""Longer ones are not even read from the disk."""
-_MEDIA_BYTES: Final = 512
-"""By so many bytes of its begin a record is told to be a picture or the like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,27 +72,31 @@ class Decoder:
     """Decodes one event file, in file order.
 
     Attributes:
-        bad: damaged or invalid records so far; a stretch in which no record can be told counts as one.
         searching: whether the next intact record is being looked for.
     """
 
     def __init__(self) -> None:
-        self.bad = 0
         self.searching = False
+        self._lost = 0
         self._found = Collector()
-        self._plugins: dict[str, str] = {}
+        self._records = Records(self._found)
         self._forget_forms()
         self._head = _HEAD_RECORDS
+        self._begun: list[int] = []
         self._window = _LEAST_SLICE
-        self._lessons = _MOST_LESSONS
-        self._suspect = 0
 
     def _forget_forms(self) -> None:
         self._generation = FORMS.generation
-        self._admitted: set[int] = set()
+        self._records.forget_forms()
+        self._begun = [-1]
         self._cycle: Cycle | None = None
         self._slice = _LEAST_SLICE
         self._failures = self._pause = 0
+
+    @property
+    def bad(self) -> int:
+        """Damaged or invalid records so far; a stretch in which no record can be told counts as one."""
+        return self._records.bad + self._lost
 
     def take(self) -> Decoded:
         """Hand over what was decoded since the last call."""
@@ -129,10 +123,10 @@ class Decoder:
             if halt is _Halt.WAIT:
                 return Progress(at, needed, damaged)
             if halt is _Halt.DAMAGE:
-                self.bad += 1
+                self._lost += 1
                 self.searching, damaged = True, at
                 # Where bytes were lost, the record before it ends inside another one.
-                at, self._suspect = at + 1 - self._suspect, 0
+                at, self._records.suspect = at + 1 - self._records.suspect, 0
                 if at < 0:
                     return Progress(at, HEADER_BYTES, damaged)
 
@@ -155,7 +149,7 @@ class Decoder:
         end = at if rows is None else rows.end
         if rows is not None:
             self._found.add_batch(ScalarBatch(cycle.tags, cycle.tag_id, rows.step, rows.wall_time, rows.value))
-            self._suspect = 0
+            self._records.suspect = 0
         if size - end < cycle.size:
             self._failures = 0
         else:
@@ -167,125 +161,60 @@ class Decoder:
         return end, HEADER_BYTES, _Halt.CHANGE
 
     def _one_by_one(self, block: Block, at: int, size: int) -> _Walked:
+        if self._head == _HEAD_RECORDS:
+            at = self._by_prologue(block, at, size)
         while at + HEADER_BYTES <= size:
-            length = self._read_form(block, at, size)
-            if length == 0:
+            known = self._records.known(block, at, size)
+            if known is not None and self._head and self._begins_cycle(known[0], block, at, size):
                 return at, HEADER_BYTES, _Halt.CHANGE
-            if length is None:
-                length = read_header(block.data, at)
-                if length is None:
+            if known is not None and self._records.read(known[1], known[2]):
+                length = len(known[2])
+            else:
+                header = read_header(block.data, at)
+                if header is None:
                     return at, HEADER_BYTES, _Halt.DAMAGE
-                if at + length > size:
-                    return self._wait_or_skip(block, at, length, size)
-                self._parse_one(block, at, length)
+                if at + header > size:
+                    return self._wait(block, at, header, size)
+                self._records.parse(block, at, header)
+                if self._generation is not FORMS.generation:
+                    self._forget_forms()
+                length = header
             at += length
             if self._head:
+                self._begun.append(-1 if known is None else known[0])
                 self._head -= 1
                 if not self._head:
                     return at, HEADER_BYTES, _Halt.CHANGE
         return at, HEADER_BYTES, _Halt.WAIT
 
-    def _wait_or_skip(self, block: Block, at: int, length: int, size: int) -> _Walked:
-        """Leave an incomplete record for later, or pass over it: pictures of megabytes need not be in memory."""
-        head = block.data[at : min(at + _MEDIA_BYTES, size)]
-        if length > _SKIPPED_BYTES and is_media(head, length, self._plugins):
-            self._suspect = length
+    def _wait(self, block: Block, at: int, length: int, size: int) -> _Walked:
+        """Leave an incomplete record for later, or pass over it."""
+        if self._records.may_skip(block, at, length, size):
             return at + length, HEADER_BYTES, _Halt.WAIT
         return at, length, _Halt.WAIT
 
-    def _read_form(self, block: Block, at: int, size: int) -> int | None:
-        """Read one record by its form.
-
-        Returns:
-            Its bytes; 0 if it begins a known cycle, and was not read; None if its form is not known.
-        """
-        length = int.from_bytes(block.data[at : at + 8], "little") + OVERHEAD_BYTES
-        singles = FORMS.singles.get(length)
-        if singles is None or at + length > size:
-            return None
-        record = bytes(block.data[at : at + length])
-        for number, single in singles[:_MOST_TRIES]:
-            found = single.read(record)
-            if found is None:
-                continue
-            if not self._admits(number, name_plugins=True):
-                return None
-            if self._head and self._begins_cycle(number, block, at, size):
-                return 0
-            step, wall_time, values = found
-            for tag, value in values:
-                self._found.add_point(tag, step, wall_time, value)
-            self._suspect = 0
-            return length
-        return None
-
-    def _parse_one(self, block: Block, at: int, length: int) -> None:
-        """Parse one record, and learn its form."""
-        message = self._read_message(block, at, length, None)
-        if message is None:
-            return
-        self._found.add_message(message)
-        plain = not (message.texts or message.hparams or message.starts_session)
-        if plain and self._lessons and length <= MAX_FORM_BYTES:
-            self._lessons -= 1
-            FORMS.learn(block, at, length)
-            if self._generation is not FORMS.generation:
-                self._forget_forms()
+    def _by_prologue(self, block: Block, at: int, size: int) -> int:
+        """Read the records with which another file of this make began, if they are the same; returns where they end."""
+        prologue = FORMS.prologues.get(int.from_bytes(block.data[at : at + 8], "little"))
+        if prologue is None or at + prologue.size > size:
+            return at
+        batch = prologue.read(block, at)
+        if batch is None or not all(self._records.admits(number, name_plugins=True) for number in prologue.numbers):
+            return at
+        self._found.add_batch(batch)
+        self._begun += prologue.numbers
+        self._head -= len(prologue.numbers)
+        return at + prologue.size
 
     def _begins_cycle(self, number: int, block: Block, at: int, size: int) -> bool:
         cycle = FORMS.cycles.get(number)
         if cycle is None or size - at < _FEW_BYTES or not cycle.begins_at(block, at, size):
             return False
-        if not all(self._admits(form, name_plugins=False) for form in cycle.numbers):
+        if not all(self._records.admits(form, name_plugins=False) for form in cycle.numbers):
             return False
+        FORMS.add_prologue(self._begun)
         self._cycle, self._head = cycle, 0
         return True
-
-    def _admits(self, number: int, *, name_plugins: bool) -> bool:
-        """Tell whether what a form holds are scalars in this file; the plugin of a tag may say otherwise.
-
-        Args:
-            number: of the form.
-            name_plugins: whether a record of this form has its turn now, and may name the plugin of a tag.
-        """
-        if number in self._admitted:
-            return True
-        form = FORMS.forms[number]
-        for place in form.places if form is not None else ():
-            if place.plugin and name_plugins:
-                self._plugins.setdefault(place.tag, place.plugin)
-            if place.plugin is not None and self._plugins.get(place.tag) != "scalars":
-                return False
-        self._admitted.add(number)
-        return True
-
-    def _read_message(self, block: Block, at: int, length: int, intact: bool | None) -> Message | None:
-        """Parse one record; None, and counted, if it is damaged or no valid event.
-
-        Args:
-            block: where it lies.
-            at: its offset.
-            length: its bytes.
-            intact: whether its checksum is right; None: not known.
-        """
-        self._suspect = 0
-        media = is_media(block.data[at : at + _MEDIA_BYTES], length, self._plugins)
-        if media and length > _UNCHECKED_BYTES:
-            # Nothing comes of it, and its checksum would cost more than thousands of scalars.
-            self._suspect = length
-            return None
-        data = bytes(block.data[at + HEADER_BYTES : at + length - 4])
-        if intact is None:
-            intact = masked_crc32c(data) == int.from_bytes(block.data[at + length - 4 : at + length], "little")
-        if not intact:
-            self.bad += 1
-            self._suspect = length
-            return None
-        if media:
-            return None
-        message = read_message(data, self._plugins)
-        self.bad += message.invalid
-        return message
 
     def _in_columns(self, block: Block, at: int, size: int) -> _Walked:
         """Read the records of a slice together, and look whether their forms come in cycles."""
@@ -295,7 +224,7 @@ class Decoder:
         if not len(frames.starts):
             if frames.damaged or frames.needed == HEADER_BYTES:
                 return at, HEADER_BYTES, _Halt.DAMAGE if frames.damaged else _Halt.WAIT
-            return self._wait_or_skip(block, at, frames.needed, size)
+            return self._wait(block, at, frames.needed, size)
         heads = FORMS.match(block, frames.starts, frames.sizes)
         if self._generation is not FORMS.generation:
             self._forget_forms()
@@ -310,7 +239,7 @@ class Decoder:
     def _refuse(self, form: Ints) -> None:
         """Set the forms that are not (yet) known to be scalars in this file to -1."""
         for number in np.flatnonzero(np.bincount(form[form >= 0])).tolist():
-            if not self._admits(number, name_plugins=False):
+            if not self._records.admits(number, name_plugins=False):
                 form[form == number] = -1
 
     def _new_cycle(self, heads: Heads) -> int | None:
@@ -334,7 +263,7 @@ class Decoder:
         rows = np.flatnonzero(single)
         points = FORMS.read(block, heads if len(rows) == len(single) else heads.part(rows))
         if len(rows) == len(single) and points.intact.all():
-            self._suspect = 0
+            self._records.suspect = 0
             self._found.add_batch(form_batch(heads.form, points))
             return
         others = np.ones(len(single), bool)
@@ -350,15 +279,15 @@ class Decoder:
     def _read_others(self, block: Block, heads: Heads, rows: Ints) -> list[tuple[int, Message]]:
         """Parse some of the records; returns the row and the content of each that is intact."""
         starts, sizes = heads.starts[rows], heads.sizes[rows]
-        short = np.flatnonzero(sizes <= _UNCHECKED_BYTES)
+        short = np.flatnonzero(sizes <= UNCHECKED_BYTES)
         data, lengths = starts[short] + HEADER_BYTES, sizes[short] - OVERHEAD_BYTES
         right = masked_crc32c_many(block.bytes, data, lengths) == block.halves[data + lengths]
         intact: dict[int, bool] = dict(zip(short.tolist(), right.tolist(), strict=True))
         found = []
         for place, (row, start, size) in enumerate(zip(rows.tolist(), starts.tolist(), sizes.tolist(), strict=True)):
-            message = self._read_message(block, start, size, intact.get(place))
+            message = self._records.read_message(block, start, size, intact.get(place))
             if message is not None:
                 found.append((row, message))
         if not len(rows) or rows[-1] < len(heads.form) - 1:
-            self._suspect = 0
+            self._records.suspect = 0
         return found

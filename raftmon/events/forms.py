@@ -8,15 +8,18 @@ in the file. What fails in any of this is looked at by the protobuf parser.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
 from raftmon.events.block import varint_values, widened
 from raftmon.events.crc import MASK_DELTA, MAX_DISTANCE, add_bytes, add_time_and_step, masked_crc32c
+from raftmon.events.kinds import SLOTS, Kinds, kinds_of, rest_of
 from raftmon.events.periods import Cycle
+from raftmon.events.prologue import Prologue
 from raftmon.events.single import Single
-from raftmon.events.wire import MAX_STEP_BYTES, STEP_AT, WALL_AT, Form, read_form
+from raftmon.events.wire import MAX_STEP_BYTES, WALL_AT, Form, read_form
 from raftmon.slotted import dataclass
 
 if TYPE_CHECKING:
@@ -40,12 +43,10 @@ LIKES: Final = 4
 _EXAMPLES: Final = 64
 """New kinds that are read in one round."""
 _ROUNDS: Final = 32
-_SLOTS_LOG2: Final = 16
 _PROBES: Final = 4
 _UNKNOWN: Final = -1
 _MOST_REST: Final = 16
 """Words that are compared beside those by which a kind is told; tags of 140 bytes take so many."""
-_U64: Final = {number: np.uint64(number) for number in (1, 7, 8, 40, 0x10, 0x7F, 0xFF)}
 _KEPT_BITS: Final = np.array([(1 << (8 * count)) - 1 for count in range(8)] + [(1 << 64) - 1], np.uint64)
 """Masks that keep the lowest 0 to 8 bytes of a word."""
 
@@ -68,20 +69,6 @@ class Heads:
     def part(self, rows: Ints | slice) -> Heads:
         """Return some of the records."""
         return Heads(self.starts[rows], self.sizes[rows], self.step[rows], self.step_bytes[rows], self.form[rows])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Kinds:
-    """By what the kind of a record is told; each of shape ``[n]``."""
-
-    first: Words
-    """What the summary begins with: lengths, and the first characters of its first tag."""
-    last: Words
-    """The last bytes of that tag, and the one behind it."""
-    size: Ints
-    step_bytes: Ints
-    slot: Ints
-    """Where the kind is looked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,11 +97,13 @@ class FormTable:
         self.generation = object()
         self.forms: list[Form | None] = []
         """By number; None: a kind of record that has no form."""
-        self.singles: dict[int, list[tuple[int, Single]]] = {}
-        """By length of the record: number and reader of each form."""
+        self.singles: dict[int, dict[int, dict[int, tuple[int, Single]]]] = {}
+        """By length of the record, mask, and constant bytes (both as one number): number and reader of each form."""
+        self.prologues: dict[int, Prologue] = {}
+        """By length of the first record's data: the newest one that begins so."""
         self.cycles: dict[int, Cycle] = {}
         """By the number of its first form: the newest cycle that begins with it."""
-        self._slots = np.full((1 << _SLOTS_LOG2) + _PROBES, _UNKNOWN)
+        self._slots = np.full((SLOTS) + _PROBES, _UNKNOWN)
         self._first = np.zeros(MAX_FORMS, np.uint64)
         self._last = np.zeros(MAX_FORMS, np.uint64)
         self._size = np.zeros(MAX_FORMS, np.int64)
@@ -138,7 +127,7 @@ class FormTable:
             sizes: its bytes, header and checksum included, shape ``[n]``.
         """
         self._make_room()
-        step, kinds = _kinds(block, starts, sizes)
+        step, kinds = kinds_of(block, starts, sizes)
         rows = np.flatnonzero((block.bytes[starts + 12] == 0x09) & (kinds.step_bytes <= MAX_STEP_BYTES))
         number = np.full(len(starts), _UNKNOWN)
         for _ in range(_ROUNDS):
@@ -154,7 +143,7 @@ class FormTable:
         self._make_room()
         form = read_form(bytes(block.data[start : start + size]))
         if form is not None:
-            _, kinds = _kinds(block, np.array([start]), np.array([size]))
+            _, kinds = kinds_of(block, np.array([start]), np.array([size]))
             if self._look_up(kinds, np.array([0]))[0] == _UNKNOWN:
                 self._add(form, kinds, 0)
 
@@ -172,11 +161,22 @@ class FormTable:
         self.cycles[numbers[0]] = cycle
         return cycle
 
+    def add_prologue(self, numbers: list[int]) -> None:
+        """Note the forms of the records that a file had before its cycle; -1 stands for a record without a form."""
+        if len(numbers) < LIKES or min(numbers) < 0:
+            return
+        forms = [form for number in numbers if (form := self.forms[number]) is not None]
+        length = int.from_bytes(forms[0].constant[:8], "little")
+        known = self.prologues.get(length)
+        if known is None or known.numbers != tuple(numbers):
+            with contextlib.suppress(ValueError):
+                self.prologues[length] = Prologue(forms, numbers)
+
     def _make_room(self) -> None:
         if len(self.forms) > MAX_FORMS - _EXAMPLES * _ROUNDS:
             self.clear()
 
-    def _look_up(self, kinds: _Kinds, rows: Ints) -> Ints:
+    def _look_up(self, kinds: Kinds, rows: Ints) -> Ints:
         """Return the number of the kind of each of the rows, -1 where it is new."""
         slot = kinds.slot[rows]
         number = self._slots[slot]
@@ -191,7 +191,7 @@ class FormTable:
         number[~same] = _UNKNOWN
         return number
 
-    def _is_same(self, kinds: _Kinds, rows: Ints, number: Ints) -> Bools:
+    def _is_same(self, kinds: Kinds, rows: Ints, number: Ints) -> Bools:
         same: Bools = self._first[number] == kinds.first[rows]
         same &= self._last[number] == kinds.last[rows]
         same &= self._size[number] == kinds.size[rows]
@@ -199,7 +199,7 @@ class FormTable:
         same &= number >= 0
         return same
 
-    def _learn(self, block: Block, starts: Ints, kinds: _Kinds, rows: Ints) -> bool:
+    def _learn(self, block: Block, starts: Ints, kinds: Kinds, rows: Ints) -> bool:
         """Read the form of one record of each frequent new kind; returns whether any was learnt."""
         _, first_row, counts = np.unique(kinds.slot[rows], return_index=True, return_counts=True)
         known = len(self.forms)
@@ -210,7 +210,7 @@ class FormTable:
                 self._add(read_form(record), kinds, row)
         return len(self.forms) > known
 
-    def _add(self, form: Form | None, kinds: _Kinds, row: int) -> None:
+    def _add(self, form: Form | None, kinds: Kinds, row: int) -> None:
         slot = int(kinds.slot[row])
         free = next((slot + probe for probe in range(_PROBES) if self._slots[slot + probe] == _UNKNOWN), None)
         if free is None:
@@ -224,8 +224,10 @@ class FormTable:
         if form is None:
             return
         self._is_form[number] = True
-        self.singles.setdefault(size, []).append((number, Single(form, form.checksum_constant())))
-        rest = _rest_of(form) if len(form.places) == 1 and len(form.constant) <= MAX_DISTANCE else None
+        mask, constant = int.from_bytes(form.mask, "little"), int.from_bytes(form.constant, "little")
+        by_constant = self.singles.setdefault(size, {}).setdefault(mask, {})
+        by_constant[constant] = number, Single(form, form.checksum_constant())
+        rest = rest_of(form) if len(form.places) == 1 and len(form.constant) <= MAX_DISTANCE else None
         if rest is not None and len(rest) <= _MOST_REST:
             self.is_single[number] = True
             self._value_at[number] = form.places[0].offset
@@ -277,77 +279,6 @@ def _values(raw: Words, wide: Bools) -> tuple[Floats, int]:
     raw &= _KEPT_BITS[np.where(wide, 8, 4)]
     narrow = widened(raw.astype(np.uint32).view(np.float32))
     return np.where(wide, raw.view(np.float64), narrow), 8
-
-
-def _kinds(block: Block, starts: Ints, sizes: Ints) -> tuple[Words, _Kinds]:
-    """Return the bytes of the steps of records, and what their kinds are told by."""
-    after_wall = block.words[starts + (WALL_AT + 8)]
-    step = after_wall >> _U64[8]
-    step_bytes = _varint_bytes(step)
-    step_bytes[(after_wall & _U64[0xFF]) != _U64[0x10]] = 0
-    step &= _KEPT_BITS[step_bytes]
-    first, last = _around_tag(block.words, starts + (WALL_AT + 8) + step_bytes + (step_bytes > 0))
-    return step, _Kinds(first, last, sizes, step_bytes, _hash(first, last, sizes * 8 + step_bytes))
-
-
-def _varint_bytes(raw: Words) -> Ints:
-    """Return how long the varints at the begin of words are, as far as seven bytes tell: at most 8."""
-    more = (raw >> _U64[7]) & _U64[1]
-    count = more + _U64[1]
-    for place in range(1, 7):
-        if not more.any():
-            break
-        more &= raw >> np.uint64(8 * place + 7)
-        count += more
-    return count.view(np.int64)
-
-
-def _around_tag(words: Words, at: Ints) -> tuple[Words, Words]:
-    """Return what a summary begins with, up to the second character of its first tag, and how this tag ends."""
-    first = words[at]
-    # Lengths from 128 on take two bytes: of the summary, then of the value.
-    for bit in (15, 31):
-        long = (first >> np.uint64(bit)) & _U64[1]
-        if long.any():
-            at = at + long.view(np.int64)
-            first = words[at]
-    length = (first >> _U64[40]) & _U64[0x7F]
-    return first, words[at + np.maximum(length.view(np.int64), 2) - 1]
-
-
-def _rest_of(form: Form) -> list[tuple[int, int]] | None:
-    """Return the constant bytes of a form that `_around_tag` and the header do not show.
-
-    Returns:
-        Offset and value of words that hold all of them, and none of the others; None if there are no such words.
-    """
-    data, mask, end = form.constant, form.mask, len(form.constant) - 4
-    at = STEP_AT - 1 + form.step_bytes + (form.step_bytes > 0)
-    for length_at in (1, 3):
-        at += data[at + length_at] >= 0x80
-    tag_end = at + max(data[at + 5] & 0x7F, 2) - 1
-    seen = {*range(WALL_AT), STEP_AT - 1, *range(at, at + 8), *range(tag_end, tag_end + 8)}
-    left = [place for place in range(WALL_AT, end) if mask[place] == 0xFF and place not in seen]
-    words = []
-    while left:
-        # The word may reach back over bytes that are seen already, as long as they are constant.
-        begin = next(
-            (begin for begin in range(left[0], left[0] - 8, -1) if set(mask[begin : begin + 8]) == {0xFF}), None
-        )
-        if begin is None or begin + 8 > end:
-            return None
-        words.append((begin, int.from_bytes(data[begin : begin + 8], "little")))
-        left = [place for place in left if place >= begin + 8]
-    return words
-
-
-def _hash(first: Words, last: Words, size: Ints) -> Ints:
-    mixed = first * np.uint64(0x9E3779B97F4A7C15)
-    mixed ^= last * np.uint64(0xC2B2AE3D27D4EB4F)
-    mixed ^= size.view(np.uint64) * np.uint64(0x165667B19E3779F9)
-    mixed ^= mixed >> np.uint64(29)
-    mixed *= np.uint64(0xBF58476D1CE4E5B9)
-    return (mixed >> np.uint64(64 - _SLOTS_LOG2)).view(np.int64)
 
 
 FORMS: Final = FormTable()

@@ -83,14 +83,14 @@ def frame(block: Block, start: int, stop: int, size: int, window: int = 1 << 20)
         size: bytes of content in the block; no record may end behind them.
         window: bytes in which headers are looked for at a time, `Frames.window` of the call before.
     """
-    kept: list[tuple[Ints, Ints]] = []
+    kept = _Kept()
     at, needed, damaged = start, HEADER_BYTES, False
     seen: _Headers | None = None
     short_from, longs, middling = start, False, False
     while at < stop and at + HEADER_BYTES <= size:
         run = seen.run_from(at, size) if seen is not None else None
         if run is not None:
-            kept.append(run)
+            kept.add_run(*run)
             at = int(run[0][-1] + run[1][-1])
             continue
         length = read_header(block.data, at)
@@ -105,7 +105,7 @@ def frame(block: Block, start: int, stop: int, size: int, window: int = 1 << 20)
             seen = _Headers(block, at, min(at + window, stop + HEADER_BYTES, size), middling)
             window = window if longs else 2 * window
             continue
-        kept.append((np.array([at]), np.array([length])))
+        kept.add(at, length)
         middling = middling or _MIDDLING <= length < _LONG
         if length >= _LONG:
             # Searching the inside of pictures costs much and finds nothing: look as far as short ones came in a row.
@@ -114,12 +114,40 @@ def frame(block: Block, start: int, stop: int, size: int, window: int = 1 << 20)
             short_from, longs, seen = at + length, True, None
         at += length
     window = min(window, block.capacity)
-    if len(kept) == 1:
-        return Frames(*kept[0], at, needed, damaged, window)
-    empty = np.empty(0, np.int64)
-    starts = np.concatenate([empty, *(part for part, _ in kept)])
-    sizes = np.concatenate([empty, *(part for _, part in kept)])
-    return Frames(starts, sizes, at, needed, damaged, window)
+    return Frames(*kept.columns(), at, needed, damaged, window)
+
+
+class _Kept:
+    """Start and size of records, some of which come in columns and some one by one."""
+
+    def __init__(self) -> None:
+        self._runs: list[tuple[Ints, Ints]] = []
+        self._starts: list[int] = []
+        self._sizes: list[int] = []
+
+    def add(self, start: int, size: int) -> None:
+        """Take in one record."""
+        self._starts.append(start)
+        self._sizes.append(size)
+
+    def add_run(self, starts: Ints, sizes: Ints) -> None:
+        """Take in some records that follow each other."""
+        self._flush()
+        self._runs.append((starts, sizes))
+
+    def columns(self) -> tuple[Ints, Ints]:
+        """Return start and size of all of them."""
+        self._flush()
+        if len(self._runs) == 1:
+            return self._runs[0]
+        empty = np.empty(0, np.int64)
+        starts = np.concatenate([empty, *(starts for starts, _ in self._runs)])
+        return starts, np.concatenate([empty, *(sizes for _, sizes in self._runs)])
+
+    def _flush(self) -> None:
+        if self._starts:
+            self._runs.append((np.array(self._starts, np.int64), np.array(self._sizes, np.int64)))
+            self._starts, self._sizes = [], []
 
 
 class _Headers:

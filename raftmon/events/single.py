@@ -24,12 +24,10 @@ class Single:
         constant: checksum of such a record whose varying bytes are zero, see `forms.checksum_constant`.
     """
 
-    __slots__ = ("_constant", "_form", "_mask", "_sum", "_terms", "_values")
+    __slots__ = ("_form", "_sum", "_terms", "_values")
 
     def __init__(self, form: Form, constant: int) -> None:
         self._form = form
-        self._constant = int.from_bytes(form.constant, "little")
-        self._mask = int.from_bytes(form.mask, "little")
         self._sum = constant
         end = len(form.constant) - 4
         varying = [at for at in range(12, end) if form.mask[at] != 0xFF]
@@ -40,13 +38,11 @@ class Single:
         """Return step, wall time, and tag and value of each scalar.
 
         Args:
-            record: a whole record of the form's length.
+            record: a whole record of this form.
 
         Returns:
-            None if it is not of this form, or its checksum is wrong.
+            None if its checksum is wrong.
         """
-        if int.from_bytes(record, "little") & self._mask != self._constant:
-            return None
         residue = self._sum
         for at, table in self._terms:
             residue ^= table[record[at]]

@@ -1,9 +1,9 @@
 """What the daemon's imports cost, beside what they cannot do without.
 
 CPU is counted from the start of the interpreter to the end of the last import. To take its modules down at its end
-costs a process some 25 ms more: a daemon ends once. Each is run in turn, in a fresh process, with one thread for OpenBLAS, as
-the command line sets it before numpy is imported (by default it starts a second one, which spins for some 50 ms).
-Modules are compiled beforehand, as an installer does it; under PYTHONDONTWRITEBYTECODE a checkout always is anew.
+costs a process some 25 ms more: a daemon ends once. Each is run in turn, in a fresh process, with one thread for
+OpenBLAS, as the command line sets it before numpy is imported (by default there is a second one, which spins for some
+50 ms). Modules are compiled beforehand, as an installer does it; under PYTHONDONTWRITEBYTECODE a checkout never is.
 """
 
 from __future__ import annotations

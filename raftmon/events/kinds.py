@@ -1,0 +1,110 @@
+"""By what the kind of a record is told: its length, the length of its step, and the bytes around its first tag.
+
+These are read for thousands of records at once. What they leave open is listed for each form by `rest_of`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from raftmon.events.wire import STEP_AT, WALL_AT, Form
+from raftmon.slotted import dataclass
+
+if TYPE_CHECKING:
+    from raftmon.events.block import Block, Ints, Words
+
+__all__ = ["SLOTS", "Kinds", "kinds_of", "rest_of"]
+
+_SLOTS_LOG2: Final = 16
+SLOTS: Final = 1 << _SLOTS_LOG2
+"""Number of different `Kinds.slot`."""
+_U64: Final = {number: np.uint64(number) for number in (1, 7, 8, 40, 0x10, 0x7F, 0xFF)}
+_KEPT_BITS: Final = np.array([(1 << (8 * count)) - 1 for count in range(8)] + [(1 << 64) - 1], np.uint64)
+"""Masks that keep the lowest 0 to 8 bytes of a word."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kinds:
+    """By what the kind of a record is told; each of shape ``[n]``."""
+
+    first: Words
+    """What the summary begins with: lengths, and the first characters of its first tag."""
+    last: Words
+    """The last bytes of that tag, and the one behind it."""
+    size: Ints
+    step_bytes: Ints
+    slot: Ints
+    """Where the kind is looked for."""
+
+
+def kinds_of(block: Block, starts: Ints, sizes: Ints) -> tuple[Words, Kinds]:
+    """Return the bytes of the steps of records, and what their kinds are told by."""
+    after_wall = block.words[starts + (WALL_AT + 8)]
+    step = after_wall >> _U64[8]
+    step_bytes = _varint_bytes(step)
+    step_bytes[(after_wall & _U64[0xFF]) != _U64[0x10]] = 0
+    step &= _KEPT_BITS[step_bytes]
+    first, last = _around_tag(block.words, starts + (WALL_AT + 8) + step_bytes + (step_bytes > 0))
+    return step, Kinds(first, last, sizes, step_bytes, _hash(first, last, sizes * 8 + step_bytes))
+
+
+def _varint_bytes(raw: Words) -> Ints:
+    """Return how long the varints at the begin of words are, as far as seven bytes tell: at most 8."""
+    more = (raw >> _U64[7]) & _U64[1]
+    count = more + _U64[1]
+    for place in range(1, 7):
+        if not more.any():
+            break
+        more &= raw >> np.uint64(8 * place + 7)
+        count += more
+    return count.view(np.int64)
+
+
+def _around_tag(words: Words, at: Ints) -> tuple[Words, Words]:
+    """Return what a summary begins with, up to the second character of its first tag, and how this tag ends."""
+    first = words[at]
+    # Lengths from 128 on take two bytes: of the summary, then of the value.
+    for bit in (15, 31):
+        long = (first >> np.uint64(bit)) & _U64[1]
+        if long.any():
+            at = at + long.view(np.int64)
+            first = words[at]
+    length = (first >> _U64[40]) & _U64[0x7F]
+    return first, words[at + np.maximum(length.view(np.int64), 2) - 1]
+
+
+def rest_of(form: Form) -> list[tuple[int, int]] | None:
+    """Return the constant bytes of a form that `_around_tag` and the header do not show.
+
+    Returns:
+        Offset and value of words that hold all of them, and none of the others; None if there are no such words.
+    """
+    data, mask, end = form.constant, form.mask, len(form.constant) - 4
+    at = STEP_AT - 1 + form.step_bytes + (form.step_bytes > 0)
+    for length_at in (1, 3):
+        at += data[at + length_at] >= 0x80
+    tag_end = at + max(data[at + 5] & 0x7F, 2) - 1
+    seen = {*range(WALL_AT), STEP_AT - 1, *range(at, at + 8), *range(tag_end, tag_end + 8)}
+    left = [place for place in range(WALL_AT, end) if mask[place] == 0xFF and place not in seen]
+    words = []
+    while left:
+        # The word may reach back over bytes that are seen already, as long as they are constant.
+        begin = next(
+            (begin for begin in range(left[0], left[0] - 8, -1) if set(mask[begin : begin + 8]) == {0xFF}), None
+        )
+        if begin is None or begin + 8 > end:
+            return None
+        words.append((begin, int.from_bytes(data[begin : begin + 8], "little")))
+        left = [place for place in left if place >= begin + 8]
+    return words
+
+
+def _hash(first: Words, last: Words, size: Ints) -> Ints:
+    mixed = first * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= last * np.uint64(0xC2B2AE3D27D4EB4F)
+    mixed ^= size.view(np.uint64) * np.uint64(0x165667B19E3779F9)
+    mixed ^= mixed >> np.uint64(29)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    return (mixed >> np.uint64(64 - _SLOTS_LOG2)).view(np.int64)
