@@ -15,6 +15,7 @@ from tests.test_monitor import write_run
 UNNEEDED: Final = frozenset(
     {
         "difflib",
+        "google.protobuf",
         "json",
         "msgspec",
         "random",
@@ -29,6 +30,7 @@ UNNEEDED: Final = frozenset(
         "raftmon.runs.sidecars",
         "raftmon.trainers",
         "statistics",
+        "tensorboard",
         "textual",
         "torch",
         "watchdog",

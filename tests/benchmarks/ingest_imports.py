@@ -26,7 +26,8 @@ IMPORTED: Final[Mapping[str, str]] = {
     "monitor": "raftmon.monitor",
     "command": "raftmon.cli, raftmon.monitor",
     "numpy": "numpy",
-    "floor": "numpy, yaml, tensorboard.compat.proto.event_pb2",
+    "floor": "numpy, yaml",
+    "texts": "raftmon.monitor, tensorboard.compat.proto.event_pb2",
 }
 """What a process imports."""
 _TELL: Final = """
@@ -47,7 +48,9 @@ class Imports:
     numpy: float
     """With numpy alone."""
     floor: float
-    """With numpy, PyYAML and the protobufs: columns, rules, and the first record of each form need them."""
+    """With numpy and PyYAML, without which there are no columns and no rules."""
+    texts: float
+    """As a monitor when it has met the first record that is no plain scalar: with the protobufs."""
     whole: float
     """Of the first, to the end of its process."""
     peak: int
@@ -55,10 +58,14 @@ class Imports:
 
     def note(self) -> str:
         """Return what the figure is to be compared with."""
-        return (
-            f"numpy {1e3 * self.numpy:.0f}, with yaml and protobuf {1e3 * self.floor:.0f}; "
-            f"with the command line {1e3 * self.command:.0f}; to the end of the process {1e3 * self.whole:.0f}"
-        )
+        beside = {
+            "numpy alone": self.numpy,
+            "numpy and yaml": self.floor,
+            "with the protobufs": self.texts,
+            "with the command line": self.command,
+            "to the end of the process": self.whole,
+        }
+        return ", ".join(f"{what} {1e3 * seconds:.0f}" for what, seconds in beside.items())
 
 
 def measure_imports(times: int = 15) -> Imports:
