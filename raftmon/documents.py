@@ -10,7 +10,6 @@ YAML tags such as ``!!python/object`` are never constructed: nodes are composed,
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -324,6 +323,9 @@ def flatten(node: yaml.Node | None) -> dict[str, str]:
 
 def suggest(value: str, choices: Sequence[str]) -> str:
     """Return the remedy for a word that is none of the legal ones: the nearest of them, and all where they are few."""
+    # Imported here because most documents have no slip in them.
+    import difflib
+
     near = difflib.get_close_matches(value, choices, n=1)
     hint = f"Did you mean `{near[0]}`?" if near else ""
     if near and len(choices) > _FEW:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from raftmon.advice.campaigns import CampaignJudge, NextRun
-from raftmon.advice.rule import Rule
-from raftmon.advice.settings import Settings
 from raftmon.board import Board, in_order
 from raftmon.model import CampaignView, Problem, RunView
+
+if TYPE_CHECKING:
+    from raftmon.advice.campaigns import CampaignJudge, NextRun
+    from raftmon.advice.rule import Rule
+    from raftmon.advice.settings import Settings
 
 __all__ = ["FollowedCampaigns"]
 
@@ -55,6 +57,9 @@ class FollowedCampaigns:
         """
         if path in self._judges:
             return
+        # Imported here because most logdirs have no campaign.
+        from raftmon.advice.campaigns import CampaignJudge
+
         name = Path(path).relative_to(logdir).as_posix()
         self._judges[path] = CampaignJudge(name, Path(files), self._rules, self._settings, self._quiet, self._coming)
         beside = self._at.setdefault(files, [])

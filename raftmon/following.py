@@ -12,9 +12,9 @@ from raftmon.advice.judging import RunJudge
 from raftmon.advice.rule import Rule
 from raftmon.advice.weighing import Weighing
 from raftmon.model import Problem, RunState, RunView
+from raftmon.runs.beside import has_sidecars, sidecar_stamp
 from raftmon.runs.logdir import Run, RunUpdate
 from raftmon.runs.roles import RoleTable
-from raftmon.runs.sidecars import has_sidecars, sidecar_stamp
 from raftmon.signals.siblings import Standing
 
 __all__ = ["LEAST_IDLE", "FollowedRun", "Judges"]

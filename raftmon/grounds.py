@@ -6,9 +6,10 @@ Frozen data that findings carry up to the front ends, and the words which all fr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
+
+from raftmon.slotted import dataclass
 
 __all__ = [
     "GRADES",

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raftmon.advice.campaigns import NextRun
-from raftmon.advice.settings import Settings
 from raftmon.model import Problem, Snapshot
 from raftmon.monitor import Monitor
 from raftmon.remote.address import Address, Logdir
 
 if TYPE_CHECKING:
+    from raftmon.advice.campaigns import NextRun
+    from raftmon.advice.settings import Settings
     from raftmon.remote.keeper import Keeper
 
 __all__ = ["Mirrored", "open_logdirs"]

@@ -8,11 +8,12 @@ its own fields, and nothing here is ever changed after it was made. A value that
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from raftmon.grounds import Evidence
 from raftmon.run_config import RunConfig
+from raftmon.slotted import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,9 +6,8 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from raftmon.advice.campaigns import NextRun
 from raftmon.advice.rulebook import SHIPPED_RULES, load_rules
 from raftmon.advice.settings import Settings
 from raftmon.advice.sweeps import Sweeps
@@ -23,6 +22,9 @@ from raftmon.runs.logdir import Run
 from raftmon.runs.places import Places
 from raftmon.runs.roles import RoleTable
 from raftmon.runs.watch import Changes, Watcher
+
+if TYPE_CHECKING:
+    from raftmon.advice.campaigns import NextRun
 
 __all__ = ["Monitor"]
 
@@ -75,7 +77,7 @@ class Monitor:
     ) -> None:
         self._logdirs = [str(Path(logdir)) for logdir in logdirs]
         settings = settings if settings is not None else Settings()
-        known = load_rules(rules, settings.rules)
+        known = load_rules(rules, settings.rules, tested=False)
         problems: list[Problem] = []
         roles = RoleTable.load(SHIPPED_RULES, problems, extra=settings.tags)
         if problems:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from raftmon.model import Problem
-from raftmon.runs.cycles import CampaignEvidence, CampaignFiles
+from raftmon.runs.campaign_files import CampaignEvidence, CampaignFiles
 
 Rows = Iterable[tuple[str, str, bool]]
 

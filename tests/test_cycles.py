@@ -7,14 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from raftmon.runs.cycles import (
-    CampaignEvidence,
-    CycleEvidence,
-    CycleName,
-    cycle_of,
-    has_verdicts,
-    is_campaign_file_name,
-)
+from raftmon.runs.campaign_files import CampaignEvidence, CycleEvidence
+from raftmon.runs.cycles import CycleName, cycle_of, has_verdicts, is_campaign_file_name
 from tests.campaign import Campaign, lines, rows
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raftmon.runs.cycles import CampaignEvidence
+from raftmon.runs.campaign_files import CampaignEvidence
 from raftmon.runs.verified import SETTLE_SECONDS, DistinctCount
 from tests.campaign import Campaign, lines, rows
 

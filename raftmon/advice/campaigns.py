@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,10 +20,11 @@ from raftmon.advice.settings import Settings
 from raftmon.grounds import Status
 from raftmon.model import CampaignView, CycleView, Finding, NextCycle, Problem, RunView, Step
 from raftmon.run_config import RunConfig
-from raftmon.runs.cycles import CampaignEvidence, CampaignFiles, CycleEvidence
+from raftmon.runs.campaign_files import CampaignEvidence, CampaignFiles, CycleEvidence
 from raftmon.signals.campaign import CampaignSignals, CycleFacts
 from raftmon.signals.rates import Rate
 from raftmon.signals.statistics import wilson_interval
+from raftmon.slotted import dataclass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

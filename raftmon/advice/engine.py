@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from raftmon.advice.findings import inhibited, missing, ordered, quiet_finding, silent_finding, spoken_finding
 from raftmon.advice.rule import Duration, Rule
 from raftmon.model import Finding, FindingState
 from raftmon.signals.registry import SELDOM, Readings
+from raftmon.slotted import dataclass
 
 __all__ = ["RuleEngine", "RuleSet", "rules_for"]
 

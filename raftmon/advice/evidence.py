@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import get_args
 
 from raftmon.advice.rule import All, Comparison, Condition, Rule
@@ -11,6 +11,7 @@ from raftmon.documents import Fields, suggest
 from raftmon.grounds import GRADES, Criterion, Evidence, EvidenceLevel, Grade, Measured
 from raftmon.signals.registry import SIGNALS
 from raftmon.signals.statistics import wilson_interval
+from raftmon.slotted import dataclass
 
 __all__ = ["Founded", "criteria", "read_founded", "read_would_change", "summed_up"]
 

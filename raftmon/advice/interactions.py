@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from raftmon.run_config import RunConfig
 from raftmon.signals.config import RANK_EXPONENT, RSLORA_EXPONENT, planned_steps
+from raftmon.slotted import dataclass
 
 __all__ = ["Interaction", "Interactions", "interactions"]
 

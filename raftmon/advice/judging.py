@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from raftmon.advice.engine import RuleEngine, rules_for
@@ -21,12 +21,13 @@ from raftmon.advice.weighing import Weighing
 from raftmon.events.columns import ScalarBatch
 from raftmon.model import Problem, RunState, RunView, SeriesView
 from raftmon.run_config import RunConfig
+from raftmon.runs.beside import has_sidecars, sidecar_stamp
 from raftmon.runs.logdir import Run, RunUpdate
 from raftmon.runs.roles import RoleTable, RoleTag
-from raftmon.runs.sidecars import read_run_config, sidecar_stamp
 from raftmon.signals.progress import RunFacts
 from raftmon.signals.registry import PRIMARY_ROLES, Column, RunSignals
 from raftmon.signals.siblings import Columns, SiblingSignals, Standing, standing
+from raftmon.slotted import dataclass
 
 __all__ = ["RunJudge"]
 
@@ -218,11 +219,21 @@ class RunJudge:
             return False
         self._config_seen = seen
         self.problems.clear()
-        config = read_run_config(self.run.path, self.run.texts, self.run.hparams, self.problems)
+        config = self._read_config()
         if config.max_grad_norm is None and self._dialect.max_grad_norm is not None:
             config = dataclasses.replace(config, max_grad_norm=self._dialect.max_grad_norm)
         changed, self._config = config != self._config, config
         return changed
+
+    def _read_config(self) -> RunConfig:
+        """Return what the run and the files beside it say of its configuration, without their trainer's own limits."""
+        run = self.run
+        if not (run.texts or run.hparams or has_sidecars(run.path)):
+            return RunConfig()
+        # Imported here because many runs say nothing of themselves.
+        from raftmon.runs.sidecars import read_run_config
+
+        return read_run_config(run.path, run.texts, run.hparams, self.problems)
 
     def _restart(self) -> None:
         """Forget what was worked out; it is worked out anew when it is asked for."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import string
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
 
 from raftmon.grounds import Evidence, EvidenceLevel, Grade, Measured, Status
 from raftmon.model import PointsTo, Reading, Severity
 from raftmon.signals.registry import RESTS_ON, SELDOM, SIGNALS, Readings
+from raftmon.slotted import dataclass
 
 __all__ = ["All", "Any", "Comparison", "Condition", "Duration", "Measured", "Parameter", "Rule", "RuleTest", "Test"]
 
@@ -149,7 +151,7 @@ class RuleTest:
     """(step or cycle; None: at the end) and the state that the rule must be in."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Rule:
     """One rule file; two are the same only if they are one object."""
 

@@ -23,7 +23,6 @@ from raftmon.advice.rule import (
     Parameter,
     Rule,
 )
-from raftmon.advice.ruletests import read_tests
 from raftmon.documents import SHIPPED_RULES, Fields, read_fields, suggest
 from raftmon.errors import DocumentErrors
 from raftmon.grounds import Status
@@ -39,12 +38,16 @@ SCENARIOS: Final = ("raft", "sft", "lora", "dpo", "rl", "pretrain", "any")
 _Word = TypeVar("_Word", bound=str)
 
 
-def load_rules(directory: Path = SHIPPED_RULES, overrides: Mapping[str, Mapping[str, float | bool]] = {}) -> list[Rule]:
+def load_rules(
+    directory: Path = SHIPPED_RULES, overrides: Mapping[str, Mapping[str, float | bool]] = {}, *, tested: bool = True
+) -> list[Rule]:
     """Read every rule of a directory, or one rule file.
 
     Args:
         directory: where the rule files are, or the path of one of them.
         overrides: rule id to parameter name to value, and ``enabled``, as given in the settings.
+        tested: whether the cases of each rule are read and required; they cost as much as the rules themselves, and
+            who only judges by the rules needs none.
 
     Raises:
         DocumentErrors: with every defect of every file.
@@ -55,7 +58,7 @@ def load_rules(directory: Path = SHIPPED_RULES, overrides: Mapping[str, Mapping[
     paths = [path for path in paths if path.name not in NOT_RULES and not path.name.endswith(".test.yaml")]
     if not paths:
         problems.append(Problem(str(directory), "no rule files", "Give a directory with <rule>.yaml files."))
-    rules = [rule for path in paths if (rule := read_rule(path, problems, overrides)) is not None]
+    rules = [rule for path in paths if (rule := read_rule(path, problems, overrides, tested)) is not None]
     if not single:
         _check_references(rules, {path.stem for path in paths}, overrides, problems)
     if problems:
@@ -63,8 +66,10 @@ def load_rules(directory: Path = SHIPPED_RULES, overrides: Mapping[str, Mapping[
     return [rule for rule in rules if rule.enabled]
 
 
-def read_rule(path: Path, problems: list[Problem], overrides: Mapping[str, Mapping[str, float | bool]]) -> Rule | None:
-    """Read one rule and its tests; defects are added to `problems`."""
+def read_rule(
+    path: Path, problems: list[Problem], overrides: Mapping[str, Mapping[str, float | bool]], tested: bool
+) -> Rule | None:
+    """Read one rule, and its cases where they are asked for; defects are added to `problems`."""
     before = len(problems)
     fields = read_fields(path, problems)
     if fields is None:
@@ -125,8 +130,13 @@ def read_rule(path: Path, problems: list[Problem], overrides: Mapping[str, Mappi
     fields.finish()
     if len(problems) > before:
         return None
-    tests = read_tests(path.with_suffix(".test.yaml"), rule, problems)
-    return dataclasses.replace(rule, tests=tests, evidence=summed_up(rule))
+    rule = dataclasses.replace(rule, evidence=summed_up(rule))
+    if not tested:
+        return rule
+    # Imported here because a monitor needs no cases.
+    from raftmon.advice.ruletests import read_tests
+
+    return dataclasses.replace(rule, tests=read_tests(path.with_suffix(".test.yaml"), rule, problems))
 
 
 def _choice(fields: Fields, key: str, choices: tuple[_Word, ...]) -> _Word:

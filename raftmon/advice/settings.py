@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
 from raftmon.documents import Fields, read_fields
 from raftmon.errors import DocumentErrors
 from raftmon.model import Problem
+from raftmon.slotted import dataclass
 
 __all__ = ["Guardrails", "Settings", "Strategy", "StrategyKind", "read_settings"]
 

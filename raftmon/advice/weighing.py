@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -21,6 +21,7 @@ from raftmon.documents import Fields, read_fields
 from raftmon.errors import DocumentErrors
 from raftmon.model import Problem, VerdictKind
 from raftmon.signals.registry import SIGNALS
+from raftmon.slotted import dataclass
 
 __all__ = ["KINDS", "Feature", "Limits", "Model", "Weighing", "read_weighing"]
 

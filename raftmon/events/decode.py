@@ -10,7 +10,6 @@ bit of its checksum ends up there, so that the fast ways can be left at any reco
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
@@ -24,6 +23,7 @@ from raftmon.events.framing import HEADER_BYTES, OVERHEAD_BYTES, find_header, fr
 from raftmon.events.messages import Message
 from raftmon.events.periods import Cycle, find_cycle
 from raftmon.events.records import UNCHECKED_BYTES, Records
+from raftmon.slotted import dataclass
 
 if TYPE_CHECKING:
     from raftmon.events.block import Block

@@ -9,7 +9,6 @@ in the file. What fails in any of this is looked at by the protobuf parser.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
@@ -21,6 +20,7 @@ from raftmon.events.periods import Cycle
 from raftmon.events.prologue import Prologue
 from raftmon.events.single import Single
 from raftmon.events.wire import MAX_FORM_BYTES, MAX_STEP_BYTES, WALL_AT, Form, read_form
+from raftmon.slotted import dataclass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -139,14 +139,16 @@ class FormTable:
         number[~self._is_form[number]] = _UNKNOWN
         return Heads(starts, sizes, step, kinds.step_bytes, number)
 
-    def learn(self, block: Block, start: int, size: int) -> None:
-        """Learn the form of one record, whose checksum is right."""
+    def learn(self, block: Block, start: int, size: int) -> bool:
+        """Learn the form of one record, whose checksum is right; returns whether it has one."""
         self._make_room()
         form = read_form(bytes(block.data[start : start + size]))
-        if form is not None:
-            _, kinds = kinds_of(block, np.array([start]), np.array([size]))
-            if self._look_up(kinds, np.array([0]))[0] == _UNKNOWN:
-                self._add(form, kinds, 0)
+        if form is None:
+            return False
+        _, kinds = kinds_of(block, np.array([start]), np.array([size]))
+        if self._look_up(kinds, np.array([0]))[0] == _UNKNOWN:
+            self._add(form, kinds, 0)
+        return True
 
     def cycle(self, numbers: list[int]) -> Cycle | None:
         """Return the cycle of some forms in a row, None if it cannot be read as one."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from raftmon.events.columns import ScalarBatch
 from raftmon.events.messages import Message, TextSummary
+from raftmon.slotted import dataclass
 
 __all__ = ["Collector", "Decoded", "SessionStart"]
 

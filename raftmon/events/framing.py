@@ -16,13 +16,13 @@ find (longer ones, a few by their alignment) is looked at one by one.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
 from raftmon.events.crc import MASK_DELTA, byte_tables, crc32c, length_checksums, masked_crc32c, rotated
+from raftmon.slotted import dataclass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,12 +5,12 @@ These are read for thousands of records at once. What they leave open is listed 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from raftmon.events.wire import STEP_AT, WALL_AT, Form
+from raftmon.slotted import dataclass
 
 if TYPE_CHECKING:
     from raftmon.events.block import Block, Ints, Words

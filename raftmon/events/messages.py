@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from tensorboard.compat.proto import event_pb2
-
 from raftmon.events.wire import varint
+from raftmon.slotted import dataclass
 
 __all__ = ["MAX_TEXT_BYTES", "Message", "TextSummary", "is_media", "read_message"]
 
@@ -123,6 +121,10 @@ def read_message(data: bytes, plugins: dict[str, str]) -> Message:
         data: its bytes.
         plugins: the plugin of each tag of the file so far; what the event names is added.
     """
+    # Imported here because files of nothing but plain scalars are read without protobuf.
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from tensorboard.compat.proto import event_pb2
+
     message = Message()
     try:
         event = event_pb2.Event.FromString(data)
@@ -161,6 +163,7 @@ def _read_plugin_value(message: Message, value: Any, plugins: dict[str, str]) ->
 
 def _read_hparams(message: Message, content: bytes) -> None:
     # Imported here because few files have hyper-parameters.
+    from google.protobuf.message import DecodeError
     from tensorboard.plugins.hparams import plugin_data_pb2
 
     try:

@@ -13,7 +13,6 @@ damage is, more of them with the certainty of a CRC-32. Where a sum is wrong, al
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import numpy as np
@@ -21,6 +20,7 @@ import numpy as np
 from raftmon.events.block import varint_values, widened
 from raftmon.events.crc import LONGEST_DISTANCE, MASK_DELTA, MAX_DISTANCE, byte_tables
 from raftmon.events.wire import STEP_AT, WALL_AT, Form
+from raftmon.slotted import dataclass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -24,7 +24,7 @@ MEDIA_BYTES: Final = 512
 _SKIPPED_BYTES: Final = 1 << 18
 """Longer ones are not even read from the disk."""
 _MOST_LESSONS: Final = 1000
-"""Forms that are learnt from records that are read one by one, in one file."""
+"""Attempts to learn a form from records that are read one by one, in one file."""
 
 
 class Records:
@@ -81,15 +81,23 @@ class Records:
         return True
 
     def parse(self, block: Block, at: int, length: int) -> None:
-        """Parse one record, and learn its form."""
-        message = self.read_message(block, at, length, None)
-        if message is None:
-            return
-        self._found.add_message(message)
-        plain = not (message.texts or message.hparams or message.starts_session)
-        if plain and self._lessons and length <= MAX_FORM_BYTES:
-            self._lessons -= 1
-            FORMS.learn(block, at, length)
+        """Read one record whose form is not known: learn it, or have the record parsed where it has none."""
+        intact = None
+        if self._lessons and length <= MAX_FORM_BYTES:
+            intact = _is_intact(bytes(block.data[at : at + length]))
+            if intact and self._learn(block, at, length):
+                known = self.known(block, at, at + length)
+                if known is not None and self.read(*known[1:]):
+                    return
+        message = self.read_message(block, at, length, intact)
+        if message is not None:
+            self._found.add_message(message)
+
+    def _learn(self, block: Block, at: int, length: int) -> bool:
+        """Learn the form of a record; returns whether it has one, and the numbers of forms mean what they did."""
+        generation = FORMS.generation
+        self._lessons -= 1
+        return FORMS.learn(block, at, length) and FORMS.generation is generation
 
     def admits(self, number: int, *, name_plugins: bool) -> bool:
         """Tell whether what a form holds are scalars in this file; the plugin of a tag may say otherwise.
@@ -124,16 +132,14 @@ class Records:
             # Nothing comes of it, and its checksum would cost more than thousands of scalars.
             self.suspect = length
             return None
-        data = bytes(block.data[at + HEADER_BYTES : at + length - 4])
-        if intact is None:
-            intact = masked_crc32c(data) == int.from_bytes(block.data[at + length - 4 : at + length], "little")
-        if not intact:
+        record = bytes(block.data[at : at + length])
+        if not (_is_intact(record) if intact is None else intact):
             self.bad += 1
             self.suspect = length
             return None
         if media:
             return None
-        message = read_message(data, self._plugins)
+        message = read_message(record[HEADER_BYTES:-4], self._plugins)
         self.bad += message.invalid
         return message
 
@@ -152,3 +158,8 @@ class Records:
             return False
         self.suspect = length
         return True
+
+
+def _is_intact(record: bytes) -> bool:
+    """Tell whether the checksum of a record's data is right."""
+    return masked_crc32c(record[HEADER_BYTES:-4]) == int.from_bytes(record[-4:], "little")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import stat as stat_module
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
@@ -22,6 +21,7 @@ from raftmon.events.found import SessionStart
 from raftmon.events.framing import HEADER_BYTES
 from raftmon.events.messages import TextSummary
 from raftmon.model import Problem
+from raftmon.slotted import dataclass
 
 __all__ = ["EventFile", "FileUpdate", "Opener"]
 

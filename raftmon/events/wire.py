@@ -15,13 +15,10 @@ S, V and T are the lengths of summary, value and tag; a record may hold several 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from tensorboard.compat.proto import summary_pb2
-
 from raftmon.events.crc import LONGEST_DISTANCE, crc32c, rotated
+from raftmon.slotted import dataclass
 
 __all__ = ["MAX_FORM_BYTES", "STEP_AT", "WALL_AT", "Form", "Place", "read_form", "varint"]
 
@@ -86,7 +83,7 @@ def read_form(record: bytes) -> Form | None:
             _, at = varint(record, STEP_AT, end)
             step_bytes = at - STEP_AT
         places = () if _is_version(record, at, end) else _summary(record, at, end)
-    except (ValueError, IndexError, KeyError, DecodeError):  # a UnicodeDecodeError is a ValueError
+    except (ValueError, IndexError, KeyError):  # a UnicodeDecodeError is a ValueError
         return None
     if step_bytes > MAX_STEP_BYTES:
         return None
@@ -136,9 +133,21 @@ def _value(record: bytes, at: int, end: int) -> Place:
     if 8 not in found or not found.keys() <= {8, 9} or any(kind != _BYTES for kind, _, _ in found.values()):
         raise ValueError("no scalar")
     _, begin, stop = found.get(9, (_BYTES, 0, 0))
-    plugin = summary_pb2.SummaryMetadata.FromString(record[begin:stop]).plugin_data.plugin_name
+    plugin = _plugin(record[begin:stop])
     _, begin, stop = found[8]
     return _tensor(record, begin, stop, tag, plugin)
+
+
+def _plugin(metadata: bytes) -> str:
+    """Return the plugin that a scalar in a tensor names."""
+    # Imported here because files of nothing but plain scalars are read without protobuf.
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from tensorboard.compat.proto import summary_pb2
+
+    try:
+        return str(summary_pb2.SummaryMetadata.FromString(metadata).plugin_data.plugin_name)
+    except DecodeError as error:
+        raise ValueError("no metadata") from error
 
 
 def _tensor(record: bytes, at: int, end: int, tag: str, plugin: str) -> Place:

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from raftmon.remote.listing import Listing, newest_checkpoint
+from raftmon.runs.beside import CHECKPOINT_FILES, is_sidecar_name
 from raftmon.runs.cycles import is_campaign_file_name, is_cycle_name, is_report_name
 from raftmon.runs.logdir import is_event_file_name, is_skipped_directory
-from raftmon.runs.sidecars import CHECKPOINT_FILES, is_sidecar_name
 
 __all__ = ["is_appended_to", "is_safe", "select"]
 

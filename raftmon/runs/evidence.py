@@ -17,11 +17,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, TypeAlias
 
 from raftmon.model import Problem
+from raftmon.slotted import dataclass
 
 if TYPE_CHECKING:
     from os import stat_result

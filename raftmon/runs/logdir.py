@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +20,7 @@ from raftmon.events.found import SessionStart
 from raftmon.events.tail import EventFile, FileUpdate
 from raftmon.model import Problem
 from raftmon.runs.series import Series
+from raftmon.slotted import dataclass
 
 __all__ = ["PARTNERS", "Run", "RunUpdate", "is_event_file_name", "is_skipped_directory", "run_key"]
 

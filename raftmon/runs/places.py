@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from raftmon.model import Problem
 from raftmon.runs.logdir import PARTNERS, run_key
 from raftmon.runs.mounts import has_idle_times
 from raftmon.runs.tree import Identity, Tree
+from raftmon.slotted import dataclass
 
 __all__ = ["Places", "PlacesNews"]
 

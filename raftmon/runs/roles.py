@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, cast
 
 from raftmon.documents import Fields, read_fields, suggest
 from raftmon.model import Problem
 from raftmon.runs.signature import Signature, pattern_of, read_signature
+from raftmon.slotted import dataclass
 
 __all__ = ["ROLES", "SCENARIOS", "STEP_AXES", "UNKNOWN", "Dialect", "RoleTable", "RoleTag"]
 

@@ -18,7 +18,6 @@ Nothing is ever constructed from a file: YAML is composed to nodes, text is pars
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,35 +28,19 @@ import yaml
 from raftmon.documents import MAX_DOCUMENT_BYTES, compose, flatten, read_node, read_text
 from raftmon.model import Problem
 from raftmon.run_config import RunConfig
+from raftmon.runs.beside import ADAPTER, SIDECARS, output_of
 from raftmon.runs.config_keys import canonical, run_config
 from raftmon.runs.json_places import compose_json
 from raftmon.runs.trainer_marks import Flat
 
-__all__ = [
-    "CHECKPOINT_FILES",
-    "has_sidecars",
-    "is_sidecar_name",
-    "read_run_config",
-    "read_trainer_config",
-    "sidecar_stamp",
-]
+__all__ = ["read_run_config", "read_trainer_config"]
 
 _CONFIG_TEXTS: Final = ("args", "training_args", "arguments", "hyperparameters", "hparams", "config", "parameters")
 """Tags, ``/text_summary`` left out and in lower case, whose text holds a configuration; the surest first."""
-_SIDECARS: Final = ("hparams.yaml", "config.yaml", "args.yaml")
-CHECKPOINT_FILES: Final = ("trainer_state.json", "adapter_config.json")
-"""What is read of the newest checkpoint of Hugging Face; the second one also beside the checkpoints."""
-_ADAPTER: Final = CHECKPOINT_FILES[1]
 _ADAPTER_KEYS: Final = ("lora_alpha", "use_rslora", "base_model_name_or_path")
-_LOG_DIRECTORIES: Final = ("runs", "logs", "tensorboard")
 _SUFFIX: Final = "/text_summary"
 _MOST_BYTES: Final = 8_000_000
 """Larger JSON files beside a run are left alone."""
-
-
-def is_sidecar_name(name: str) -> bool:
-    """Tell whether a file of this name in a run's directory says how the run is configured."""
-    return name in _SIDECARS
 
 
 def read_run_config(
@@ -130,30 +113,6 @@ def _trainer_json(path: Path, problems: list[Problem]) -> yaml.Node | None:
     return compose_json(text, str(path))
 
 
-def sidecar_stamp(run_dir: Path) -> tuple[int, ...]:
-    """Return what changes whenever a sidecar file appears or is written anew (Lightning writes its own late)."""
-    stamps = []
-    for name in _SIDECARS:
-        try:
-            stamps.append(os.stat(f"{run_dir}/{name}").st_mtime_ns)  # noqa: PTH116 - a third of the cost of a Path
-        except OSError:
-            stamps.append(0)
-    return tuple(stamps)
-
-
-def has_sidecars(run_dir: Path) -> bool:
-    """Tell whether anything beside a run's event files may say how it is configured."""
-    if any(sidecar_stamp(run_dir)):
-        return True
-    output = _output_of(run_dir)
-    try:
-        names = os.listdir(output)  # noqa: PTH208 - names are enough
-    except OSError:
-        return False
-    beside = any(name == _ADAPTER or name.startswith("checkpoint-") for name in names)
-    return beside or os.path.exists(f"{output}_final/{_ADAPTER}")  # noqa: PTH110
-
-
 def _sources(
     run_dir: Path, texts: Mapping[str, str], hparams: Mapping[str, object], problems: list[Problem]
 ) -> Iterator[tuple[str, Flat]]:
@@ -165,7 +124,7 @@ def _sources(
         yield "text summaries", {tag.removesuffix(_SUFFIX): text for tag, text in texts.items() if len(text) < 200}
     if hparams:
         yield "hparams", {name.replace("/", "."): str(value) for name, value in hparams.items()}
-    for name in _SIDECARS:
+    for name in SIDECARS:
         path = run_dir / name
         if _is_readable(path):
             yield name, flatten(read_node(path, problems))
@@ -216,7 +175,7 @@ def _leaves(value: object, path: str = "", depth: int = 0) -> Iterator[tuple[str
 
 def _checkpoint_sources(run_dir: Path, problems: list[Problem]) -> Iterator[tuple[str, Flat]]:
     """Yield what Hugging Face saved beside a run's logs: steps planned, and the LoRA rank and scaling."""
-    output = _output_of(run_dir)
+    output = output_of(run_dir)
     try:
         checkpoints = sorted(
             (path for path in output.glob("checkpoint-*") if path.name[11:].isdecimal()),
@@ -231,19 +190,11 @@ def _checkpoint_sources(run_dir: Path, problems: list[Problem]) -> Iterator[tupl
         if "max_steps" in state:
             yield f"{checkpoint.name}/trainer_state.json", {"max_steps": state["max_steps"]}
     for directory in (*newest, output, output.parent / f"{output.name}_final"):
-        adapter = _read_json(directory / _ADAPTER, problems)
+        adapter = _read_json(directory / ADAPTER, problems)
         if "r" in adapter:
             known = {key: adapter[key] for key in _ADAPTER_KEYS if key in adapter}
             yield f"{directory.name}/adapter_config.json", {"lora_r": adapter["r"], **known}
             return
-
-
-def _output_of(run_dir: Path) -> Path:
-    """Return the directory in which a trainer that logs to here saves its checkpoints."""
-    above = run_dir.parent
-    if run_dir.name in _LOG_DIRECTORIES:
-        return above
-    return above.parent if above.name in _LOG_DIRECTORIES else run_dir
 
 
 def _read_json(path: Path, problems: list[Problem]) -> Flat:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from raftmon.documents import Fields
+from raftmon.slotted import dataclass
 
 __all__ = ["Signature", "pattern_of", "read_signature"]
 

@@ -10,14 +10,15 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from typing import Final, TypeAlias
 
 from raftmon.model import Problem
+from raftmon.runs.beside import is_sidecar_name
 from raftmon.runs.cycles import is_campaign_file_name
 from raftmon.runs.logdir import is_event_file_name, is_skipped_directory
-from raftmon.runs.sidecars import is_sidecar_name
+from raftmon.slotted import dataclass
 
 __all__ = ["Identity", "News", "Tree"]
 

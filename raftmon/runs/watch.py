@@ -16,7 +16,6 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +24,7 @@ from raftmon.runs.coverage import RETRY_SECONDS, Coverage
 from raftmon.runs.mounts import MOUNTS, file_system_of, is_remote
 from raftmon.runs.tree import Identity
 from raftmon.runs.watches import OverflowListener, kernel_watches, queue_limit
+from raftmon.slotted import dataclass
 
 if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent

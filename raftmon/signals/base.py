@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
+
+from raftmon.slotted import dataclass
 
 __all__ = ["Family", "Readers", "SignalInfo", "finite_runs", "newest_broken", "newest_in_row"]
 

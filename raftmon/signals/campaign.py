@@ -7,7 +7,6 @@ the campaign began with is left. The comparison of rates is in `raftmon.signals.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar
 
 from raftmon.signals.base import SignalInfo
@@ -22,6 +21,7 @@ from raftmon.signals.rates import (
     upper_limit,
     z_of_drop,
 )
+from raftmon.slotted import dataclass
 
 __all__ = ["CampaignSignals", "CycleFacts", "needed_z"]
 

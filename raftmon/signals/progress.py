@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from raftmon.run_config import RunConfig
 from raftmon.signals.base import Family, Readers, SignalInfo
 from raftmon.signals.profile import Profile
 from raftmon.signals.statistics import NoiseScale, RollingMedian
+from raftmon.slotted import dataclass
 
 __all__ = ["EvaluationSignals", "RunFacts", "ScheduleSignals"]
 

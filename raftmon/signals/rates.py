@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Final
+
+from raftmon.slotted import dataclass
 
 __all__ = [
     "Rate",
@@ -41,7 +41,6 @@ NOT_BELOW: Final = 2.8
 """Standard errors by which a cycle may lie below the best one and still belong to its level; with `TOTAL_ERROR` chosen
 on simulated campaigns for a family-wise error below 3 %."""
 POWER: Final = 0.8
-_NORMAL: Final = NormalDist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,15 @@ def needed_z(comparison: int, total_error: float = TOTAL_ERROR) -> float:
     Comparison k may spend the share 10 / ((k + 9) (k + 10)) of the total: the shares of all comparisons add up to 1.
     """
     head = HALF_SPENT - 1
-    return _NORMAL.inv_cdf(1.0 - total_error * HALF_SPENT / ((comparison + head) * (comparison + head + 1)))
+    return _normal_quantile(1.0 - total_error * HALF_SPENT / ((comparison + head) * (comparison + head + 1)))
+
+
+def _normal_quantile(share: float) -> float:
+    """Return the value that a standard normal variable stays below with this probability."""
+    # Imported here because it brings random, decimal and fractions along, and most logdirs have no campaign.
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(share)
 
 
 def level_of_best(rates: Sequence[Rate]) -> Rate | None:
@@ -136,7 +143,7 @@ def z_of_drop(drop: float, error: float) -> float:
 
 def detectable(comparison: int, error: float) -> float:
     """Return the least drop that the k-th comparison sees with power 0.8."""
-    return (needed_z(comparison) + _NORMAL.inv_cdf(POWER)) * error
+    return (needed_z(comparison) + _normal_quantile(POWER)) * error
 
 
 def upper_limit(rate: Rate, z: float = 1.96) -> float | None:

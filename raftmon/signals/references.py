@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -11,6 +10,7 @@ from raftmon.documents import SHIPPED_RULES, Fields, read_fields
 from raftmon.errors import DocumentErrors
 from raftmon.model import Problem
 from raftmon.run_config import RunConfig
+from raftmon.slotted import dataclass
 
 __all__ = ["Reference", "load_references", "reference_at", "reference_for"]
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
 
 import numpy as np
 
 from raftmon.signals.base import SignalInfo
+from raftmon.slotted import dataclass
 
 if TYPE_CHECKING:
     from raftmon.model import Floats, Ints

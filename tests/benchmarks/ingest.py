@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -28,7 +27,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from tests.benchmarks.event_sets import SETS, EventSet, prepare
-from tests.benchmarks.ingest_load import Load, event_files, peak_in
+from tests.benchmarks.ingest_imports import measure_imports
+from tests.benchmarks.ingest_load import Load, event_files
 from tests.benchmarks.ingest_peers import Peer, peers, run_python
 from tests.benchmarks.ingest_table import SINGLE, TOLERANCE, Figure, SetResult, document, machine, markdown, text
 
@@ -187,8 +187,8 @@ def _beside(results: Sequence[SetResult], parts: Sequence[str]) -> list[Figure]:
             measured[part] = wake_ups(mode)
     if "imports" in parts:
         say(SINGLE["imports"].what)
-        cpu, peak = imports()
-        measured |= {"imports": (1e3 * cpu, ""), "imports_peak": (peak / 1e6, "")}
+        found = measure_imports()
+        measured |= {"imports": (1e3 * found.monitor, found.note()), "imports_peak": (found.peak / 1e6, "")}
     return [
         Figure(SINGLE[key].what, value, SINGLE[key].unit, SINGLE[key].target, note)
         for key, (value, note) in measured.items()
@@ -200,20 +200,6 @@ def wake_ups(mode: str, events: int = 100_000, times: int = 1000) -> tuple[float
     spent = json.loads(run_python("-m", "tests.benchmarks.ingest_wake", mode, str(events), str(times)))
     late = statistics.quantiles(spent, n=100)[-1]
     return statistics.median(spent) / 1e3, f"mean {statistics.mean(spent) / 1e3:.0f}, p99 {late / 1e3:.0f} us"
-
-
-def imports(times: int = 7) -> tuple[float, int]:
-    """Return the CPU seconds and the peak memory in bytes of a process that imports what the daemon does; medians."""
-    code = "import raftmon.monitor; from pathlib import Path; print(Path('/proc/self/status').read_text())"
-    run_python("-c", code)  # compiled, and in the page cache
-    seconds, peaks = [], []
-    for _ in range(times):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        status = run_python("-c", code).decode()
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        peaks.append(peak_in(status))
-    return statistics.median(seconds), int(statistics.median(peaks))
 
 
 if __name__ == "__main__":
