@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,28 @@ def test_a_tensor_is_a_scalar_only_in_a_file_that_says_so() -> None:
 
     for plugin, count in (("scalars", 399), ("histograms", 0), ("scalars", 399), (None, 0)):
         assert len(read_all(log(plugin))[0]) == count, plugin
+
+
+def test_threads_that_read_at_once_do_not_disturb_each_other() -> None:
+    logs = [header_record() + b"".join(regular(steps, each=each)) for steps, each in ((700, 1), (900, 2), (500, 4))]
+    found: dict[int, list[float]] = {}
+
+    def read(number: int) -> None:
+        for _ in range(6):
+            found[number] = read_all(logs[number % 3], 9_000)[0]
+
+    def forget() -> None:
+        for _ in range(200):
+            with FORMS.lock:
+                FORMS.clear()
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(6)]
+    threads.append(threading.Thread(target=forget))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {number: expected((700, 900, 500)[number % 3]) for number in range(6)}
 
 
 def picture(size: int) -> bytes:

@@ -110,8 +110,12 @@ class Decoder:
             size: bytes of content.
             last: whether there are no further bytes for now; else some may be left for the next block.
         """
-        if self._generation is not FORMS.generation:
-            self._forget_forms()
+        with FORMS.lock:
+            if self._generation is not FORMS.generation:
+                self._forget_forms()
+            return self._feed(block, size, last)
+
+    def _feed(self, block: Block, size: int, last: bool) -> Progress:
         at, damaged = 0, None
         while True:
             if self.searching:

@@ -9,6 +9,7 @@ in the file. What fails in any of this is looked at by the protobuf parser.
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
@@ -87,9 +88,15 @@ class Points:
 
 
 class FormTable:
-    """Forms, and the columns by which records are matched with them. Serves all files of a process."""
+    """Forms, and the columns by which records are matched with them. Serves all files of a process.
+
+    Attributes:
+        lock: held by whoever reads with it, as another thread might forget everything meanwhile.
+        generation: another object each time that everything was forgotten: numbers of forms mean others then.
+    """
 
     def __init__(self) -> None:
+        self.lock = threading.Lock()
         self.clear()
 
     def clear(self) -> None:

@@ -309,7 +309,10 @@ _blocks: Final[list[Block]] = []
 def _borrow(size: int) -> Block:
     if size > CHUNK_BYTES:
         return Block(size)
-    return _blocks.pop() if _blocks else Block(CHUNK_BYTES)
+    try:
+        return _blocks.pop()
+    except IndexError:
+        return Block(CHUNK_BYTES)
 
 
 def _give_back(block: Block) -> None:
