@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import threading
 from pathlib import Path
 
@@ -48,15 +49,15 @@ def test_a_long_regular_log(each: int, budget: int) -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 2, 16, 17, 63, 64, 65, 700])
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("count", [2, 3, 4])
 def test_the_same_damage_in_several_records_hides_none_of_them(rows: int, count: int) -> None:
-    records = regular(3000)
+    records = regular(3200)
     hit = [4 * (1000 + rows * number) + 1 for number in range(count)]
     for number in hit:
         damaged = bytearray(records[number])
         damaged[len(damaged) - 6] ^= 0x20
         records[number] = bytes(damaged)
-    wanted = [value for number, value in enumerate(expected(3000)) if number not in hit]
+    wanted = [value for number, value in enumerate(expected(3200)) if number not in hit]
     assert read_all(header_record() + b"".join(records)) == (wanted, count)
 
 
@@ -70,6 +71,43 @@ def test_the_same_damage_anywhere(hit: list[int], place: int, bit: int) -> None:
         records[number] = bytes(damaged)
     wanted = [value for number, value in enumerate(expected(3000)) if number not in hit]
     assert read_all(header_record() + b"".join(records)) == (wanted, len(hit))
+
+
+def test_the_same_damage_in_every_record_leaves_nothing() -> None:
+    assert read_all(header_record() + b"".join(regular(2816)))[1] == 0
+    damaged = []
+    for data in regular(2816):
+        flipped = bytearray(data)
+        flipped[-5] ^= 0x40
+        damaged.append(bytes(flipped))
+    assert read_all(header_record() + b"".join(damaged)) == ([], 2816 * 4)
+
+
+ALIKE = [
+    tuple(f"eval/{letter}_accuracy" for letter in "abc"),
+    tuple(f"grad_norm/model.layers.{layer}.self_attn.q_proj.weight" for layer in range(24)),
+    tuple("x" * 140 + f"{number}/tail" for number in range(6)),
+    tuple("x" * length for length in (1, 2, 7, 8, 9, 10, 17, 18, 19, 100, 126, 127, 128, 129, 300)),
+    tuple("y" * 4000 + str(number) for number in range(3)),
+]
+
+
+@pytest.mark.parametrize("tags", ALIKE, ids=lambda tags: tags[0][:20])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_tags_that_look_alike(tags: tuple[str, ...], shuffled: bool) -> None:
+    order = list(tags) * 60
+    if shuffled:
+        random.Random(0).shuffle(order)
+    data = b"".join(
+        record(event([simple(tag, float(number))], step=number // len(tags))) for number, tag in enumerate(order)
+    )
+    events = follow(ScriptedFile(header_record() + data))
+    batch = events.read().scalars
+    assert [batch.tags[number] for number in batch.tag_id.tolist()] == order
+    assert batch.value.tolist() == [float(number) for number in range(len(order))]
+    if len(tags[0]) < 400:
+        known = {place.tag for form in FORMS.forms if form is not None for place in form.places}
+        assert known >= set(tags)
 
 
 def test_forms_that_are_forgotten_in_the_middle_are_learnt_again() -> None:

@@ -1,9 +1,9 @@
 """Every form of record met so far, and which one thousands of records have, worked out at once.
 
-A record is known by its length and by the bytes around its first tag: the lengths and first two characters before
-it, and the eight bytes up to the one behind its last character. Then the bytes in between are compared, and those
-behind the value; and the checksum, computed from the constants of the form and the few bytes that vary, must be the one
-in the file. What fails in any of this is looked at by the protobuf parser.
+A record is known by its length and by its first tag: the lengths before it and its first two characters, the eight
+bytes up to the one behind its last character, and a hash of those in between. Then the constant bytes behind the value
+are compared; and the checksum, computed from the constants of the form and the few bytes that vary, must be the one in
+the file. What fails in any of this is looked at by the protobuf parser.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMS", "FormTable", "Heads", "Points"]
 
-MAX_FORMS: Final = 8192
-"""Forms that are kept; a form takes about a kilobyte. When there are more, all are forgotten and learnt again."""
+MAX_FORMS: Final = 16384
+"""Forms that are kept; a form takes about three kilobytes. When there are more, all are forgotten and learnt again."""
 MAX_CYCLES: Final = 64
 """Cycles that are kept for other files; each takes three times its bytes."""
 LIKES: Final = 4
@@ -46,8 +46,8 @@ _EXAMPLES: Final = 64
 _ROUNDS: Final = 32
 _PROBES: Final = 4
 _UNKNOWN: Final = -1
-_MOST_REST: Final = 16
-"""Words that are compared beside those by which a kind is told; tags of 140 bytes take so many."""
+_MOST_REST: Final = 8
+"""Words that are compared beside those by which a kind is told."""
 _KEPT_BITS: Final = np.array([(1 << (8 * count)) - 1 for count in range(8)] + [(1 << 64) - 1], np.uint64)
 """Masks that keep the lowest 0 to 8 bytes of a word."""
 
@@ -113,6 +113,7 @@ class FormTable:
         self._slots = np.full((SLOTS) + _PROBES, _UNKNOWN)
         self._first = np.zeros(MAX_FORMS, np.uint64)
         self._last = np.zeros(MAX_FORMS, np.uint64)
+        self._middle = np.zeros(MAX_FORMS, np.uint64)
         self._size = np.zeros(MAX_FORMS, np.int64)
         self._step_bytes = np.zeros(MAX_FORMS, np.int64)
         self._is_form = np.zeros(MAX_FORMS + 1, bool)
@@ -204,6 +205,7 @@ class FormTable:
     def _is_same(self, kinds: Kinds, rows: Ints, number: Ints) -> Bools:
         same: Bools = self._first[number] == kinds.first[rows]
         same &= self._last[number] == kinds.last[rows]
+        same &= self._middle[number] == kinds.middle[rows]
         same &= self._size[number] == kinds.size[rows]
         same &= self._step_bytes[number] == kinds.step_bytes[rows]
         same &= number >= 0
@@ -229,6 +231,7 @@ class FormTable:
         self._slots[free] = number
         self.forms.append(form)
         self._first[number], self._last[number] = kinds.first[row], kinds.last[row]
+        self._middle[number] = kinds.middle[row]
         size = int(kinds.size[row])
         self._size[number], self._step_bytes[number] = size, kinds.step_bytes[row]
         if form is None:

@@ -5,11 +5,12 @@ These are read for thousands of records at once. What they leave open is listed 
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from raftmon.events.wire import STEP_AT, WALL_AT, Form
+from raftmon.events.wire import MAX_FORM_BYTES, STEP_AT, WALL_AT, Form
 from raftmon.slotted import dataclass
 
 if TYPE_CHECKING:
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["SLOTS", "Kinds", "kinds_of", "rest_of"]
 
-_SLOTS_LOG2: Final = 16
+_SLOTS_LOG2: Final = 17
 SLOTS: Final = 1 << _SLOTS_LOG2
 """Number of different `Kinds.slot`."""
-_U64: Final = {number: np.uint64(number) for number in (1, 7, 8, 40, 0x10, 0x7F, 0xFF)}
+_U64: Final = {number: np.uint64(number) for number in (1, 7, 8, 32, 40, 0x10, 0x7F, 0xFF)}
+_SECOND_BYTES: Final = (15, 31, 47)
+"""Bits of the word with which a summary begins that say of a length that it goes on: summary, value, tag."""
+_FACTOR: Final = np.uint64(secrets.randbits(64) | 1)
+"""Nobody can make two tags that are taken for one another without knowing it."""
 _KEPT_BITS: Final = np.array([(1 << (8 * count)) - 1 for count in range(8)] + [(1 << 64) - 1], np.uint64)
 """Masks that keep the lowest 0 to 8 bytes of a word."""
 
@@ -33,6 +38,8 @@ class Kinds:
     """What the summary begins with: lengths, and the first characters of its first tag."""
     last: Words
     """The last bytes of that tag, and the one behind it."""
+    middle: Words
+    """What is between the two, by a hash that differs from process to process: 0 where nothing is."""
     size: Ints
     step_bytes: Ints
     slot: Ints
@@ -46,8 +53,9 @@ def kinds_of(block: Block, starts: Ints, sizes: Ints) -> tuple[Words, Kinds]:
     step_bytes = _varint_bytes(step)
     step_bytes[(after_wall & _U64[0xFF]) != _U64[0x10]] = 0
     step &= _KEPT_BITS[step_bytes]
-    first, last = _around_tag(block.words, starts + (WALL_AT + 8) + step_bytes + (step_bytes > 0))
-    return step, Kinds(first, last, sizes, step_bytes, _hash(first, last, sizes * 8 + step_bytes))
+    first, last, middle = _around_tag(block.words, starts + (WALL_AT + 8) + step_bytes + (step_bytes > 0))
+    slot = _hash(first, last, middle, sizes * 8 + step_bytes)
+    return step, Kinds(first, last, middle, sizes, step_bytes, slot)
 
 
 def _varint_bytes(raw: Words) -> Ints:
@@ -62,17 +70,53 @@ def _varint_bytes(raw: Words) -> Ints:
     return count.view(np.int64)
 
 
-def _around_tag(words: Words, at: Ints) -> tuple[Words, Words]:
-    """Return what a summary begins with, up to the second character of its first tag, and how this tag ends."""
+def _around_tag(words: Words, at: Ints) -> tuple[Words, Words, Words]:
+    """Return how a summary begins, up to the second character of its first tag, how this ends, and a hash between."""
     first = words[at]
-    # Lengths from 128 on take two bytes: of the summary, then of the value.
-    for bit in (15, 31):
+    long = np.zeros(1, np.uint64)
+    # Lengths from 128 on take two bytes: of the summary, then of the value, then of the tag.
+    for bit in _SECOND_BYTES:
         long = (first >> np.uint64(bit)) & _U64[1]
         if long.any():
             at = at + long.view(np.int64)
             first = words[at]
-    length = (first >> _U64[40]) & _U64[0x7F]
-    return first, words[at + np.maximum(length.view(np.int64), 2) - 1]
+    length = (first >> _U64[40]) & _U64[0xFF]
+    if long.any():
+        low = (first >> _U64[32]) & _U64[0x7F]
+        length = np.where(long != 0, (length << _U64[7]) | low, length)
+    size = length.view(np.int64)
+    last = words[np.minimum(at + np.maximum(size, 2) - 1, len(words) - 1)]
+    return first, last, _hash_between(words, at + 8, size)
+
+
+def _hash_between(words: Words, at: Ints, length: Ints) -> Words:
+    """Return a hash of the bytes of tags from the third one up to the seventh from the end.
+
+    Args:
+        words: see `Block`.
+        at: where the third byte of each tag lies.
+        length: bytes of each tag.
+    """
+    count = np.minimum((length - 2) // 8, MAX_FORM_BYTES // 8)
+    whole = hashed = np.zeros(len(at), np.uint64)
+    rows: Ints | None = None
+    for place in range(int(count.max(initial=0))):
+        more = count > place
+        left = int(np.count_nonzero(more))
+        if 2 * left < len(more):
+            # Few tags are longer: go on with them alone.
+            if rows is not None:
+                whole[rows] = hashed
+            rows = np.flatnonzero(more) if rows is None else rows[more]
+            at, count, hashed, more = at[more], count[more], hashed[more], more[more]
+        mixed = (hashed ^ words[np.minimum(at + 8 * place, len(words) - 1)]) * _FACTOR
+        mixed ^= mixed >> np.uint64(31)
+        hashed = mixed if left == len(more) else np.where(more, mixed, hashed)
+        if rows is None:
+            whole = hashed
+    if rows is not None:
+        whole[rows] = hashed
+    return whole
 
 
 def rest_of(form: Form) -> list[tuple[int, int]] | None:
@@ -83,10 +127,12 @@ def rest_of(form: Form) -> list[tuple[int, int]] | None:
     """
     data, mask, end = form.constant, form.mask, len(form.constant) - 4
     at = STEP_AT - 1 + form.step_bytes + (form.step_bytes > 0)
-    for length_at in (1, 3):
+    before = at
+    for length_at in (1, 3, 5):
         at += data[at + length_at] >= 0x80
-    tag_end = at + max(data[at + 5] & 0x7F, 2) - 1
-    seen = {*range(WALL_AT), STEP_AT - 1, *range(at, at + 8), *range(tag_end, tag_end + 8)}
+    tag_end = at + 6 + len(form.places[0].tag.encode())
+    # The bytes that were stepped over belong to lengths, and these are bound by those of the record and the tag.
+    seen = {*range(WALL_AT), STEP_AT - 1, *range(before, tag_end + 1), *range(at, at + 8)}
     left = [place for place in range(WALL_AT, end) if mask[place] == 0xFF and place not in seen]
     words = []
     while left:
@@ -101,9 +147,10 @@ def rest_of(form: Form) -> list[tuple[int, int]] | None:
     return words
 
 
-def _hash(first: Words, last: Words, size: Ints) -> Ints:
+def _hash(first: Words, last: Words, middle: Words, size: Ints) -> Ints:
     mixed = first * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= last * np.uint64(0xC2B2AE3D27D4EB4F)
+    mixed ^= middle
     mixed ^= size.view(np.uint64) * np.uint64(0x165667B19E3779F9)
     mixed ^= mixed >> np.uint64(29)
     mixed *= np.uint64(0xBF58476D1CE4E5B9)

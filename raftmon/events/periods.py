@@ -2,12 +2,6 @@
 
 The bytes of one cycle, with zeros where they vary, are compared with as many cycles as the block holds; this also
 proves every length and its checksum. Then wall times, steps, values and checksums are copied out by columns.
-
-The checksum of a record is linear in its bytes (see `crc`). So the XOR of some records with the same constants must
-have the XOR of their checksums, and not each of them has to be computed. Of every group of 64 cycles (or 16), those
-sums are checked that the extended Hamming code prescribes: all of the group, and one half of it for each bit of a
-cycle's number in it. By them one, two or three damaged records in the same place of their cycles are found whatever the
-damage is, more of them with the certainty of a CRC-32. Where a sum is wrong, all of them are checked one by one.
 """
 
 from __future__ import annotations
@@ -18,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 import numpy as np
 
 from raftmon.events.block import varint_values, widened
-from raftmon.events.crc import LONGEST_DISTANCE, MASK_DELTA, MAX_DISTANCE, byte_tables
+from raftmon.events.crc import MASK_DELTA, add_bytes, add_time_and_step
 from raftmon.events.wire import STEP_AT, WALL_AT, Form
 from raftmon.slotted import dataclass
 
@@ -44,8 +38,8 @@ _HISTORY: Final = 8192
 """Newest records in which it is looked for."""
 _LEAST_BYTES: Final = 512
 """Shorter cycles are taken several times, as numpy is slow on many short rows."""
-_GROUPS: Final = (64, 16)
-"""Sizes of the groups of cycles whose checksums are checked together."""
+_CHECKED: Final = 4096
+"""Records whose checksums are computed together: what that takes fits the second-level cache."""
 _CANDIDATES: Final = 8
 """Lengths that are tried."""
 _PROOF: Final = 512
@@ -116,14 +110,12 @@ class Cycle:
         self._checksum_follows = (
             self._values == 1 and not self._wide and bool((self._value_at + 4 == self._checksum_at).all())
         )
-        self._checksum_constant = np.array([form.checksum for form in forms], np.uint32)
-        # Where the table of each varying byte begins: by its distance from the end of its record's data.
-        wall = WALL_AT + np.arange(8)[:, None]
-        step = STEP_AT + np.arange(self._step_bytes)[:, None]
-        value = [at + np.arange(8 if self._wide else 4)[:, None] for at in in_record.reshape(-1, self._values).T]
-        varying = np.concatenate([at + np.zeros(len(sizes), np.int64) for at in (wall, step, *value)])
-        self._table_at = ((sizes - 5 - varying) * 256)[:, None, :]
-        self._tables = byte_tables() if sizes.max() <= MAX_DISTANCE else byte_tables(LONGEST_DISTANCE)
+        self._checksum = np.array([form.checksum for form in forms], np.uint32)
+        # For as many cycles as are checked together: how far the first byte of each record's data, less its header, and
+        # the first byte of each value are from the end of the data.
+        self._together = max(1, _CHECKED // self.records)
+        self._to_end = np.tile(sizes - 5, self._together)
+        self._value_distance = [np.tile(sizes - 5 - at, self._together) for at in in_record.reshape(-1, self._values).T]
         tags: dict[str, int] = {}
         # The columns are those of the cycle as it was given.
         ids = [tags.setdefault(place.tag, len(tags)) for place in places[: len(places) // repeats]]
@@ -140,7 +132,7 @@ class Cycle:
         if intact < count:
             if intact == 0:
                 return None
-            rows = _Rows(rows.wall[:intact], rows.step[:intact], rows.value[:intact], rows.checksum[:intact])
+            rows = rows.part(0, intact)
         columns = len(self.tag_id)
         step = rows.step.reshape(-1, columns // self._values)
         # Nearly always the step changes with the cycle only.
@@ -197,31 +189,24 @@ class Cycle:
     def _intact(self, rows: _Rows) -> int:
         """Return how many of the first cycles have no damaged record."""
         count = len(rows.wall)
-        group = next((size for size in _GROUPS if count >= 4 * size), 0)
-        whole = count - count % group if group else 0
-        residue = self._residue(rows.parities(whole, group) if whole else rows)
-        # What all have in common is left in the residue of single cycles, and of no sum: each has an even number.
-        sums = len(residue) - (count - whole)
-        if not residue[:sums].any() and (residue[sums:] == self._checksum_constant).all():
-            return count
-        damaged = (self._residue(rows) ^ self._checksum_constant).any(axis=1)
-        return int(np.argmax(damaged)) if damaged.any() else count
+        for begin in range(0, count, self._together):
+            some = rows.part(begin, begin + self._together)
+            damaged = self._residue(some).any(axis=1)
+            if damaged.any():
+                return begin + int(np.argmax(damaged))
+        return count
 
     def _residue(self, rows: _Rows) -> HalfWords:
-        """Return stored checksums less the part of the varying bytes, shape ``[cycles, records]``."""
-        shape = len(rows.wall), self.records
-        # First axis: the varying bytes of a record in their order.
-        varying = np.empty((len(self._table_at), *shape), np.uint8)
-        varying[:8] = _bytes_of(rows.wall)
-        varying[8 : 8 + self._step_bytes] = _bytes_of(rows.step)[: self._step_bytes]
-        values = _bytes_of(rows.value)[: 8 if self._wide else 4]
-        varying[8 + self._step_bytes :] = (
-            values.reshape(-1, *shape, self._values).transpose(3, 0, 1, 2).reshape(-1, *shape)
-        )
-        parts = self._tables.take(varying + self._table_at)
-        residue: HalfWords = np.bitwise_xor.reduce(parts, axis=0)
-        residue ^= rows.checksum
-        return residue
+        """Return what is left of the stored checksums less the computed ones, shape ``[cycles, records]``."""
+        count = len(rows.wall)
+        residue = (rows.checksum ^ self._checksum).ravel()
+        to_end = self._to_end[: count * self.records]
+        add_time_and_step(residue, np.ascontiguousarray(rows.wall).ravel(), rows.step.ravel(), to_end)
+        value = rows.value.reshape(count * self.records, self._values)
+        for place in range(self._values):
+            distance = self._value_distance[place][: count * self.records]
+            add_bytes(residue, np.ascontiguousarray(value[:, place]), 8 if self._wide else 4, distance)
+        return residue.reshape(count, self.records)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -234,46 +219,9 @@ class _Rows:
     checksum: HalfWords
     """Unmasked but for the rotation."""
 
-    def parities(self, count: int, group: int) -> _Rows:
-        """Return the sums of the first `count` cycles that the Hamming code wants, and the other cycles."""
-        return _Rows(
-            _parities(self.wall, count, group),
-            _parities(self.step, count, group),
-            _parities(self.value, count, group),
-            _parities(self.checksum, count, group),
-        )
-
-
-def _parities(rows: NDArray[_Word], count: int, group: int) -> NDArray[_Word]:
-    """Return the sums (XOR) over groups of rows that each bit of a row's number in its group selects, and over all.
-
-    A group are the rows whose number has the same remainder, so that halves of the array are halves of every group.
-
-    Args:
-        rows: shape ``[n, columns]``.
-        count: rows that are summed up, a multiple of `group`; the others follow the sums unchanged.
-        group: rows in a group, a power of two.
-    """
-    left, rows = rows[count:], rows[:count]
-    groups = count // group
-    sums: list[NDArray[_Word]] = []
-    while len(rows) > groups:
-        half = len(rows) // 2
-        sums.append(_folded(rows[half:], groups))
-        rows = rows[:half] ^ rows[half:]
-    return np.concatenate([*sums, rows, left])
-
-
-def _folded(rows: NDArray[_Word], groups: int) -> NDArray[_Word]:
-    while len(rows) > groups:
-        half = len(rows) // 2
-        rows = rows[:half] ^ rows[half:]
-    return rows
-
-
-def _bytes_of(words: Words) -> NDArray[np.uint8]:
-    """Return the bytes of words, first axis: place in the word."""
-    return words.view(np.uint8).reshape(*words.shape, 8).transpose(2, 0, 1)
+    def part(self, begin: int, end: int) -> _Rows:
+        """Return some of the cycles."""
+        return _Rows(self.wall[begin:end], self.step[begin:end], self.value[begin:end], self.checksum[begin:end])
 
 
 def _columns(source: NDArray[_Word], places: Ints, stride: int, count: int) -> NDArray[_Word]:
