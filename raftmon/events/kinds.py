@@ -24,8 +24,7 @@ SLOTS: Final = 1 << _SLOTS_LOG2
 _U64: Final = {number: np.uint64(number) for number in (1, 7, 8, 32, 40, 0x10, 0x7F, 0xFF)}
 _SECOND_BYTES: Final = (15, 31, 47)
 """Bits of the word with which a summary begins that say of a length that it goes on: summary, value, tag."""
-_FACTOR: Final = np.uint64(secrets.randbits(64) | 1)
-"""Nobody can make two tags that are taken for one another without knowing it."""
+_FACTORS: Final = np.frombuffer(secrets.token_bytes(MAX_FORM_BYTES), np.uint64) | np.uint64(1)
 _KEPT_BITS: Final = np.array([(1 << (8 * count)) - 1 for count in range(8)] + [(1 << 64) - 1], np.uint64)
 """Masks that keep the lowest 0 to 8 bytes of a word."""
 
@@ -53,7 +52,8 @@ def kinds_of(block: Block, starts: Ints, sizes: Ints) -> tuple[Words, Kinds]:
     step_bytes = _varint_bytes(step)
     step_bytes[(after_wall & _U64[0xFF]) != _U64[0x10]] = 0
     step &= _KEPT_BITS[step_bytes]
-    first, last, middle = _around_tag(block.words, starts + (WALL_AT + 8) + step_bytes + (step_bytes > 0))
+    at = starts + (WALL_AT + 8) + step_bytes + (step_bytes > 0)
+    first, last, middle = _around_tag(block.words, at, np.where(sizes <= MAX_FORM_BYTES, starts + sizes, 0))
     slot = _hash(first, last, middle, sizes * 8 + step_bytes)
     return step, Kinds(first, last, middle, sizes, step_bytes, slot)
 
@@ -70,8 +70,14 @@ def _varint_bytes(raw: Words) -> Ints:
     return count.view(np.int64)
 
 
-def _around_tag(words: Words, at: Ints) -> tuple[Words, Words, Words]:
-    """Return how a summary begins, up to the second character of its first tag, how this ends, and a hash between."""
+def _around_tag(words: Words, at: Ints, end: Ints) -> tuple[Words, Words, Words]:
+    """Return how a summary begins, up to the second character of its first tag, how this ends, and a hash between.
+
+    Args:
+        words: see `Block`.
+        at: where each summary begins.
+        end: where its record ends; 0 if it is too long for a form.
+    """
     first = words[at]
     long = np.zeros(1, np.uint64)
     # Lengths from 128 on take two bytes: of the summary, then of the value, then of the tag.
@@ -85,35 +91,38 @@ def _around_tag(words: Words, at: Ints) -> tuple[Words, Words, Words]:
         low = (first >> _U64[32]) & _U64[0x7F]
         length = np.where(long != 0, (length << _U64[7]) | low, length)
     size = length.view(np.int64)
-    last = words[np.minimum(at + np.maximum(size, 2) - 1, len(words) - 1)]
-    return first, last, _hash_between(words, at + 8, size)
+    size[at + size > end] = 0
+    return first, words[at + np.maximum(size, 2) - 1], _hash_between(words, at + 8, size)
 
 
 def _hash_between(words: Words, at: Ints, length: Ints) -> Words:
-    """Return a hash of the bytes of tags from the third one up to the seventh from the end.
+    """Return a hash of the bytes of tags from the third one up to the eighth from the end.
+
+    That two tags have the same is not ruled out, and does no harm: their checksums tell them apart.
 
     Args:
         words: see `Block`.
         at: where the third byte of each tag lies.
         length: bytes of each tag.
     """
-    count = np.minimum((length - 2) // 8, MAX_FORM_BYTES // 8)
+    count = np.maximum(length - 2, 0) // 8
     whole = hashed = np.zeros(len(at), np.uint64)
     rows: Ints | None = None
     for place in range(int(count.max(initial=0))):
-        more = count > place
-        left = int(np.count_nonzero(more))
-        if 2 * left < len(more):
+        shorter = count <= place
+        left = len(shorter) - int(np.count_nonzero(shorter))
+        if 2 * left < len(shorter):
             # Few tags are longer: go on with them alone.
             if rows is not None:
                 whole[rows] = hashed
+            more = ~shorter
             rows = np.flatnonzero(more) if rows is None else rows[more]
-            at, count, hashed, more = at[more], count[more], hashed[more], more[more]
-        mixed = (hashed ^ words[np.minimum(at + 8 * place, len(words) - 1)]) * _FACTOR
-        mixed ^= mixed >> np.uint64(31)
-        hashed = mixed if left == len(more) else np.where(more, mixed, hashed)
-        if rows is None:
-            whole = hashed
+            at, count, hashed, shorter = at[more], count[more], hashed[more], shorter[more]
+        word = words[at + 8 * place]
+        word *= _FACTORS[place]
+        if left < len(shorter):
+            word[shorter] = 0
+        hashed += word
     if rows is not None:
         whole[rows] = hashed
     return whole
