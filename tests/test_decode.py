@@ -181,6 +181,16 @@ def test_the_first_plugin_of_a_tag_stays() -> None:
     assert points(decode(event([tensor("a", "histograms", **one)]), event([tensor("a", "scalars", **one)]))) == []
 
 
+def test_a_simple_value_behind_a_tensor_counts() -> None:
+    # Of the two, protobuf keeps the one that comes last.
+    both = tensor("a", "histograms", dtype=types_pb2.DT_FLOAT, float_val=[1.0] * 3).SerializeToString()
+    both += simple("", 2.0).SerializeToString()
+    value = b"\x0a" + bytes([len(both)]) + both
+    data = b"\x09" + struct.pack("<d", FIRST) + b"\x2a" + bytes([len(value)]) + value
+    first = event([tensor("a", "histograms", dtype=types_pb2.DT_DOUBLE, double_val=[1.0, 2.0])])
+    assert points(decode(first, data)) == [("a", 0, 2.0)]
+
+
 def test_texts() -> None:
     decoded = decode(
         event([text("args/text_summary", '{"learning_rate": 5e-05}')], step=4),

@@ -245,6 +245,39 @@ def test_damage_at_the_end_is_told_until_an_intact_record_follows() -> None:
     assert (state(events), events.bad_records) == (FINE, 1)
 
 
+def test_data_that_arrive_after_their_length_are_read_then() -> None:
+    whole = losses(1.0, 2.0, 3.0)
+    first, last = len(losses(1.0)), len(losses(3.0, first_step=2))
+    file = ScriptedFile(whole[: first + HEADER_BYTES] + bytes(len(whole) - first - HEADER_BYTES - last) + whole[-last:])
+    events = follow(file)
+    assert (values(events.read()), events.bad_records) == ([1.0, 3.0], 1)
+    file.rewrite(whole)
+    update = events.read()
+    assert (update.reset, values(update), events.bad_records) == (True, [1.0, 2.0, 3.0], 0)
+
+
+def test_a_long_record_without_its_end_is_told_while_it_is_waited_for() -> None:
+    torn = record(bytes(100_000))[:50_000]
+    file = ScriptedFile(losses(1.0) + torn + losses(2.0))
+    events = follow(file)
+    assert values(events.read()) == [1.0]
+    assert events.problem is not None
+    assert "wait for the end of a record of 100,016 bytes" in events.problem.what
+    file.append(losses(*range(2000)))
+    assert values(events.read())[-1] == 1999.0
+    assert (state(events), events.bad_records > 0) == (FINE, True)
+
+
+def test_records_within_records_are_not_searched_for_ever() -> None:
+    size = 24_000
+    nested = b"".join(length_header(size - at - 64) for at in range(0, size - 64, HEADER_BYTES))
+    file = ScriptedFile(losses(1.0) + nested + losses(*range(300)))
+    events = follow(file)
+    assert values(events.read())[0] == 1.0
+    assert 1 <= events.bad_records <= 250
+    assert len(file.reads) < 250
+
+
 @pytest.mark.parametrize("budget", [64, 200, 1 << 20])
 def test_lost_bytes_cost_the_records_that_they_belonged_to(budget: int) -> None:
     parts = [losses(float(n), first_step=n) for n in range(40)]

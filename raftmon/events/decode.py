@@ -40,6 +40,8 @@ _MOST_SLICE: Final = 1 << 20
 """Bytes that are framed at a time while a cycle is looked for; more each time that there is none."""
 _WORTHWHILE: Final = 512
 """A cycle that ends after fewer points was not worth the attempt."""
+_MOST_RETURNS: Final = 100
+"""So often in one file is a damaged record searched for others inside; one could be made to want it for ever."""
 _MOST_FAILURES: Final = 6
 """After so many such attempts in a row, only one in 2**6 slices is looked at for a cycle."""
 
@@ -53,7 +55,7 @@ class Progress:
     needed: int
     """Bytes from `end` on without which a further call finds nothing."""
     damaged: int | None = None
-    """Offset of the last place where a header was expected and is not intact; None if there was none."""
+    """Offset of the last damaged header, or data of a record; None if there was none."""
 
 
 class _Halt(enum.Enum):
@@ -78,6 +80,7 @@ class Decoder:
     def __init__(self) -> None:
         self.searching = False
         self._lost = 0
+        self._returns = _MOST_RETURNS
         self._found = Collector()
         self._records = Records(self._found)
         self._forget_forms()
@@ -116,23 +119,32 @@ class Decoder:
             return self._feed(block, size, last)
 
     def _feed(self, block: Block, size: int, last: bool) -> Progress:
-        at, damaged = 0, None
+        self._records.damaged_at = None
+        end, needed = self._read_on(block, size, last)
+        return Progress(end, needed, self._records.damaged_at)
+
+    def _read_on(self, block: Block, size: int, last: bool) -> tuple[int, int]:
+        at = 0
         while True:
             if self.searching:
                 found = find_header(block, at, size)
                 if found is None:
-                    return Progress(max(at, size - HEADER_BYTES + 1), HEADER_BYTES, damaged)
+                    return max(at, size - HEADER_BYTES + 1), HEADER_BYTES
                 at, self.searching = found, False
             at, needed, halt = self._walk(block, at, size, last)
             if halt is _Halt.WAIT:
-                return Progress(at, needed, damaged)
+                return at, needed
             if halt is _Halt.DAMAGE:
                 self._lost += 1
-                self.searching, damaged = True, at
-                # Where bytes were lost, the record before it ends inside another one.
-                at, self._records.suspect = at + 1 - self._records.suspect, 0
+                self.searching, self._records.damaged_at = True, at
+                at += 1
+                if self._records.suspect and self._returns:
+                    # Where bytes were lost, the record before it ends inside another one.
+                    at -= self._records.suspect
+                    self._returns -= 1
+                self._records.suspect = 0
                 if at < 0:
-                    return Progress(at, HEADER_BYTES, damaged)
+                    return at, HEADER_BYTES
 
     def _walk(self, block: Block, at: int, size: int, last: bool) -> _Walked:
         """Take the best way through the next bytes."""

@@ -24,11 +24,12 @@ _HPARAMS_TAG: Final = "_hparams_/session_start_info"
 
 _READ_PLUGINS: Final = frozenset({"scalars", "text", "hparams"})
 # Keys of protobuf fields with a length. In an event: graph_def, tagged_run_metadata, meta_graph_def, summary. In a
-# value of a summary: image, histo, audio, tensor.
+# value of a summary: image, histo, audio, tensor, metadata.
 _GRAPHS: Final = frozenset({0x22, 0x42, 0x4A})
 _SUMMARY: Final = 0x2A
 _MEDIA: Final = frozenset({0x22, 0x2A, 0x32})
 _TENSOR: Final = 0x42
+_METADATA: Final = 0x4A
 
 _DT_BFLOAT16: Final = 14
 _DT_HALF: Final = 19
@@ -109,9 +110,18 @@ def is_media(record: bytes | bytearray, size: int, plugins: Mapping[str, str]) -
         key, (length, at) = record[at], varint(record, at + 1, len(record))
     except (IndexError, ValueError):
         return False
-    if key == _TENSOR:
-        return plugins.get(tag, "text") not in _READ_PLUGINS
+    if key == _TENSOR and plugins.get(tag, "text") not in _READ_PLUGINS:
+        return at + length == end or _is_last_metadata(record, at + length, end)
     return key in _MEDIA and at + length == end
+
+
+def _is_last_metadata(record: bytes | bytearray, at: int, end: int) -> bool:
+    """Tell whether the metadata of a value begin at an offset, and end where its record does."""
+    try:
+        length, begin = varint(record, at + 1, len(record))
+        return record[at] == _METADATA and begin + length == end
+    except (IndexError, ValueError):
+        return False
 
 
 def read_message(data: bytes, plugins: dict[str, str]) -> Message:

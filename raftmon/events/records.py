@@ -19,7 +19,7 @@ __all__ = ["MEDIA_BYTES", "UNCHECKED_BYTES", "Records"]
 
 UNCHECKED_BYTES: Final = 4096
 """Longer records that hold nothing but pictures and the like are passed over by their length, and not checked."""
-MEDIA_BYTES: Final = 512
+MEDIA_BYTES: Final = 1 << 14
 """By so many bytes of its begin a record is told to be a picture or the like."""
 _SKIPPED_BYTES: Final = 1 << 18
 """Longer ones are not even read from the disk."""
@@ -35,6 +35,7 @@ class Records:
 
     Attributes:
         bad: damaged or invalid records so far.
+        damaged_at: offset in the block of the data of the last damaged record; None: there was none in this block.
         suspect: bytes of the record that was read last, if it is damaged or was not checked; else 0. When no record
             follows it, bytes were lost inside of it.
     """
@@ -42,6 +43,7 @@ class Records:
     def __init__(self, found: Collector) -> None:
         self.bad = 0
         self.suspect = 0
+        self.damaged_at: int | None = None
         self._found = found
         self._plugins: dict[str, str] = {}
         self._admitted: set[int] = set()
@@ -127,7 +129,7 @@ class Records:
             intact: whether its checksum is right; None: not known.
         """
         self.suspect = 0
-        media = is_media(block.data[at : at + MEDIA_BYTES], length, self._plugins)
+        media = is_media(block.data[at : at + min(length, MEDIA_BYTES)], length, self._plugins)
         if media and length > UNCHECKED_BYTES:
             # Nothing comes of it, and its checksum would cost more than thousands of scalars.
             self.suspect = length
@@ -136,6 +138,7 @@ class Records:
         if not (_is_intact(record) if intact is None else intact):
             self.bad += 1
             self.suspect = length
+            self.damaged_at = at + HEADER_BYTES
             return None
         if media:
             return None

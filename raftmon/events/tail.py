@@ -28,6 +28,8 @@ __all__ = ["EventFile", "FileUpdate", "Opener"]
 CHUNK_BYTES: Final = 1 << 20
 """What is read and decoded at a time; only a longer record makes a larger buffer."""
 
+_MUCH_BYTES: Final = 1 << 14
+"""An incomplete record of so many bytes is told; writers that buffer leave less behind."""
 _ANCHOR_BYTES: Final = 16
 """Bytes before the offset by which a file is known again: they hold the last record's checksum."""
 
@@ -262,13 +264,25 @@ class EventFile:
 
     def _wound(self) -> Problem | None:
         if not self._decoder.searching or self._scar is None:
-            return None
+            return self._long_wait()
         if self._scar[0] == 0:
             return self._unknown()
         return Problem(
             str(self.path),
             f"damaged at byte {self._scar[0]:,}; no intact record was found behind it so far",
             "Copy the file again from where it was written. The records before the damage are used.",
+        )
+
+    def _long_wait(self) -> Problem | None:
+        """Say so when much is there that cannot be used yet; it is nothing unusual while a large record is written."""
+        waiting = self.size - self.offset
+        if self._more or waiting < _MUCH_BYTES or waiting >= self._needed:
+            return None
+        return Problem(
+            str(self.path),
+            f"{waiting:,} bytes from byte {self.offset:,} on wait for the end of a record of {self._needed:,} bytes",
+            "Nothing, while it is being written. If it no longer grows, it is torn: copy it again from where it was "
+            "written.",
         )
 
     def _note(self, error: OSError) -> None:

@@ -128,8 +128,8 @@ class Run:
         problems += [
             Problem(
                 str(reader.path),
-                f"{reader.bad_records} damaged record{'s' if reader.bad_records > 1 else ''} left out",
-                "Nothing to do for raftmon; check the disk if the number grows.",
+                f"damaged in {reader.bad_records} place{'s' if reader.bad_records > 1 else ''}; left out",
+                "Copy the file again from where it was written, if it is a copy; check the disk if the number grows.",
             )
             for reader in self.files
             if reader.bad_records and reader.problem is None
