@@ -90,9 +90,9 @@ def _natural(name: str) -> tuple[tuple[int, int | str], ...]:
     """Return a sort key in which ``cycle_10`` comes after ``cycle_9``."""
     parts, word = [], ""
     for char in name:
-        if word and char.isdigit() != word[-1].isdigit():
+        if word and char.isdecimal() != word[-1].isdecimal():
             parts.append(word)
             word = ""
         word += char
     parts.append(word)
-    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in parts)
+    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts)

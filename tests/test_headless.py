@@ -52,6 +52,12 @@ def test_json_is_strict_where_numbers_are_not_finite() -> None:
     assert json.loads(written)["runs"][0]["last"]["loss"] is None
 
 
+def test_a_name_that_is_no_utf8_is_no_reason_to_fail() -> None:
+    run = snapshots.make_run("bad\udcff/lr10²")
+    document = json.loads(encode(snapshot_document(Snapshot(("runs",), (run,), (), (), version=1))))
+    assert document["runs"][0]["run"] == "bad\ufffd/lr10²"
+
+
 def test_the_report_says_what_matters() -> None:
     snapshot = snapshots.raft()
     told = text_of(snapshot)

@@ -13,7 +13,7 @@ from raftmon.model import RunView, Snapshot
 from raftmon.monitor import Monitor
 from raftmon.runs.tree import Identity
 from raftmon.runs.watch import POLL_SECONDS, Changes, Watcher
-from tests.scripted import FIRST, event, record, scalar_record, text
+from tests.scripted import FIRST, event, losses, record, scalar_record, text
 
 
 class Clock:
@@ -367,3 +367,12 @@ def test_a_restart_is_judged_anew(tmp_path: Path) -> None:
 
     assert run.series["loss"].count == 40
     assert run.verdict.learning_rate == "undecided"
+
+
+@pytest.mark.parametrize("name", ["lr10²", "lr٣", "run_½"])
+def test_digits_of_any_kind_in_a_name(name: str, tmp_path: Path) -> None:
+    for run in (name, "lr9", "lr10"):
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "events.out.tfevents.1.h").write_bytes(losses(1.0))
+    snapshot = Monitor([tmp_path]).poll()
+    assert sorted(view.run for view in snapshot.runs) == sorted([name, "lr9", "lr10"])

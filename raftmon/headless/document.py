@@ -19,8 +19,20 @@ SCHEMA = "raftmon/snapshot@1"
 
 
 def encode(document: object) -> str:
-    """Write a document as one line of strict JSON."""
-    return msgspec.json.encode(document).decode()
+    """Write a document as one line of strict JSON; file names that are no UTF-8 get a replacement character."""
+    try:
+        return msgspec.json.encode(document).decode()
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_readable(msgspec.to_builtins(document))).decode()
+
+
+def _readable(part: Any) -> Any:
+    """Return plain data without the halves of characters in which Python keeps foreign bytes."""
+    if isinstance(part, str):
+        return part.encode(errors="surrogateescape").decode(errors="replace")
+    if isinstance(part, dict):
+        return {_readable(key): _readable(value) for key, value in part.items()}
+    return [_readable(item) for item in part] if isinstance(part, (list, tuple)) else part
 
 
 def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:
