@@ -110,7 +110,8 @@ class FormTable:
         """By length of the first record's data: the newest one that begins so."""
         self.cycles: dict[int, Cycle] = {}
         """By the number of its first form: the newest cycle that begins with it."""
-        self._slots = np.full((SLOTS) + _PROBES, _UNKNOWN)
+        # Numbers from 1 on: memory of zeros costs nothing until it is used.
+        self._slots = np.zeros(SLOTS + _PROBES, np.int64)
         self._first = np.zeros(MAX_FORMS, np.uint64)
         self._last = np.zeros(MAX_FORMS, np.uint64)
         self._middle = np.zeros(MAX_FORMS, np.uint64)
@@ -190,14 +191,14 @@ class FormTable:
     def _look_up(self, kinds: Kinds, rows: Ints) -> Ints:
         """Return the number of the kind of each of the rows, -1 where it is new."""
         slot = kinds.slot[rows]
-        number = self._slots[slot]
+        number = self._slots[slot] - 1
         same = self._is_same(kinds, rows, number)
         for probe in range(1, _PROBES):
             # Another kind may sit in the slot of this one.
             left = np.flatnonzero(~same & (number != _UNKNOWN))
             if not len(left):
                 break
-            number[left] = self._slots[slot[left] + probe]
+            number[left] = self._slots[slot[left] + probe] - 1
             same[left] = self._is_same(kinds, rows[left], number[left])
         number[~same] = _UNKNOWN
         return number
@@ -224,11 +225,11 @@ class FormTable:
 
     def _add(self, form: Form | None, kinds: Kinds, row: int) -> None:
         slot = int(kinds.slot[row])
-        free = next((slot + probe for probe in range(_PROBES) if self._slots[slot + probe] == _UNKNOWN), None)
+        free = next((slot + probe for probe in range(_PROBES) if not self._slots[slot + probe]), None)
         if free is None:
             return
         number = len(self.forms)
-        self._slots[free] = number
+        self._slots[free] = number + 1
         self.forms.append(form)
         self._first[number], self._last[number] = kinds.first[row], kinds.last[row]
         self._middle[number] = kinds.middle[row]

@@ -5,7 +5,7 @@ These are read for thousands of records at once. What they leave open is listed 
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -24,7 +24,7 @@ SLOTS: Final = 1 << _SLOTS_LOG2
 _U64: Final = {number: np.uint64(number) for number in (1, 7, 8, 32, 40, 0x10, 0x7F, 0xFF)}
 _SECOND_BYTES: Final = (15, 31, 47)
 """Bits of the word with which a summary begins that say of a length that it goes on: summary, value, tag."""
-_FACTORS: Final = np.frombuffer(secrets.token_bytes(MAX_FORM_BYTES), np.uint64) | np.uint64(1)
+_FACTORS: Final = np.frombuffer(os.urandom(MAX_FORM_BYTES), np.uint64) | np.uint64(1)
 _KEPT_BITS: Final = np.array([(1 << (8 * count)) - 1 for count in range(8)] + [(1 << 64) - 1], np.uint64)
 """Masks that keep the lowest 0 to 8 bytes of a word."""
 
@@ -105,27 +105,18 @@ def _hash_between(words: Words, at: Ints, length: Ints) -> Words:
         at: where the third byte of each tag lies.
         length: bytes of each tag.
     """
-    count = np.maximum(length - 2, 0) // 8
-    whole = hashed = np.zeros(len(at), np.uint64)
-    rows: Ints | None = None
-    for place in range(int(count.max(initial=0))):
-        shorter = count <= place
-        left = len(shorter) - int(np.count_nonzero(shorter))
-        if 2 * left < len(shorter):
-            # Few tags are longer: go on with them alone.
-            if rows is not None:
-                whole[rows] = hashed
-            more = ~shorter
-            rows = np.flatnonzero(more) if rows is None else rows[more]
-            at, count, hashed, shorter = at[more], count[more], hashed[more], shorter[more]
-        word = words[at + 8 * place]
-        word *= _FACTORS[place]
-        if left < len(shorter):
-            word[shorter] = 0
-        hashed += word
-    if rows is not None:
-        whole[rows] = hashed
-    return whole
+    hashed = np.zeros(len(at), np.uint64)
+    rows = np.flatnonzero(length >= 10)
+    if not len(rows):
+        return hashed
+    # One word after the other, of all tags.
+    count = (length[rows] - 2) // 8
+    begin = np.cumsum(count) - count
+    place = np.arange(int(begin[-1] + count[-1])) - np.repeat(begin, count)
+    word = words[np.repeat(at[rows], count) + 8 * place]
+    word *= _FACTORS[place]
+    hashed[rows] = np.add.reduceat(word, begin)
+    return hashed
 
 
 def rest_of(form: Form) -> list[tuple[int, int]] | None:
