@@ -65,7 +65,7 @@ class RunModel:
             for item in file.events.read(data):
                 self._take_item(name, item)
         file.lost += found.damaged
-        file.taken = content[: found.end]
+        file.taken = content[: found.sure]
 
     def _take_item(self, name: str, item: Point | Start | Text | HParams) -> None:
         if isinstance(item, Text):

@@ -60,6 +60,8 @@ class Scan:
     """Records and stretches that are lost."""
     end: int = 0
     """Where a torn last record begins, or the stretch after which nothing intact has come yet; else the size."""
+    sure: int = 0
+    """From where on what is appended may change the picture: before `end` when a damaged record is the last one."""
     open: bool = False
     """Whether the file ends inside a damaged stretch."""
 
@@ -72,6 +74,7 @@ def scan(data: bytes, at: int = 0) -> Scan:
     wrong, too, or bytes are missing: then the search begins inside it.
     """
     found = Scan()
+    doubtful = (at, -1)
     while len(data) - at >= 12:
         length = header_at(data, at)
         if length is not None:
@@ -85,6 +88,7 @@ def scan(data: bytes, at: int = 0) -> Scan:
                 continue
             if len(data) - behind < 12 or header_at(data, behind) is not None:
                 found.damaged += 1
+                doubtful = (at, behind)
                 at = behind
                 continue
         found.damaged += 1
@@ -94,6 +98,8 @@ def scan(data: bytes, at: int = 0) -> Scan:
             break
         at = following
     found.end = at
+    # What stands behind the last record, when it comes, may send the search into it.
+    found.sure = doubtful[0] if doubtful[1] == at else at
     return found
 
 
