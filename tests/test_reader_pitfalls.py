@@ -10,7 +10,7 @@ from tensorboard.compat.proto import event_pb2
 from raftmon.events.tail import EventFile
 from raftmon.runs.logdir import Run
 from tests.bursts import ENCODINGS, Burst, Writer
-from tests.naive_reader import Point, agrees, read_all, read_naively
+from tests.naive_reader import Point, differences, read_all, read_naively
 from tests.scripted import FIRST, event, header_record, losses, record, scalar_record
 
 
@@ -21,12 +21,12 @@ def test_the_step_grows_by_a_byte_inside_a_regular_stretch(edge: int, encoding: 
     named = writer.records(Burst(("a", "epoch"), "tensor_content", 2, 1, 1, 0), 0)
     regular = writer.records(Burst(("a", "epoch"), encoding, 300, 1, 1, 0), max(edge - 70, 0))
     content = b"".join(named + regular)
-    agrees(content)
+    assert differences(content) == []
     assert len(read_naively(content)[0]) == 302
 
 
 def test_steps_that_rise_from_below_zero() -> None:
-    agrees(b"".join(Writer().records(Burst(("a",), "simple_value", 300, 1, 1, 0), -150)))
+    assert differences(b"".join(Writer().records(Burst(("a",), "simple_value", 300, 1, 1, 0), -150))) == []
 
 
 @pytest.mark.parametrize("version", ["brain.Event:1", "brain.Event:2", "brain.Event:3", "something else"])
@@ -40,7 +40,7 @@ def test_any_version_anywhere_changes_nothing(version: str) -> None:
     regular = Writer().records(Burst(("a", "epoch"), "simple_value", 200, 1, 1, 0), 0)
     for place in (0, 1, 150, 200):
         for header in headers:
-            agrees(b"".join([*regular[:place], header, *regular[place:]]))
+            assert differences(b"".join([*regular[:place], header, *regular[place:]])) == []
 
 
 def test_two_writers_of_one_run_grow_by_turns(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_wall_times_may_do_anything(tmp_path: Path) -> None:
     """The clock stands still, jumps ahead and back: points stay in the order of the file."""
     times = [FIRST, FIRST, 0.0, -5.0, 4e12, FIRST - 1e6, float("inf"), FIRST] * 40
     content = b"".join(scalar_record("loss", float(n), n, time) for n, time in enumerate(times))
-    agrees(content)
+    assert differences(content) == []
     path = tmp_path / "events.out.tfevents.1.h"
     path.write_bytes(content)
     found = [item for item in read_all(EventFile(path)) if isinstance(item, Point)]
