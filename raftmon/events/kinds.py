@@ -24,7 +24,10 @@ SLOTS: Final = 1 << _SLOTS_LOG2
 _U64: Final = {number: np.uint64(number) for number in (1, 7, 8, 32, 40, 0x10, 0x7F, 0xFF)}
 _SECOND_BYTES: Final = (15, 31, 47)
 """Bits of the word with which a summary begins that say of a length that it goes on: summary, value, tag."""
-_FACTORS: Final = np.frombuffer(os.urandom(MAX_FORM_BYTES), np.uint64) | np.uint64(1)
+_LOW_KEYS: Final = np.frombuffer(os.urandom(MAX_FORM_BYTES // 2), np.uint32).astype(np.uint64)
+_HIGH_KEYS: Final = np.frombuffer(os.urandom(MAX_FORM_BYTES // 2), np.uint32).astype(np.uint64)
+"""What is added to the halves of each word of a tag when it is hashed."""
+_LOW_HALF: Final = np.uint64(0xFFFFFFFF)
 _KEPT_BITS: Final = np.array([(1 << (8 * count)) - 1 for count in range(8)] + [(1 << 64) - 1], np.uint64)
 """Masks that keep the lowest 0 to 8 bytes of a word."""
 
@@ -98,7 +101,9 @@ def _around_tag(words: Words, at: Ints, end: Ints) -> tuple[Words, Words, Words]
 def _hash_between(words: Words, at: Ints, length: Ints) -> Words:
     """Return a hash of the bytes of tags from the third one up to the eighth from the end.
 
-    That two tags have the same is not ruled out, and does no harm: their checksums tell them apart.
+    This is NH (Black et al., UMAC: Fast and Secure Message Authentication, 1999, section 4): whatever two tags are, and
+    whatever damage made one of the other, one in 2**32 keys at most gives both the same hash. Even then their
+    checksums tell two tags apart.
 
     Args:
         words: see `Block`.
@@ -114,7 +119,11 @@ def _hash_between(words: Words, at: Ints, length: Ints) -> Words:
     begin = np.cumsum(count) - count
     place = np.arange(int(begin[-1] + count[-1])) - np.repeat(begin, count)
     word = words[np.repeat(at[rows], count) + 8 * place]
-    word *= _FACTORS[place]
+    high = word >> _U64[32]
+    high += _HIGH_KEYS[place]
+    word &= _LOW_HALF
+    word += _LOW_KEYS[place]
+    word *= high
     hashed[rows] = np.add.reduceat(word, begin)
     return hashed
 
@@ -127,12 +136,10 @@ def rest_of(form: Form) -> list[tuple[int, int]] | None:
     """
     data, mask, end = form.constant, form.mask, len(form.constant) - 4
     at = STEP_AT - 1 + form.step_bytes + (form.step_bytes > 0)
-    before = at
     for length_at in (1, 3, 5):
         at += data[at + length_at] >= 0x80
     tag_end = at + 6 + len(form.places[0].tag.encode())
-    # The bytes that were stepped over belong to lengths, and these are bound by those of the record and the tag.
-    seen = {*range(WALL_AT), STEP_AT - 1, *range(before, tag_end + 1), *range(at, at + 8)}
+    seen = {*range(WALL_AT), STEP_AT - 1, *range(at, max(at + 8, tag_end + 1))}
     left = [place for place in range(WALL_AT, end) if mask[place] == 0xFF and place not in seen]
     words = []
     while left:
