@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     HalfWords: TypeAlias = NDArray[np.uint32]
     Ints: TypeAlias = NDArray[np.int64]
 
-__all__ = ["SLACK", "Block", "varint_values", "widened"]
+__all__ = ["KEPT_BITS", "SLACK", "Block", "varint_values", "widened"]
 
 SLACK: Final = 512
 """Bytes behind the content that may be looked at without harm, so that no gather has to be guarded."""
+KEPT_BITS: Final = np.array([(1 << (8 * count)) - 1 for count in range(8)] + [(1 << 64) - 1], np.uint64)
+"""Masks that keep the lowest 0 to 8 bytes of a word."""
 
 
 class Block:

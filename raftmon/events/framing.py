@@ -31,7 +31,16 @@ if TYPE_CHECKING:
 
     Ints: TypeAlias = NDArray[np.int64]
 
-__all__ = ["HEADER_BYTES", "MAX_RECORD_BYTES", "OVERHEAD_BYTES", "Frames", "find_header", "frame", "read_header"]
+__all__ = [
+    "HEADER_BYTES",
+    "MAX_RECORD_BYTES",
+    "OVERHEAD_BYTES",
+    "Frames",
+    "find_header",
+    "frame",
+    "is_intact",
+    "read_header",
+]
 
 HEADER_BYTES: Final = 12
 """Length and its checksum."""
@@ -179,6 +188,11 @@ def read_header(data: bytes | bytearray, at: int) -> int | None:
     if length > MAX_RECORD_BYTES or _length_checksum(length) != checksum:
         return None
     return int(length) + OVERHEAD_BYTES
+
+
+def is_intact(record: bytes) -> bool:
+    """Tell whether the checksum of a record's data is right. Its header is not looked at."""
+    return masked_crc32c(record[HEADER_BYTES:-4]) == int.from_bytes(record[-4:], "little")
 
 
 def find_header(block: Block, start: int, stop: int) -> int | None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from raftmon.events.crc import masked_crc32c
 from raftmon.events.forms import FORMS
 from raftmon.events.found import Collector
-from raftmon.events.framing import HEADER_BYTES, OVERHEAD_BYTES
+from raftmon.events.framing import HEADER_BYTES, OVERHEAD_BYTES, is_intact
 from raftmon.events.messages import Message, is_media, read_message
 from raftmon.events.single import Single
 from raftmon.events.wire import MAX_FORM_BYTES
@@ -86,7 +85,7 @@ class Records:
         """Read one record whose form is not known: learn it, or have the record parsed where it has none."""
         intact = None
         if self._lessons and length <= MAX_FORM_BYTES:
-            intact = _is_intact(bytes(block.data[at : at + length]))
+            intact = is_intact(bytes(block.data[at : at + length]))
             if intact and self._learn(block, at, length):
                 known = self.known(block, at, at + length)
                 if known is not None and self.read(*known[1:]):
@@ -135,7 +134,7 @@ class Records:
             self.suspect = length
             return None
         record = bytes(block.data[at : at + length])
-        if not (_is_intact(record) if intact is None else intact):
+        if not (is_intact(record) if intact is None else intact):
             self.bad += 1
             self.suspect = length
             self.damaged_at = at + HEADER_BYTES
@@ -161,8 +160,3 @@ class Records:
             return False
         self.suspect = length
         return True
-
-
-def _is_intact(record: bytes) -> bool:
-    """Tell whether the checksum of a record's data is right."""
-    return masked_crc32c(record[HEADER_BYTES:-4]) == int.from_bytes(record[-4:], "little")

@@ -100,7 +100,11 @@ Work: TypeAlias = Callable[[Sequence[Path]], Any]
 
 
 def _raftmon() -> tuple[Work, Callable[[Any], int]]:
-    import raftmon.events.tail  # noqa: F401 - before the clock starts
+    # Some are imported at their first use; for the other readers these are, too, before the clock starts.
+    for module in ("event_pb2", "summary_pb2"):
+        importlib.import_module(f"tensorboard.compat.proto.{module}")
+    importlib.import_module("tensorboard.plugins.hparams.plugin_data_pb2")
+    importlib.import_module("raftmon.events.tail")
 
     return read_points, lambda points: sum(len(piece[0]) for pieces in points.values() for piece in pieces)
 
