@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["KEPT_BITS", "SLACK", "Block", "varint_values", "widened"]
 
-SLACK: Final = 512
+SLACK: Final = 1024
 """Bytes behind the content that may be looked at without harm, so that no gather has to be guarded."""
+_KEPT_FREE: Final = 4 << 20
+"""See `_keep_freed_memory`."""
 KEPT_BITS: Final = np.array([(1 << (8 * count)) - 1 for count in range(8)] + [(1 << 64) - 1], np.uint64)
 """Masks that keep the lowest 0 to 8 bytes of a word."""
 
@@ -33,6 +35,7 @@ class Block:
         bytes: the same as uint8.
         words: the eight bytes from each offset on, as a little-endian uint64.
         halves: the four bytes from each offset on, as a little-endian uint32.
+        aligned: the four bytes from each multiple of four on, as a little-endian uint32.
         scratch: room for as many bytes, for intermediate results.
     """
 
@@ -42,7 +45,29 @@ class Block:
         self.bytes: Bytes = np.frombuffer(self.data, np.uint8)
         self.words: Words = np.ndarray((len(self.data) - 7,), "<u8", self.data, strides=(1,))
         self.halves: HalfWords = np.ndarray((len(self.data) - 3,), "<u4", self.data, strides=(1,))
+        self.aligned: HalfWords = self.bytes[: len(self.data) & ~3].view("<u4")
         self.scratch: Bytes = np.empty(capacity, np.uint8)
+        _keep_freed_memory()
+
+    def gather(self, at: Ints, count: int) -> Words:
+        """Return so many words from each offset on, shape ``[n, count]``; at most `SLACK` bytes.
+
+        To copy many words from one place takes as long as to copy one.
+        """
+        pieces = np.ndarray((len(self.data) - 8 * count + 1,), f"V{8 * count}", self.data, strides=(1,))
+        found: Words = pieces[at].view(np.uint64).reshape(len(at), count)
+        return found
+
+
+def _keep_freed_memory() -> None:
+    """Have memory that is freed used again.
+
+    What decoding a block takes for intermediate results is freed behind it. By default glibc hands such pieces back to
+    the system at once, and to get them anew costs as much as the computation. It keeps pieces up to the size of the
+    largest that was freed so far (`mallopt(3)`, M_MMAP_THRESHOLD): this one, of which no page is ever touched. With
+    other C libraries it does nothing.
+    """
+    np.empty(_KEPT_FREE, np.uint8)
 
 
 def varint_values(raw: Words) -> Ints:

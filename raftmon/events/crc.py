@@ -122,10 +122,9 @@ def add_bytes(residue: Checksums, words: Words, count: int, distance: Ints) -> N
     """
     tables = byte_tables() if distance.max(initial=0) < MAX_DISTANCE else byte_tables(LONGEST_DISTANCE)
     columns = words.view(np.uint8).reshape(*words.shape, 8)
-    at = distance * 256
+    last = (distance - (count - 1)) * 256
     for place in range(count):
-        residue ^= tables.take(at + columns[..., place])
-        at = at - 256
+        residue ^= tables[(count - 1 - place) * 256 :].take(last + columns[..., place])
 
 
 def add_time_and_step(residue: Checksums, wall_time: Words, step: Words, to_end: Ints) -> None:

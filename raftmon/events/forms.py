@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 
 from raftmon.events.block import KEPT_BITS, varint_values, widened
-from raftmon.events.crc import MASK_DELTA, MAX_DISTANCE, add_bytes, add_time_and_step
+from raftmon.events.crc import MASK_DELTA, add_bytes, add_time_and_step
 from raftmon.events.framing import is_intact
-from raftmon.events.kinds import MOST_REST, UNKNOWN, Kinds, KindTable, kinds_of, rest_of
+from raftmon.events.kinds import COMPARED_BYTES, NARROW_BYTES, UNKNOWN, Extract, KindTable, extract, tag_hash
 from raftmon.events.periods import Cycle
 from raftmon.events.prologue import Prologue
 from raftmon.events.single import Single
-from raftmon.events.wire import MAX_FORM_BYTES, WALL_AT, Form, read_form
+from raftmon.events.wire import MAX_FORM_BYTES, Form, read_form
 from raftmon.slotted import dataclass
 
 if TYPE_CHECKING:
@@ -54,14 +54,29 @@ class Heads:
     """Offset of each record in its block."""
     sizes: Ints
     """Its bytes, header and checksum included."""
+    wall_time: Words
+    """The bits of its wall time."""
     step: Words
     """The bytes of its step, as a little-endian word; 0: none, or a record that has no form."""
+    ending: Words
+    """Its last eight bytes: mostly a value, and the checksum."""
     form: Ints
     """Number of its form; -1: not known, or of no form."""
 
+    def set(self, rows: Ints, heads: Heads) -> None:
+        """Set some of the records."""
+        for mine, other in (
+            (self.wall_time, heads.wall_time),
+            (self.step, heads.step),
+            (self.ending, heads.ending),
+            (self.form, heads.form),
+        ):
+            mine[rows] = other
+
     def part(self, rows: Ints | slice) -> Heads:
         """Return some of the records."""
-        return Heads(self.starts[rows], self.sizes[rows], self.step[rows], self.form[rows])
+        columns = self.wall_time[rows], self.step[rows], self.ending[rows]
+        return Heads(self.starts[rows], self.sizes[rows], *columns, self.form[rows])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,6 +119,7 @@ class FormTable:
         """By the number of its first form: the newest cycle that begins with it."""
         self._kinds = KindTable(MAX_FORMS)
         self._has_form = np.zeros(MAX_FORMS + 1, bool)
+        self._step_mask = np.zeros(MAX_FORMS + 1, np.uint64)
         # Of forms with one value:
         self.is_single = np.zeros(MAX_FORMS, bool)
         self._value_at = np.zeros(MAX_FORMS, np.int64)
@@ -119,26 +135,30 @@ class FormTable:
             sizes: its bytes, header and checksum included, shape ``[n]``.
         """
         self._make_room()
-        form, step = np.full(len(starts), UNKNOWN), np.zeros(len(starts), np.uint64)
         usual = (block.bytes[starts + 12] == 0x09) & (sizes <= MAX_FORM_BYTES)
-        if usual.all():
-            step, form = self._match_usual(block, starts, sizes)
-        elif usual.any():
-            rows = np.flatnonzero(usual)
-            step[rows], form[rows] = self._match_usual(block, starts[rows], sizes[rows])
-        return Heads(starts, sizes, step, form)
+        narrow = usual & (sizes <= NARROW_BYTES)
+        if narrow.all():
+            return self._match(block, starts, sizes)
+        unknown = np.zeros(len(starts), np.uint64)
+        heads = Heads(starts, sizes, unknown, unknown.copy(), unknown.copy(), np.full(len(starts), UNKNOWN))
+        for group in (narrow, usual & ~narrow):
+            rows = np.flatnonzero(group)
+            if len(rows):
+                heads.set(rows, self._match(block, starts[rows], sizes[rows]))
+        return heads
 
-    def _match_usual(self, block: Block, starts: Ints, sizes: Ints) -> tuple[Words, Ints]:
-        """Return the bytes of the steps of records, and the numbers of their forms."""
-        step, kinds = kinds_of(block, starts, sizes)
-        number = self._kinds.find(block, kinds)
+    def _match(self, block: Block, starts: Ints, sizes: Ints) -> Heads:
+        records = extract(block, starts, sizes)
+        number = self._kinds.find(block, records)
         for _ in range(_ROUNDS):
             rows = np.flatnonzero(number == UNKNOWN)
-            if len(rows) < LIKES or not self._learn(block, sizes, kinds, rows):
+            if len(rows) < LIKES or not self._learn(block, records, rows):
                 break
-            number[rows] = self._kinds.find(block, kinds.part(rows))
+            number[rows] = self._kinds.find(block, records.part(rows))
         number[~self._has_form[number]] = UNKNOWN
-        return step, number
+        step = records.front[:, 2] >> np.uint64(8)
+        step &= self._step_mask[number]
+        return Heads(starts, sizes, records.front[:, 1].copy(), step, records.tail[:, 1].copy(), number)
 
     def learn(self, block: Block, start: int, size: int) -> bool:
         """Learn the form of one record, whose checksum is right; returns whether it has one."""
@@ -146,9 +166,9 @@ class FormTable:
         form = read_form(bytes(block.data[start : start + size]))
         if form is None:
             return False
-        _, kinds = kinds_of(block, np.array([start]), np.array([size]))
-        if self._kinds.find(block, kinds)[0] == UNKNOWN:
-            self._add(form, block, kinds)
+        record = extract(block, np.array([start]), np.array([size]))
+        if self._kinds.find(block, record)[0] == UNKNOWN:
+            self._add(form, block, record)
         return True
 
     def cycle(self, numbers: list[int]) -> Cycle | None:
@@ -180,33 +200,32 @@ class FormTable:
         if len(self.forms) > MAX_FORMS - _EXAMPLES * _ROUNDS:
             self.clear()
 
-    def _learn(self, block: Block, sizes: Ints, kinds: Kinds, rows: Ints) -> bool:
+    def _learn(self, block: Block, records: Extract, rows: Ints) -> bool:
         """Read the form of one record of each frequent new kind; returns whether any was learnt."""
-        _, first_row, counts = np.unique(kinds.part(rows).hashed(block).groups(), return_index=True, return_counts=True)
+        kinds = tag_hash(block, records.part(rows))
+        _, first_row, counts = np.unique(kinds, return_index=True, return_counts=True)
         known = len(self.forms)
         for row in rows[first_row[counts >= LIKES][:_EXAMPLES]].tolist():
-            start, size = int(kinds.starts[row]), int(sizes[row])
+            start, size = int(records.starts[row]), int(records.sizes[row])
             record = bytes(block.data[start : start + size])
             if is_intact(record):
-                self._add(read_form(record), block, kinds.part(np.array([row])))
+                self._add(read_form(record), block, records.part(np.array([row])))
         return len(self.forms) > known
 
-    def _add(self, form: Form | None, block: Block, kinds: Kinds) -> None:
+    def _add(self, form: Form | None, block: Block, record: Extract) -> None:
         number = len(self.forms)
-        single = form is not None and len(form.places) == 1 and len(form.constant) <= MAX_DISTANCE
-        rest = rest_of(form) if form is not None and single else None
-        if rest is not None and len(rest) > MOST_REST:
-            rest = None
-        if not self._kinds.add(block, kinds, number, rest):
+        single = form is not None and len(form.places) == 1 and len(form.constant) <= COMPARED_BYTES
+        if not self._kinds.add(block, record, number, form if single else None):
             return
         self.forms.append(form)
         if form is None:
             return
         self._has_form[number] = True
+        self._step_mask[number] = (1 << (8 * form.step_bytes)) - 1
         mask, constant = int.from_bytes(form.mask, "little"), int.from_bytes(form.constant, "little")
         by_constant = self.singles.setdefault(len(form.constant), {}).setdefault(mask, {})
         by_constant[constant] = number, Single(form)
-        if rest is not None:
+        if single:
             self.is_single[number] = True
             self._value_at[number] = form.places[0].offset
             self._is_wide[number] = form.places[0].wide
@@ -214,18 +233,20 @@ class FormTable:
 
     def read(self, block: Block, heads: Heads) -> Points:
         """Read the scalars of records whose forms are all single."""
-        starts, sizes, number = heads.starts, heads.sizes, heads.form
-        wall_time = block.words[starts + WALL_AT]
+        number, to_end = heads.form, heads.sizes - 5
         value_at = self._value_at[number]
-        raw = block.words[starts + value_at]
         wide = self._is_wide[number]
+        raw = heads.ending.copy()
+        elsewhere = np.flatnonzero(value_at != heads.sizes - 8)
+        if len(elsewhere):
+            raw[elsewhere] = block.words[heads.starts[elsewhere] + value_at[elsewhere]]
         value, value_bytes = _values(raw, wide)
-        residue = block.halves[starts + sizes - 4] - np.uint32(MASK_DELTA)
+        residue = (heads.ending >> np.uint64(32)).astype(np.uint32)
+        residue -= np.uint32(MASK_DELTA)
         residue ^= self._constant[number]
-        to_end = sizes - 5
-        add_time_and_step(residue, wall_time, heads.step, to_end)
+        add_time_and_step(residue, heads.wall_time, heads.step, to_end)
         add_bytes(residue, raw, value_bytes, to_end - value_at)
-        return Points(varint_values(heads.step), wall_time.view(np.float64), value, residue == 0)
+        return Points(varint_values(heads.step), heads.wall_time.view(np.float64), value, residue == 0)
 
 
 def _values(raw: Words, wide: Bools) -> tuple[Floats, int]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from raftmon.events.block import Block
 
     Ints: TypeAlias = NDArray[np.int64]
+    Words: TypeAlias = NDArray[np.uint64]
 
 __all__ = [
     "HEADER_BYTES",
@@ -221,27 +222,37 @@ def _candidates(block: Block, start: int, stop: int, middling: bool) -> tuple[In
         stop: where the last header must end.
         middling: whether to look for lengths from 256 on, too.
     """
-    aligned = (start + 3) & ~3
-    zeros = np.flatnonzero(block.bytes[aligned : aligned + ((stop - aligned) & ~3)].view(np.uint32) == 0)
-    at = zeros * 4 + (aligned - 1)
-    for _ in range(3):
-        at -= block.bytes[at] == 0
+    words = block.aligned[(start + 3) >> 2 : stop >> 2]
+    at = np.flatnonzero(words == 0)
+    # The header begins at the last byte before that is not zero: one of four.
+    before = block.aligned[at + (((start + 3) >> 2) - 1)]
+    at *= 4
+    at += ((start + 3) & ~3) - 4
+    back = (before >= 1 << 8).view(np.uint8)
+    for bits in (16, 24):
+        back += before >= 1 << bits
+    at += back
     at = at[np.searchsorted(at, start) : np.searchsorted(at, stop - HEADER_BYTES, "right")]
-    found = _intact_headers(block, at)
+    found, lengths = _intact_headers(block, at)
     if middling and len(found) < len(at):
         # Such a length has another byte before the last one that is not zero.
-        found = np.sort(np.concatenate([found, _intact_headers(block, at[at > start] - 1)]))
-    return found, block.words[found].view(np.int64) + OVERHEAD_BYTES
+        more, more_lengths = _intact_headers(block, at[at > start] - 1)
+        found = np.concatenate([found, more])
+        order = np.argsort(found)
+        found, lengths = found[order], np.concatenate([lengths, more_lengths])[order]
+    return found, lengths.view(np.int64) + OVERHEAD_BYTES
 
 
-def _intact_headers(block: Block, at: Ints) -> Ints:
-    """Return those of some offsets at which the header of a record below 64 KB lies."""
-    lengths = block.words[at]
+def _intact_headers(block: Block, at: Ints) -> tuple[Ints, Words]:
+    """Return those of some offsets at which the header of a record below 64 KB lies, and the lengths in them."""
+    headers = block.gather(at, 2)
+    lengths = headers[:, 0]
+    checksums = (headers[:, 1] & np.uint64(0xFFFFFFFF)).astype(np.uint32)
     short = lengths < _SHORT
     if not short.all():
-        at, lengths = at[short], lengths[short]
-    found: Ints = at[length_checksums()[lengths.view(np.int64)] == block.halves[at + 8]]
-    return found
+        at, lengths, checksums = at[short], lengths[short], checksums[short]
+    intact = length_checksums().take(lengths.astype(np.int64)) == checksums
+    return (at, lengths) if intact.all() else (at[intact], lengths[intact])
 
 
 @lru_cache(maxsize=4096)
