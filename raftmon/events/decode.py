@@ -19,7 +19,7 @@ from raftmon.events.columns import ScalarBatch
 from raftmon.events.crc import masked_crc32c_many
 from raftmon.events.forms import FORMS, Heads
 from raftmon.events.found import Collector, Decoded
-from raftmon.events.framing import HEADER_BYTES, OVERHEAD_BYTES, find_header, frame, read_header
+from raftmon.events.framing import HEADER_BYTES, OVERHEAD_BYTES, Framer, find_header, read_header
 from raftmon.events.messages import Message
 from raftmon.events.periods import Cycle, find_cycle
 from raftmon.events.records import UNCHECKED_BYTES, Records
@@ -86,7 +86,7 @@ class Decoder:
         self._forget_forms()
         self._head = _HEAD_RECORDS
         self._begun: list[int] = []
-        self._window = _LEAST_SLICE
+        self._framer = Framer()
 
     def _forget_forms(self) -> None:
         self._generation = FORMS.generation
@@ -234,8 +234,7 @@ class Decoder:
 
     def _in_columns(self, block: Block, at: int, size: int) -> _Walked:
         """Read the records of a slice together, and look whether their forms come in cycles."""
-        frames = frame(block, at, min(at + self._slice, size), size, self._window)
-        self._window = frames.window
+        frames = self._framer.frame(block, at, min(at + self._slice, size), size)
         ending = _Halt.DAMAGE if frames.damaged else _Halt.CHANGE
         if not len(frames.starts):
             if frames.damaged or frames.needed == HEADER_BYTES:

@@ -31,14 +31,15 @@ if TYPE_CHECKING:
 
     Ints: TypeAlias = NDArray[np.int64]
     Words: TypeAlias = NDArray[np.uint64]
+    _Run: TypeAlias = tuple[Ints, Ints]
 
 __all__ = [
     "HEADER_BYTES",
     "MAX_RECORD_BYTES",
     "OVERHEAD_BYTES",
+    "Framer",
     "Frames",
     "find_header",
-    "frame",
     "is_intact",
     "read_header",
 ]
@@ -58,6 +59,9 @@ _MIDDLING: Final = 256 + OVERHEAD_BYTES
 _LONG: Final = 2048
 """A record from this size on is no scalar but a picture or the like, and often followed by another one."""
 _LEAST_WINDOW: Final = 1 << 13
+_LEAST_EXPECTED: Final = 16
+_MOST_EXPECTED: Final = 4096
+"""Records of a stretch that the next one is expected to have, too."""
 _SEARCHED: Final = 1 << 16
 """Bytes in which a header is looked for at a time."""
 
@@ -77,61 +81,86 @@ class Frames:
     that is not complete."""
     damaged: bool
     """Whether a header is expected at `end`, is there, and is not intact."""
-    window: int
-    """Bytes in which it is best to look for headers at a time, next time."""
 
 
-def frame(block: Block, start: int, stop: int, size: int, window: int = 1 << 20) -> Frames:
-    """Find the records that begin between two offsets of a block, the first of which is expected at `start`.
+class Framer:
+    """Frames the records of one file, and expects of the next ones what it saw of those before.
 
-    A truncated record at the end is no error, it is left for later. The data are not looked at.
-
-    Args:
-        block: the bytes.
-        start: offset of the first record.
-        stop: no record is wanted that begins here or later.
-        size: bytes of content in the block; no record may end behind them.
-        window: bytes in which headers are looked for at a time, `Frames.window` of the call before.
+    Between pictures and histograms, whose inside it does not search, scalars often come in stretches that are alike.
     """
-    kept = _Kept()
-    at, needed, damaged = start, HEADER_BYTES, False
-    seen: _Headers | None = None
-    short_from, longs, middling = start, False, False
-    while at < stop and at + HEADER_BYTES <= size:
-        run = seen.run_from(at, size) if seen is not None else None
-        if run is not None:
+
+    def __init__(self) -> None:
+        self._window = _SEARCHED
+        # Of the newest stretch of short records: its bytes, offsets of the records from its begin, and their headers.
+        self._stretch = 0
+        self._offsets: Ints = np.empty(0, np.int64)
+        self._headers: Words = np.empty((0, 2), np.uint64)
+
+    def frame(self, block: Block, start: int, stop: int, size: int) -> Frames:
+        """Find the records that begin between two offsets of a block, the first of which is expected at `start`.
+
+        A truncated record at the end is no error, it is left for later. The data are not looked at.
+
+        Args:
+            block: the bytes.
+            start: offset of the first record.
+            stop: no record is wanted that begins here or later.
+            size: bytes of content in the block; no record may end behind them.
+        """
+        kept, search = _Kept(), _Search(block, stop, size)
+        at, short_from, longs = start, start, False
+        while at < stop and at + HEADER_BYTES <= size:
+            length = read_header(block.data, at)
+            if length is None:
+                return Frames(*kept.columns(), at, HEADER_BYTES, True)
+            if at + length > size:
+                return Frames(*kept.columns(), at, length, False)
+            if length >= _LONG:
+                if at > short_from:
+                    self._learn(block, short_from, at, kept)
+                kept.add(at, length)
+                at += length
+                short_from, longs = at, True
+                continue
+            run = search.known(at) or self._expected(block, at, min(stop, size))
+            if run is None:
+                run = search.ahead(at, length, self._window)
+                if not longs:
+                    self._window = min(2 * self._window, block.capacity)
             kept.add_run(*run)
             at = int(run[0][-1] + run[1][-1])
-            continue
-        length = read_header(block.data, at)
-        if length is None:
-            damaged = True
-            break
-        if at + length > size:
-            needed = length
-            break
-        if length < _LONG and (seen is None or at + HEADER_BYTES > seen.end):
-            middling = middling or length >= _MIDDLING
-            seen = _Headers(block, at, min(at + window, stop + HEADER_BYTES, size), middling)
-            window = window if longs else 2 * window
-            continue
-        kept.add(at, length)
-        middling = middling or _MIDDLING <= length < _LONG
-        if length >= _LONG:
-            # Searching the inside of pictures costs much and finds nothing: look as far as short ones came in a row.
-            if at > short_from:
-                window = max(_LEAST_WINDOW, (at - short_from) * 5 // 4)
-            short_from, longs, seen = at + length, True, None
-        at += length
-    window = min(window, block.capacity)
-    return Frames(*kept.columns(), at, needed, damaged, window)
+        return Frames(*kept.columns(), at, HEADER_BYTES, False)
+
+    def _learn(self, block: Block, start: int, end: int, kept: _Kept) -> None:
+        """Note a stretch of short records that a long one ends."""
+        # Searching the inside of a picture costs much and finds nothing.
+        self._window = max(_LEAST_WINDOW, (end - start) * 5 // 4)
+        if end - start == self._stretch:
+            return
+        starts, _ = kept.columns()
+        starts = starts[np.searchsorted(starts, start) :][:_MOST_EXPECTED]
+        self._stretch, self._offsets = end - start, starts - start
+        self._headers = _headers_at(block, starts)
+
+    def _expected(self, block: Block, at: int, stop: int) -> _Run | None:
+        """Return the next records as far as their headers are those of the stretch before; None: hardly any are."""
+        count = int(np.searchsorted(self._offsets, stop - at - _LONG))
+        if count < _LEAST_EXPECTED:
+            return None
+        starts, headers = self._offsets[:count] + at, self._headers[:count]
+        different = (_headers_at(block, starts) != headers).any(axis=1)
+        if different.any():
+            count = int(np.argmax(different))
+            if count < _LEAST_EXPECTED:
+                return None
+        return starts[:count], headers[:count, 0].view(np.int64) + OVERHEAD_BYTES
 
 
 class _Kept:
     """Start and size of records, some of which come in columns and some one by one."""
 
     def __init__(self) -> None:
-        self._runs: list[tuple[Ints, Ints]] = []
+        self._runs: list[_Run] = []
         self._starts: list[int] = []
         self._sizes: list[int] = []
 
@@ -145,14 +174,13 @@ class _Kept:
         self._flush()
         self._runs.append((starts, sizes))
 
-    def columns(self) -> tuple[Ints, Ints]:
+    def columns(self) -> _Run:
         """Return start and size of all of them."""
         self._flush()
-        if len(self._runs) == 1:
-            return self._runs[0]
-        empty = np.empty(0, np.int64)
-        starts = np.concatenate([empty, *(starts for starts, _ in self._runs)])
-        return starts, np.concatenate([empty, *(sizes for _, sizes in self._runs)])
+        if len(self._runs) != 1:
+            starts = np.concatenate([np.empty(0, np.int64), *(starts for starts, _ in self._runs)])
+            self._runs = [(starts, np.concatenate([np.empty(0, np.int64), *(sizes for _, sizes in self._runs)]))]
+        return self._runs[0]
 
     def _flush(self) -> None:
         if self._starts:
@@ -160,23 +188,37 @@ class _Kept:
             self._starts, self._sizes = [], []
 
 
-class _Headers:
-    """The headers that were found in a part of a block, and which of them follow each other."""
+class _Search:
+    """Looks for headers in a block, all of a part at once."""
 
-    def __init__(self, block: Block, start: int, end: int, middling: bool) -> None:
-        self.end = end
-        self._starts, self._sizes = _candidates(block, start, end, middling)
-        self._ends = self._starts + self._sizes
-        breaks = np.flatnonzero(self._ends[:-1] != self._starts[1:])
-        self._last_of_run = np.append(breaks, len(self._starts) - 1)
+    def __init__(self, block: Block, stop: int, size: int) -> None:
+        self._block = block
+        self._stop = min(stop + HEADER_BYTES, size)
+        self._size = size
+        self._middling = False
+        self._seen = 0
+        self._starts = self._sizes = self._ends = self._last_of_run = np.empty(0, np.int64)
 
-    def run_from(self, at: int, size: int) -> tuple[Ints, Ints] | None:
-        """Return start and size of the records from an offset on, as far as one follows the other; None: none."""
+    def ahead(self, at: int, length: int, window: int) -> _Run:
+        """Return the records from an offset on, at least the first of them, whose length is known."""
+        if at + HEADER_BYTES > self._seen:
+            self._middling = self._middling or length >= _MIDDLING
+            self._seen = min(at + window, self._stop)
+            self._starts, self._sizes = _candidates(self._block, at, self._seen, self._middling)
+            self._ends = self._starts + self._sizes
+            breaks = np.flatnonzero(self._ends[:-1] != self._starts[1:])
+            self._last_of_run = np.append(breaks, len(self._starts) - 1)
+        # One that was not found among the others has its length in two bytes, or lies at an odd place.
+        self._middling = self._middling or length >= _MIDDLING
+        return self.known(at) or (np.array([at]), np.array([length]))
+
+    def known(self, at: int) -> _Run | None:
+        """Return the records from an offset on, as far as one follows the other; None: none was seen there."""
         first = int(np.searchsorted(self._starts, at))
         if first == len(self._starts) or self._starts[first] != at:
             return None
         last = int(self._last_of_run[np.searchsorted(self._last_of_run, first)])
-        last -= int(self._ends[last] > size)
+        last -= int(self._ends[last] > self._size)
         return (self._starts[first : last + 1], self._sizes[first : last + 1]) if last >= first else None
 
 
@@ -245,14 +287,21 @@ def _candidates(block: Block, start: int, stop: int, middling: bool) -> tuple[In
 
 def _intact_headers(block: Block, at: Ints) -> tuple[Ints, Words]:
     """Return those of some offsets at which the header of a record below 64 KB lies, and the lengths in them."""
-    headers = block.gather(at, 2)
+    headers = _headers_at(block, at)
     lengths = headers[:, 0]
-    checksums = (headers[:, 1] & np.uint64(0xFFFFFFFF)).astype(np.uint32)
     short = lengths < _SHORT
     if not short.all():
-        at, lengths, checksums = at[short], lengths[short], checksums[short]
-    intact = length_checksums().take(lengths.astype(np.int64)) == checksums
+        at, headers = at[short], headers[short]
+        lengths = headers[:, 0]
+    intact = length_checksums().take(lengths.astype(np.int64)) == headers[:, 1]
     return (at, lengths) if intact.all() else (at[intact], lengths[intact])
+
+
+def _headers_at(block: Block, at: Ints) -> Words:
+    """Return length and checksum at some offsets, shape ``[n, 2]``."""
+    headers = block.gather(at, 2)
+    headers[:, 1] &= np.uint64(0xFFFFFFFF)
+    return headers
 
 
 @lru_cache(maxsize=4096)
