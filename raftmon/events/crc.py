@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     Words: TypeAlias = NDArray[np.uint64]
 
 __all__ = [
+    "CARRIED_AT",
+    "CARRIED_STEP_BYTES",
     "LONGEST_DISTANCE",
     "MASK_DELTA",
     "MAX_DISTANCE",
@@ -36,6 +38,8 @@ __all__ = [
     "masked_crc32c",
     "masked_crc32c_many",
     "rotated",
+    "summed_bytes",
+    "time_and_step",
 ]
 
 _POLYNOMIAL: Final = 0x82F63B78
@@ -50,6 +54,11 @@ MAX_DISTANCE: Final = 512
 """`byte_tables` reach so far from the end of the data in bytes, unless told otherwise."""
 LONGEST_DISTANCE: Final = 4096
 """...and this is as far as anybody asks for."""
+
+CARRIED_STEP_BYTES: Final = 4
+"""Bytes of a step that `time_and_step` takes in."""
+CARRIED_AT: Final = 14
+"""Offset in the data of an event at which the four bytes stand that carry this checksum on."""
 
 _BLOCK: Final = 1 << 15
 """Bytes that are looked up at a time; the temporary arrays are twelve times as large."""
@@ -111,47 +120,67 @@ def byte_tables(reach: int = MAX_DISTANCE) -> Checksums:
     return high | (table << np.uint32(17))
 
 
-def add_bytes(residue: Checksums, words: Words, count: int, distance: Ints) -> None:
+def add_bytes(residue: Checksums, words: Words | Checksums, count: int, distance: Ints) -> None:
     """Add to rotated checksums what some of their bytes contribute.
 
     Args:
-        residue: the checksums, of any shape; changed in place.
-        words: the bytes, eight in each little-endian word, of the same shape.
-        count: how many of each word count; the others may be zero instead.
-        distance: of each word's first byte from the last byte of the data; broadcast to the shape of `words`.
+        residue: the checksums, shape ``[n]``; changed in place.
+        words: the bytes, in the order of memory of contiguous numbers, shape ``[n]``.
+        count: how many of each number count; the others may be zero instead.
+        distance: of each number's first byte from the last byte of the data, shape ``[n]``.
     """
     tables = byte_tables() if distance.max(initial=0) < MAX_DISTANCE else byte_tables(LONGEST_DISTANCE)
-    columns = words.view(np.uint8).reshape(*words.shape, 8)
+    columns = words.view(np.uint8).reshape(len(words), words.itemsize)
     last = (distance - (count - 1)) * 256
     for place in range(count):
-        residue ^= tables[(count - 1 - place) * 256 :].take(last + columns[..., place])
+        residue ^= tables[(count - 1 - place) * 256 :].take(last + columns[:, place])
 
 
-def add_time_and_step(residue: Checksums, wall_time: Words, step: Words, to_end: Ints) -> None:
-    """Add to rotated checksums of events what their wall times and steps contribute.
-
-    These lie at the same offsets in every event, and what follows them has a length that differs from form to form. So
-    their checksum is computed as if the data ended there, by tables of two bytes each, and then moved to the end: to
-    go on with zeros from a checksum is the same as to have its four bytes in front of them.
+def summed_bytes(words: Checksums, entries: Ints) -> Checksums:
+    """Return what all bytes of some rows contribute to rotated checksums.
 
     Args:
-        residue: shape ``[n]``, changed in place.
-        wall_time: the eight bytes at offset 1 of the data, shape ``[n]``.
-        step: the bytes from offset 10 on, zeros behind them.
-        to_end: how far offset 0 of the data (12 of the record) is from the last byte, more 12.
+        words: the bytes, an even count of numbers in each row, shape ``[cycles, rows, count]``.
+        entries: ``256 * distance from the last byte of the data`` of each byte of a cycle, ``[rows * count * 4]``.
+
+    Returns:
+        One checksum a row, shape ``[cycles, rows]``.
     """
-    pairs = wall_time.view(np.uint16).reshape(-1, 4)
-    checksum = _pair_table(12).take(pairs[:, 0])
+    tables = byte_tables() if entries.max(initial=0) < 256 * MAX_DISTANCE else byte_tables(LONGEST_DISTANCE)
+    cycles, rows, count = words.shape
+    found = tables.take(words.view(np.uint8).reshape(cycles, rows * count * 4) + entries)
+    # Two at a time.
+    pairs = found.view(np.uint64).reshape(cycles, rows, 2 * count)
+    both = pairs[:, :, 0] ^ pairs[:, :, 1]
+    for place in range(2, 2 * count):
+        both ^= pairs[:, :, place]
+    both ^= both >> np.uint64(32)
+    return both.astype(np.uint32)
+
+
+def time_and_step(wall_time: Words, step: Words) -> Checksums:
+    """Return the checksums of wall times and steps, as if the data ended with the fourth byte of the step.
+
+    These lie at the same offsets in every event, and are looked up two bytes at a time. What follows them has a length
+    that differs from form to form: to go on with zeros from a checksum is the same as to have its four bytes in front
+    of them, at `CARRIED_AT`.
+
+    Args:
+        wall_time: the eight bytes at offset 1 of the data, contiguous, of any shape.
+        step: the bytes from offset 10 on, zeros behind them, likewise.
+
+    Returns:
+        Not rotated, in the same shape.
+    """
+    pairs = wall_time.view(np.uint16).reshape(*wall_time.shape, 4)
+    checksum = _pair_table(12).take(pairs[..., 0])
     for place in (1, 2, 3):
-        checksum ^= _pair_table(12 - 2 * place).take(pairs[:, place])
-    pairs = step.view(np.uint16).reshape(-1, 4)
-    longest = int(step.max(initial=0)).bit_length()
-    checksum ^= _pair_table(3).take(pairs[:, 0])
-    if longest > 16:
-        checksum ^= _pair_table(1).take(pairs[:, 1])
-    if longest > 32:
-        add_bytes(residue, step >> np.uint64(32), 3, to_end - 26)
-    add_bytes(residue, checksum.astype(np.uint64), 4, to_end - 26)
+        checksum ^= _pair_table(12 - 2 * place).take(pairs[..., place])
+    pairs = step.view(np.uint16).reshape(*step.shape, 4)
+    checksum ^= _pair_table(3).take(pairs[..., 0])
+    if int(step.max(initial=0)) >= 1 << 16:
+        checksum ^= _pair_table(1).take(pairs[..., 1])
+    return checksum
 
 
 @cache

@@ -215,7 +215,11 @@ class Decoder:
         if prologue is None or at + prologue.size > size:
             return at
         batch = prologue.read(block, at)
-        if batch is None or not all(self._records.admits(number, name_plugins=True) for number in prologue.numbers):
+        if batch is None:
+            return at
+        if not prologue.is_plain and not all(
+            self._records.admits(form, name_plugins=True) for form in prologue.numbers
+        ):
             return at
         self._found.add_batch(batch)
         self._begun += prologue.numbers
@@ -226,7 +230,7 @@ class Decoder:
         cycle = FORMS.cycles.get(number)
         if cycle is None or size - at < _FEW_BYTES or not cycle.begins_at(block, at, size):
             return False
-        if not all(self._records.admits(form, name_plugins=False) for form in cycle.numbers):
+        if not cycle.is_plain and not all(self._records.admits(form, name_plugins=False) for form in cycle.numbers):
             return False
         FORMS.add_prologue(self._begun)
         self._cycle, self._head = cycle, 0

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 
 from raftmon.events.block import KEPT_BITS, varint_values, widened
-from raftmon.events.crc import MASK_DELTA, add_bytes, add_time_and_step
-from raftmon.events.framing import is_intact
+from raftmon.events.crc import CARRIED_AT, CARRIED_STEP_BYTES, MASK_DELTA, add_bytes, time_and_step
+from raftmon.events.framing import HEADER_BYTES, is_intact
 from raftmon.events.kinds import COMPARED_BYTES, NARROW_BYTES, UNKNOWN, Extract, KindTable, extract, tag_hash
 from raftmon.events.periods import Cycle
 from raftmon.events.prologue import Prologue
 from raftmon.events.single import Single
-from raftmon.events.wire import MAX_FORM_BYTES, Form, read_form
+from raftmon.events.wire import MAX_FORM_BYTES, MAX_STEP_BYTES, Form, read_form
 from raftmon.slotted import dataclass
 
 if TYPE_CHECKING:
@@ -244,7 +244,11 @@ class FormTable:
         residue = (heads.ending >> np.uint64(32)).astype(np.uint32)
         residue -= np.uint32(MASK_DELTA)
         residue ^= self._constant[number]
-        add_time_and_step(residue, heads.wall_time, heads.step, to_end)
+        carried_to_end = to_end - (HEADER_BYTES + CARRIED_AT)
+        add_bytes(residue, time_and_step(heads.wall_time, heads.step), 4, carried_to_end)
+        rest = heads.step >> np.uint64(8 * CARRIED_STEP_BYTES)
+        if rest.any():
+            add_bytes(residue, rest, MAX_STEP_BYTES - CARRIED_STEP_BYTES, carried_to_end)
         add_bytes(residue, raw, value_bytes, to_end - value_at)
         return Points(varint_values(heads.step), heads.wall_time.view(np.float64), value, residue == 0)
 

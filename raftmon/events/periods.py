@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 import numpy as np
 
 from raftmon.events.block import varint_values, widened
-from raftmon.events.crc import MASK_DELTA, add_bytes, add_time_and_step
+from raftmon.events.crc import CARRIED_AT, CARRIED_STEP_BYTES, MASK_DELTA, summed_bytes, time_and_step
+from raftmon.events.framing import HEADER_BYTES
 from raftmon.events.wire import STEP_AT, WALL_AT, Form
 from raftmon.slotted import dataclass
 
@@ -38,8 +39,8 @@ _HISTORY: Final = 8192
 """Newest records in which it is looked for."""
 _LEAST_BYTES: Final = 512
 """Shorter cycles are taken several times, as numpy is slow on many short rows."""
-_CHECKED: Final = 4096
-"""Records whose checksums are computed together: what that takes fits the second-level cache."""
+_CHECKED: Final = 1 << 15
+"""Bytes whose checksums are looked up together: what that takes fits the second-level cache."""
 _CANDIDATES: Final = 8
 """Lengths that are tried."""
 _PROOF: Final = 512
@@ -78,6 +79,7 @@ class Cycle:
         records: records in them.
         tags: the tags in a cycle, in the order of their first appearance.
         tag_id: index into `tags` of each column, int32.
+        is_plain: whether all are scalars in any file, whatever that says of their tags.
     """
 
     def __init__(self, forms: Sequence[Form], numbers: Sequence[int]) -> None:
@@ -111,16 +113,26 @@ class Cycle:
             self._values == 1 and not self._wide and bool((self._value_at + 4 == self._checksum_at).all())
         )
         self._checksum = np.array([form.checksum for form in forms], np.uint32)
-        # For as many cycles as are checked together: how far the first byte of each record's data, less its header, and
-        # the first byte of each value are from the end of the data.
-        self._together = max(1, _CHECKED // self.records)
-        self._to_end = np.tile(sizes - 5, self._together)
-        self._value_distance = [np.tile(sizes - 5 - at, self._together) for at in in_record.reshape(-1, self._values).T]
+        self._entries = self._table_entries(sizes, in_record)
+        self._together = max(1, _CHECKED // len(self._entries))
         tags: dict[str, int] = {}
         # The columns are those of the cycle as it was given.
         ids = [tags.setdefault(place.tag, len(tags)) for place in places[: len(places) // repeats]]
         self.tags = tuple(tags)
+        self.is_plain = all(place.plugin is None for place in places)
         self.tag_id = np.array(ids, np.int32)
+
+    def _table_entries(self, sizes: Ints, value_at: Ints) -> Ints:
+        """Return where in the tables of bytes those that vary are looked up: see `_varying`."""
+        words = [np.full(len(sizes), HEADER_BYTES + CARRIED_AT)] * (2 if self._step_bytes > CARRIED_STEP_BYTES else 1)
+        for at in value_at.reshape(-1, self._values).T:
+            words += [at, at + 4] if self._wide else [at]
+        if len(words) % 2:
+            # The bytes of this one are zeros.
+            words.append(words[0])
+        last = sizes - 5
+        distance = np.stack([last - at - place for at in words for place in range(4)], axis=1)
+        return distance.ravel() * 256
 
     def read(self, block: Block, start: int, stop: int) -> CycleRows | None:
         """Read as many cycles as follow each other between two offsets of a block; None if there is none."""
@@ -142,7 +154,7 @@ class Cycle:
         if self._values > 1:
             wall_time = np.repeat(wall_time, self._values, axis=1)
             number = np.repeat(number, self._values, axis=1) if step.shape[1] > 1 else number
-        value = rows.value.view(np.float64) if self._wide else _floats(rows.value)
+        value = rows.value.view(np.float64) if self._wide else widened(rows.value.view(np.float32))
         return CycleRows(number, wall_time, value.reshape(-1, columns), start + intact * self.size)
 
     def begins_at(self, block: Block, start: int, stop: int) -> bool:
@@ -176,15 +188,15 @@ class Cycle:
         step = _columns(block.words, start + self._record_at + STEP_AT, self.size, count)
         step &= np.uint64((1 << (8 * self._step_bytes)) - 1)
         value = _columns(block.words, start + self._value_at, self.size, count)
-        if self._checksum_follows:
-            # The checksum follows the value: one word holds both.
-            checksum = (value >> np.uint64(32)).astype(np.uint32)
-        else:
-            checksum = _columns(block.halves, start + self._checksum_at, self.size, count)
-        if not self._wide:
-            value &= np.uint64(0xFFFFFFFF)
-        checksum -= np.uint32(MASK_DELTA)
-        return _Rows(wall, step, value, checksum)
+        if self._wide:
+            return _Rows(wall, step, value, self._checksums(block, start, count))
+        halves = value.view(np.uint32).reshape(*value.shape, 2)
+        # Mostly the checksum follows the value: one word holds both.
+        checksum = halves[:, :, 1] if self._checksum_follows else self._checksums(block, start, count)
+        return _Rows(wall, step, halves[:, :, 0], checksum)
+
+    def _checksums(self, block: Block, start: int, count: int) -> HalfWords:
+        return _columns(block.halves, start + self._checksum_at, self.size, count)
 
     def _intact(self, rows: _Rows) -> int:
         """Return how many of the first cycles have no damaged record."""
@@ -198,15 +210,23 @@ class Cycle:
 
     def _residue(self, rows: _Rows) -> HalfWords:
         """Return what is left of the stored checksums less the computed ones, shape ``[cycles, records]``."""
+        residue = rows.checksum - np.uint32(MASK_DELTA)
+        residue ^= self._checksum
+        residue ^= summed_bytes(self._varying(rows), self._entries)
+        return residue
+
+    def _varying(self, rows: _Rows) -> HalfWords:
+        """Return what varies in each record, the wall time and the step carried on by their checksum."""
         count = len(rows.wall)
-        residue = (rows.checksum ^ self._checksum).ravel()
-        to_end = self._to_end[: count * self.records]
-        add_time_and_step(residue, np.ascontiguousarray(rows.wall).ravel(), rows.step.ravel(), to_end)
-        value = rows.value.reshape(count * self.records, self._values)
-        for place in range(self._values):
-            distance = self._value_distance[place][: count * self.records]
-            add_bytes(residue, np.ascontiguousarray(value[:, place]), 8 if self._wide else 4, distance)
-        return residue.reshape(count, self.records)
+        words = np.zeros((count, self.records, len(self._entries) // (4 * self.records)), np.uint32)
+        words[:, :, 0] = time_and_step(np.ascontiguousarray(rows.wall), rows.step)
+        at = 1
+        if self._step_bytes > CARRIED_STEP_BYTES:
+            words[:, :, 1] = rows.step >> np.uint64(8 * CARRIED_STEP_BYTES)
+            at = 2
+        value = np.ascontiguousarray(rows.value).view(np.uint32).reshape(count, self.records, -1)
+        words[:, :, at : at + value.shape[2]] = value
+        return words
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -215,9 +235,9 @@ class _Rows:
 
     wall: Words
     step: Words
-    value: Words
+    value: Words | HalfWords
+    """The bits of doubles or floats."""
     checksum: HalfWords
-    """Unmasked but for the rotation."""
 
     def part(self, begin: int, end: int) -> _Rows:
         """Return some of the cycles."""
@@ -227,19 +247,13 @@ class _Rows:
 def _columns(source: NDArray[_Word], places: Ints, stride: int, count: int) -> NDArray[_Word]:
     """Return the words at some places of each cycle, shape ``[count, len(places)]``."""
     if count < _MANY_ROWS:
-        found: NDArray[_Word] = source[(np.arange(count) * stride)[:, None] + places]
+        found: NDArray[_Word] = source[np.arange(0, count * stride, stride)[:, None] + places]
         return found
     columns = np.empty((count, len(places)), source.dtype)
     length = (count - 1) * stride + 1
     for number, place in enumerate(places.tolist()):
         columns[:, number] = source[place : place + length : stride]
     return columns
-
-
-def _floats(value: Words) -> Floats:
-    """Return the floats in the low half of each word."""
-    halves = value.view(np.float32).reshape(*value.shape, 2)
-    return widened(halves[:, :, 0])
 
 
 def find_cycle(form: Ints, step: Words) -> tuple[int, int] | None:

@@ -35,6 +35,7 @@ class Prologue:
     Attributes:
         numbers: as given.
         size: bytes of all of them.
+        is_plain: whether all are scalars in any file, whatever that says of their tags.
     """
 
     def __init__(self, forms: Sequence[Form], numbers: Sequence[int]) -> None:
@@ -62,6 +63,7 @@ class Prologue:
         numbering: dict[str, int] = {}
         self._tag_id = np.array([numbering.setdefault(place.tag, len(numbering)) for place in places], np.int32)
         self._tags = tuple(numbering)
+        self.is_plain = all(place.plugin is None for place in places)
 
     def read(self, block: Block, start: int) -> ScalarBatch | None:
         """Read them; None if something else lies there, or a checksum is wrong. All of them must lie in the block."""
