@@ -166,9 +166,9 @@ class FormTable:
         form = read_form(bytes(block.data[start : start + size]))
         if form is None:
             return False
-        record = extract(block, np.array([start]), np.array([size]))
-        if self._kinds.find(block, record)[0] == UNKNOWN:
-            self._add(form, block, record)
+        mask, constant = _as_numbers(form)
+        if constant not in self.singles.get(size, {}).get(mask, {}):
+            self._add(form, block, extract(block, np.array([start]), np.array([size])))
         return True
 
     def cycle(self, numbers: list[int]) -> Cycle | None:
@@ -222,7 +222,7 @@ class FormTable:
             return
         self._has_form[number] = True
         self._step_mask[number] = (1 << (8 * form.step_bytes)) - 1
-        mask, constant = int.from_bytes(form.mask, "little"), int.from_bytes(form.constant, "little")
+        mask, constant = _as_numbers(form)
         by_constant = self.singles.setdefault(len(form.constant), {}).setdefault(mask, {})
         by_constant[constant] = number, Single(form)
         if single:
@@ -251,6 +251,11 @@ class FormTable:
             add_bytes(residue, rest, MAX_STEP_BYTES - CARRIED_STEP_BYTES, carried_to_end)
         add_bytes(residue, raw, value_bytes, to_end - value_at)
         return Points(varint_values(heads.step), heads.wall_time.view(np.float64), value, residue == 0)
+
+
+def _as_numbers(form: Form) -> tuple[int, int]:
+    """Return the mask and the constant bytes of a form, each as one number."""
+    return int.from_bytes(form.mask, "little"), int.from_bytes(form.constant, "little")
 
 
 def _values(raw: Words, wide: Bools) -> tuple[Floats, int]:

@@ -47,7 +47,7 @@ NARROW_BYTES: Final = _FRONT_AT + 8 * _NARROW_WORDS + _CHECKSUM_BYTES
 COMPARED_BYTES: Final = _FRONT_AT + 8 * _WIDE_WORDS + _CHECKSUM_BYTES
 """Longer records are told by the hash of their tag alone, and not compared."""
 
-_TOGETHER: Final = 1024
+_TOGETHER: Final = 4096
 """Records that are compared at a time: what that takes fits the second-level cache."""
 _SLOTS_LOG2: Final = 17
 _PROBES: Final = 4
