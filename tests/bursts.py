@@ -114,6 +114,21 @@ class Writer:
         ]
         return makers[kind % len(makers)]()
 
+    def picture(self, size: int, step: int) -> bytes:
+        """A picture of so many bytes, no two the same."""
+        content = struct.pack("<Q", self._count) * (size // 8)
+        self._count += 1
+        image = summary_pb2.Summary.Image(height=1, width=1, colorspace=3, encoded_image_string=content)
+        return self.event([summary_pb2.Summary.Value(tag="samples", image=image)], step)
+
+    def stretches(self, burst: Burst, count: int, first_step: int) -> list[bytes]:
+        """The records of a burst again and again, with two pictures behind each."""
+        found = []
+        for number in range(count):
+            step = first_step + number * burst.records * burst.stride
+            found += [*self.records(burst, step), self.picture(3000, step), self.picture(2100, step)]
+        return found
+
     def session_start(self, step: int) -> bytes:
         """The note of a restarted job."""
         self.clock += 0.125

@@ -17,7 +17,7 @@ import pytest
 from raftmon.demo.arithmetic import ALPHABET, LONGEST_COMPLETION, PROMPTS, example, judge
 from raftmon.demo.replay import RECORDING, replay, start_replay
 from raftmon.errors import RaftmonError
-from raftmon.events.framing import frame
+from raftmon.events.framing import Framer
 from raftmon.events.tail import EventFile
 from tests.scripted import block_of, event, record, simple
 
@@ -128,7 +128,7 @@ def test_files_end_at_records_and_lines_all_the_time(tmp_path: Path) -> None:
             return
         for name, content in contents(tmp_path).items():
             assert (
-                frame(block_of(content), 0, len(content), len(content)).end == len(content)
+                Framer().frame(block_of(content), 0, len(content), len(content)).end == len(content)
                 if "tfevents" in name
                 else content.endswith(b"\n")
             )

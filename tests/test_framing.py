@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftmon.events.framing import HEADER_BYTES, MAX_RECORD_BYTES, OVERHEAD_BYTES, Frames, find_header, frame
+from raftmon.events.framing import HEADER_BYTES, MAX_RECORD_BYTES, OVERHEAD_BYTES, Framer, Frames, find_header
 from tests.scripted import block_of, length_header, record
 
 PAYLOADS = [b"", b"a", b"hello", bytes(300), b"x" * 44, bytes(256), b"\1" * 70_000, b"y" * 255, bytes(65_535)]
@@ -14,7 +14,7 @@ payloads = st.lists(st.one_of(st.binary(max_size=80), st.integers(0, 1200).map(b
 
 
 def framed(buffer: bytes, start: int = 0) -> Frames:
-    return frame(block_of(buffer), start, len(buffer), len(buffer))
+    return Framer().frame(block_of(buffer), start, len(buffer), len(buffer))
 
 
 def contents(buffer: bytes, frames: Frames) -> list[bytes]:
@@ -56,9 +56,9 @@ def test_a_header_alone_tells_how_much_is_missing() -> None:
 def test_no_record_is_framed_that_begins_behind_the_part_that_is_wanted() -> None:
     buffer = join([b"one", b"two", b"three"])
     second = len(record(b"one"))
-    frames = frame(block_of(buffer), 0, second + 1, len(buffer))
+    frames = Framer().frame(block_of(buffer), 0, second + 1, len(buffer))
     assert contents(buffer, frames) == [b"one", b"two"]
-    assert frame(block_of(buffer), second, second + 1, len(buffer)).end == 2 * second
+    assert Framer().frame(block_of(buffer), second, second + 1, len(buffer)).end == 2 * second
 
 
 def test_a_damaged_length_is_told_and_the_next_header_found() -> None:

@@ -67,6 +67,7 @@ REGULAR = {
     "with oddities": Burst(("train/loss", "epoch", "x" * 130), "simple_value", 300, 1, 10, 50),
 }
 """Long regular files, each with the pattern of one writer; one is so long that most of it is read in whole cycles."""
+BETWEEN_PICTURES = "between pictures"
 
 
 def regular_records(kind: str) -> list[bytes]:
@@ -76,16 +77,19 @@ def regular_records(kind: str) -> list[bytes]:
 
 @cache
 def _regular_records(kind: str) -> tuple[bytes, ...]:
+    if kind == BETWEEN_PICTURES:
+        stretch = Burst(("train/loss", "epoch", "train/grad_norm"), "simple_value", 160, 1, 1, 0)
+        return (header_record(), *Writer().stretches(stretch, 12, 100))
     return (header_record(), *Writer().records(REGULAR[kind], 100))
 
 
-kinds = st.sampled_from(sorted(REGULAR))
+kinds = st.sampled_from(sorted([*REGULAR, BETWEEN_PICTURES]))
 
 
 # ---------------------------------------------------------------------- the oracle itself
 
 
-@pytest.mark.parametrize("kind", REGULAR)
+@pytest.mark.parametrize("kind", [*REGULAR, BETWEEN_PICTURES])
 def test_the_naive_reader_sees_the_records_that_tensorboard_sees(kind: str, tmp_path: Path) -> None:
     content = b"".join(regular_records(kind))
     path = tmp_path / "events.out.tfevents.1"

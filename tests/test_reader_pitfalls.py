@@ -11,7 +11,7 @@ from raftmon.events.tail import EventFile
 from raftmon.runs.logdir import Run
 from tests.bursts import ENCODINGS, Burst, Writer
 from tests.naive_reader import Point, differences, read_all, read_naively
-from tests.scripted import FIRST, event, header_record, losses, record, scalar_record
+from tests.scripted import FIRST, event, header_record, losses, record, scalar_record, simple
 
 
 @pytest.mark.parametrize("edge", [0, 128, 16_384, 2_097_152, 2**28, 2**35, 2**42, 2**49, 2**56, 2**63 - 200])
@@ -83,3 +83,22 @@ def test_wall_times_may_do_anything(tmp_path: Path) -> None:
     path.write_bytes(content)
     found = [item for item in read_all(EventFile(path)) if isinstance(item, Point)]
     assert [point.step for point in found] == list(range(len(times)))
+
+
+@pytest.mark.parametrize("changed", range(0, 160, 31))
+def test_a_stretch_between_pictures_that_is_not_like_the_one_before(changed: int) -> None:
+    """One record more, one less, one of another size: what comes after it is where it is, not where it was expected."""
+    stretch = Burst(("train/loss", "epoch", "train/grad_norm"), "simple_value", 160, 1, 1, 0)
+    records = Writer().stretches(stretch, 10, 100)
+    at = 8 * 162 + changed
+    longer = Writer().event([simple("a tag of another length", 2.0)], 5)
+    for other in (
+        [*records[:at], longer, *records[at:]],
+        [*records[:at], longer, *records[at + 1 :]],
+        [*records[:at], *records[at + 1 :]],
+    ):
+        content = b"".join([header_record(), *other])
+        for budget in (5_000, 8 << 20):
+            assert differences(content, budget) == []
+        for end in range(len(content) - 200, len(content), 23):
+            assert differences(content[:end]) == []
