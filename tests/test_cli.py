@@ -75,6 +75,7 @@ def test_nothing_to_read_is_three(tmp_path: Path, capsys: pytest.CaptureFixture[
     ("arguments", "said"),
     [
         (["advise"], "Missing argument 'LOGDIR...'"),
+        (["advise", ""], "the name of the directory is empty"),
         (["advise", ".", "--format", "xml"], "'xml' is not one of"),
         (["advice"], "No such command 'advice'"),
         (["rules", "show", "loss-divergs"], "there is no such rule"),

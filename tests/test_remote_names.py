@@ -69,6 +69,10 @@ class NoCredentialsError(Exception):
     """Named like botocore's."""
 
 
+class ParamValidationError(Exception):
+    """Named like botocore's: the address was never sent."""
+
+
 class ClientError(Exception):
     """Like botocore's."""
 
@@ -94,6 +98,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
         (PermissionError("secret"), "denied", "access denied"),
         (caused(PermissionError("secret"), ClientError("ExpiredToken")), "denied", "access denied (ExpiredToken)"),
         (NoCredentialsError("secret"), "denied", "access denied (no credentials found)"),
+        (ParamValidationError("secret"), "absent", "no such address can be"),
         (TimeoutError("secret"), "unanswered", "no answer in time"),
         (caused(OSError("secret"), ClientError("SlowDown")), "passing", "the server asks to slow down (SlowDown)"),
         (ClientError("InternalError"), "passing", "the server answers with an error (InternalError)"),

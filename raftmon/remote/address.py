@@ -73,7 +73,13 @@ Logdir: TypeAlias = Path | Address
 
 
 def as_logdir(given: Logdir | str) -> Logdir:
-    """Return what a person named: text is a URL where it looks like one, else a path."""
+    """Return what a person named: text is a URL where it looks like one, else a path.
+
+    Raises:
+        ValueError: the text is empty, as from a variable that is not set.
+    """
     if isinstance(given, str):
+        if not given:
+            raise ValueError("the name of the directory is empty; `.` is the current one")
         return Address(given) if is_url(given) else Path(given)
     return given

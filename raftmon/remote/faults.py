@@ -52,6 +52,8 @@ _DENIED_CODES: Final = frozenset(
 )
 _ABSENT_CODES: Final = frozenset({"404", "NoSuchBucket", "NoSuchKey"})
 _SLOW_CODES: Final = frozenset({"429", "503", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequests"})
+_MALFORMED_NAMES: Final = frozenset({"ParamValidationError", "InvalidURL", "UnsupportedProtocol"})
+"""Exceptions that no second attempt can mend: no server was asked."""
 _NETWORK: Final = "Check the network and the address."
 
 
@@ -93,6 +95,9 @@ def fault_of(error: BaseException) -> Fault:
     absent = isinstance(error, FileNotFoundError | NotADirectoryError)
     if absent or code in _ABSENT_CODES:
         return Fault("absent", f"no such bucket or directory{told}", "Check the name; a bucket is in one account.")
+    if names & _MALFORMED_NAMES:
+        remedy = "Write it as PROTOCOL://BUCKET/PATH; credentials come from the environment or a profile"
+        return Fault("absent", "no such address can be", f"{remedy}.")
     if code in _SLOW_CODES:
         return Fault(
             "passing", f"the server asks to slow down{told}", "Give a logdir with fewer files, or look less often."
