@@ -86,17 +86,11 @@ class Cycle:
         self.numbers = tuple(numbers)
         length = sum(len(form.constant) for form in forms)
         repeats = -(-_LEAST_BYTES // length)
-        forms = tuple(forms) * repeats
-        first = forms[0]
-        self._wide = bool(first.places) and first.places[0].wide
-        self._step_bytes = first.step_bytes
-        self._values = len(first.places)
-        sizes = np.array([len(form.constant) for form in forms])
-        makes = {(form.step_bytes, *(place.wide for place in form.places)) for form in forms}
-        if makes != {(self._step_bytes, *[self._wide] * self._values)} or not (self._values and self._step_bytes):
-            raise ValueError("forms of different make")
         if length > LONGEST_BYTES:
             raise ValueError("a cycle is too long")
+        self._step_bytes, self._values, self._wide = _common_make(forms)
+        forms = tuple(forms) * repeats
+        sizes = np.array([len(form.constant) for form in forms])
         self.size = int(sizes.sum())
         self.records = len(forms)
         self._constant = np.frombuffer(b"".join(form.constant for form in forms), np.uint8)
@@ -242,6 +236,21 @@ class _Rows:
     def part(self, begin: int, end: int) -> _Rows:
         """Return some of the cycles."""
         return _Rows(self.wall[begin:end], self.step[begin:end], self.value[begin:end], self.checksum[begin:end])
+
+
+def _common_make(forms: Sequence[Form]) -> tuple[int, int, bool]:
+    """Return the bytes of the step, the number of values and whether these are doubles, the same in all forms.
+
+    Raises:
+        ValueError: they are not the same, or a form has no step or no value.
+    """
+    makes = {(form.step_bytes, len(form.places), *{place.wide for place in form.places}) for form in forms}
+    if len(makes) != 1:
+        raise ValueError("forms of different make")
+    step_bytes, values, *wide = makes.pop()
+    if not step_bytes or len(wide) != 1:
+        raise ValueError("forms of different make")
+    return step_bytes, values, bool(wide[0])
 
 
 def _columns(source: NDArray[_Word], places: Ints, stride: int, count: int) -> NDArray[_Word]:
