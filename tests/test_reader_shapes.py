@@ -38,6 +38,11 @@ SHAPES_OF_AN_EVENT = {
     "a file version takes the summary's place": WALL + STEP + LOSS + bytes_field(3, b"brain.Event:2"),
     "a summary takes the file version's place": WALL + STEP + bytes_field(3, b"brain.Event:2") + LOSS,
     "a summary takes the session log's place": WALL + STEP + bytes_field(7, field(1, VARINT, b"\1")) + LOSS,
+    "a version that is no text": WALL + STEP + bytes_field(3, b"\n\x11\x80<"),
+    "a version as a number": WALL + STEP + field(3, VARINT, b"\5"),
+    "a writer that is no text": WALL + bytes_field(3, b"brain.Event:2") + bytes_field(10, bytes_field(1, b"\xff")),
+    "a writer that is no message": WALL + bytes_field(3, b"brain.Event:2") + bytes_field(10, b"\x0a\x7f"),
+    "a writer": WALL + bytes_field(3, b"brain.Event:2") + bytes_field(10, bytes_field(1, b"tensorboardX")),
     "unknown fields": field(99, VARINT, b"\5")
     + WALL
     + bytes_field(100, b"??")

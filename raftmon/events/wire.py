@@ -102,8 +102,17 @@ def read_form(record: bytes) -> Form | None:
 
 def _is_version(record: bytes, at: int, end: int) -> bool:
     """Tell whether an event says the version of the file, and at most who wrote it."""
-    numbers = {number for number, _, _, _ in _fields(record, at, end, once=True)}
-    return 3 in numbers and numbers <= {3, 10}
+    fields = {number: (kind, begin, stop) for number, kind, begin, stop in _fields(record, at, end, once=True)}
+    if 3 not in fields or not fields.keys() <= {3, 10} or any(kind != _BYTES for kind, _, _ in fields.values()):
+        return False
+    _, begin, stop = fields[3]
+    record[begin:stop].decode()
+    _, begin, stop = fields.get(10, (_BYTES, 0, 0))
+    for number, kind, first, last in _fields(record, begin, stop):
+        if (number, kind) != (1, _BYTES):
+            raise ValueError("an unknown field")
+        record[first:last].decode()
+    return True
 
 
 def _summary(record: bytes, at: int, end: int) -> tuple[Place, ...]:
