@@ -122,11 +122,16 @@ class Writer:
         return self.event([summary_pb2.Summary.Value(tag="samples", image=image)], step)
 
     def stretches(self, burst: Burst, count: int, first_step: int) -> list[bytes]:
-        """The records of a burst again and again, with two pictures behind each."""
+        """The records of a burst again and again, with two pictures behind each and two longer records among them."""
         found = []
         for number in range(count):
             step = first_step + number * burst.records * burst.stride
-            found += [*self.records(burst, step), self.picture(3000, step), self.picture(2100, step)]
+            records = self.records(burst, step)
+            long_tag = self.event([simple("t" * 280, self.number())], step)
+            many = self.event([simple(f"layer/{layer}/norm", self.number()) for layer in range(100)], step)
+            half = len(records) // 2
+            found += [long_tag, *records[:half], many, *records[half:]]
+            found += [self.picture(3000, step), self.picture(2100, step)]
         return found
 
     def session_start(self, step: int) -> bytes:

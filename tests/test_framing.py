@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftmon.events.framing import HEADER_BYTES, MAX_RECORD_BYTES, OVERHEAD_BYTES, Framer, Frames, find_header
+from raftmon.events.framing import HEADER_BYTES, MAX_RECORD_BYTES, OVERHEAD_BYTES, Framer, Frames, HeaderFinder
 from tests.scripted import block_of, length_header, record
 
 PAYLOADS = [b"", b"a", b"hello", bytes(300), b"x" * 44, bytes(256), b"\1" * 70_000, b"y" * 255, bytes(65_535)]
@@ -68,14 +68,14 @@ def test_a_damaged_length_is_told_and_the_next_header_found() -> None:
     frames = framed(bytes(damaged))
     assert contents(bytes(damaged), frames) == [b"one"]
     assert (frames.end, frames.damaged) == (len(first), True)
-    assert find_header(block_of(bytes(damaged)), len(first) + 1, len(damaged)) == 2 * len(first)
+    assert HeaderFinder(block_of(bytes(damaged)), len(damaged)).first(len(first) + 1) == 2 * len(first)
 
 
 @pytest.mark.parametrize("length", [MAX_RECORD_BYTES + 1, 1 << 40, 1 << 62, 1 << 63, (1 << 64) - 1])
 def test_a_length_beyond_the_limit_is_damage(length: int) -> None:
     frames = framed(record(b"one") + length_header(length) + bytes(100))
     assert (len(frames.starts), frames.damaged) == (1, True)
-    assert find_header(block_of(length_header(length)), 0, HEADER_BYTES) is None
+    assert HeaderFinder(block_of(length_header(length)), HEADER_BYTES).first(0) is None
 
 
 def test_the_longest_record_is_waited_for() -> None:
@@ -101,7 +101,7 @@ def test_cut_anywhere_and_fed_in_any_pieces(parts: list[bytes], data: st.DataObj
 @given(st.binary(max_size=400), payloads)
 def test_the_first_header_behind_noise_is_found(noise: bytes, parts: list[bytes]) -> None:
     buffer = noise + join([*parts, b"end"])
-    assert find_header(block_of(buffer), 0, len(buffer)) == len(noise)
+    assert HeaderFinder(block_of(buffer), len(buffer)).first(0) == len(noise)
 
 
 @given(st.binary(max_size=400))

@@ -1,7 +1,8 @@
-"""Every single bit of a record counts: whatever way a reader takes, a flipped one costs that record and no other.
+"""Every bit of a record counts: whatever way a reader takes, a flipped one costs that record and no other.
 
 The fast ways look at most bytes through hashes, masks and differences of checksums, so that a byte that none of them
-covers would be a place where damage is not noticed. Each bit is tried.
+covers would be a place where damage is not noticed. Each bit of the data and of their checksum is tried; those of the
+header are looked at as a whole by all ways (`tests.test_framing`), and in whole cycles, where they are tried here, too.
 """
 
 from __future__ import annotations

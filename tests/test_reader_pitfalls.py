@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import pytest
 from tensorboard.compat.proto import event_pb2
@@ -11,7 +12,18 @@ from raftmon.events.tail import EventFile
 from raftmon.runs.logdir import Run
 from tests.bursts import ENCODINGS, Burst, Writer
 from tests.naive_reader import Point, differences, read_all, read_naively
-from tests.scripted import FIRST, event, header_record, losses, record, scalar_record, simple
+from tests.scripted import (
+    FIRST,
+    ScriptedFile,
+    event,
+    follow,
+    header_record,
+    length_header,
+    losses,
+    record,
+    scalar_record,
+    simple,
+)
 
 
 @pytest.mark.parametrize("edge", [0, 128, 16_384, 2_097_152, 2**28, 2**35, 2**42, 2**49, 2**56, 2**63 - 200])
@@ -88,9 +100,8 @@ def test_wall_times_may_do_anything(tmp_path: Path) -> None:
 @pytest.mark.parametrize("changed", range(0, 160, 31))
 def test_a_stretch_between_pictures_that_is_not_like_the_one_before(changed: int) -> None:
     """One record more, one less, one of another size: what comes after it is where it is, not where it was expected."""
-    stretch = Burst(("train/loss", "epoch", "train/grad_norm"), "simple_value", 160, 1, 1, 0)
-    records = Writer().stretches(stretch, 10, 100)
-    at = 8 * 162 + changed
+    records = _stretches()
+    at = 8 * EACH + changed
     longer = Writer().event([simple("a tag of another length", 2.0)], 5)
     for other in (
         [*records[:at], longer, *records[at:]],
@@ -100,5 +111,37 @@ def test_a_stretch_between_pictures_that_is_not_like_the_one_before(changed: int
         content = b"".join([header_record(), *other])
         for budget in (5_000, 8 << 20):
             assert differences(content, budget) == []
-        for end in range(len(content) - 200, len(content), 23):
-            assert differences(content[:end]) == []
+
+
+def test_a_stretch_between_pictures_of_which_the_end_is_missing() -> None:
+    """Of a long record among the expected ones, too, and with the same stretch, whole, still in memory."""
+    records = _stretches()
+    whole = b"".join([header_record(), *records])
+    last = len(whole) - sum(map(len, records[-EACH:]))
+    for end in range(last, len(whole), 797):
+        file = ScriptedFile(whole)
+        assert read_all(follow(file)) == read_naively(whole)[0]
+        assert differences(whole[:end]) == []
+        file = ScriptedFile(whole[:end])
+        reader = follow(file)
+        begun = read_all(reader)
+        file.append(whole[end:])
+        assert begun + read_all(reader) == read_naively(whole)[0]
+        assert reader.bad_records == 0
+
+
+EACH: Final = 164
+"""Records of a stretch, its pictures included."""
+
+
+def _stretches() -> list[bytes]:
+    stretch = Burst(("train/loss", "epoch", "train/grad_norm"), "simple_value", EACH - 4, 1, 1, 0)
+    return Writer().stretches(stretch, 10, 100)
+
+
+@pytest.mark.timeout(20)
+def test_a_megabyte_of_headers_without_data_is_read_in_seconds() -> None:
+    """Each begins no record, and sends the reader on to the next one: it must not search the same bytes again."""
+    reader = follow(ScriptedFile(header_record() + (length_header(5) + b"zzz") * 70_000))
+    assert read_all(reader) == []
+    assert reader.bad_records > 10_000

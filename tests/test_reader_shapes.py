@@ -55,6 +55,8 @@ SHAPES_OF_AN_EVENT = {
     "field number 0": WALL + STEP + LOSS + b"\0\0",
     "step as a fixed number is unknown": WALL + field(2, 1, bytes(8)) + LOSS,
     "an over-long step": WALL + field(2, VARINT, b"\x87\x80\x80\0") + LOSS,
+    "a key of six bytes": WALL + STEP + b"\xaa\x80\x80\x80\x80\0" + LOSS[1:],
+    "a length of six bytes": WALL + STEP + LOSS[:1] + bytes([len(LOSS) - 2 | 0x80, 128, 128, 128, 128, 0]) + LOSS[2:],
     "an over-long length": WALL + STEP + varint(5 << 3 | LENGTH) + bytes([len(LOSS) - 2 | 0x80, 0x80, 0]) + LOSS[2:],
     "a varint of ten bytes": WALL + field(2, VARINT, b"\xff" * 9 + b"\x01") + LOSS,
     "a varint of ten bytes, the last too large": WALL + field(2, VARINT, b"\xff" * 9 + b"\x7f") + LOSS,

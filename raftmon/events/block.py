@@ -50,9 +50,9 @@ class Block:
         _keep_freed_memory()
 
     def gather(self, at: Ints, count: int) -> Words:
-        """Return so many words from each offset on, shape ``[n, count]``; at most `SLACK` bytes.
+        """Return so many words from each offset on, shape ``[n, count]``.
 
-        To copy many words from one place takes as long as to copy one.
+        All must lie in `data`. To copy eight words from one place takes hardly longer than to copy one.
         """
         pieces = np.ndarray((len(self.data) - 8 * count + 1,), f"V{8 * count}", self.data, strides=(1,))
         found: Words = pieces[at].view(np.uint64).reshape(len(at), count)

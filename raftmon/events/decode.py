@@ -19,7 +19,7 @@ from raftmon.events.columns import ScalarBatch
 from raftmon.events.crc import masked_crc32c_many
 from raftmon.events.forms import FORMS, Heads
 from raftmon.events.found import Collector, Decoded
-from raftmon.events.framing import HEADER_BYTES, OVERHEAD_BYTES, Framer, find_header, read_header
+from raftmon.events.framing import HEADER_BYTES, OVERHEAD_BYTES, Framer, HeaderFinder, read_header
 from raftmon.events.messages import Message
 from raftmon.events.periods import Cycle, find_cycle
 from raftmon.events.records import UNCHECKED_BYTES, Records
@@ -35,6 +35,8 @@ _FEW_BYTES: Final = 4096
 """Below this the fixed cost of the array code is more than reading record by record."""
 _HEAD_RECORDS: Final = 32
 """Records of a new file that are read one by one: its cycle may be known from another file."""
+_DOUBTFUL_RECORDS: Final = 4
+"""Records behind damage that are read one by one: what looked like a header may have been none."""
 _LEAST_SLICE: Final = 1 << 16
 _MOST_SLICE: Final = 1 << 20
 """Bytes that are framed at a time while a cycle is looked for; more each time that there is none."""
@@ -85,6 +87,7 @@ class Decoder:
         self._records = Records(self._found)
         self._forget_forms()
         self._head = _HEAD_RECORDS
+        self._doubtful = 0
         self._begun: list[int] = []
         self._framer = Framer()
 
@@ -124,13 +127,13 @@ class Decoder:
         return Progress(end, needed, self._records.damaged_at)
 
     def _read_on(self, block: Block, size: int, last: bool) -> tuple[int, int]:
-        at = 0
+        at, headers = 0, HeaderFinder(block, size)
         while True:
             if self.searching:
-                found = find_header(block, at, size)
+                found = headers.first(at)
                 if found is None:
                     return max(at, size - HEADER_BYTES + 1), HEADER_BYTES
-                at, self.searching = found, False
+                at, self.searching, self._doubtful = found, False, _DOUBTFUL_RECORDS
             at, needed, halt = self._walk(block, at, size, last)
             if halt is _Halt.WAIT:
                 return at, needed
@@ -154,8 +157,8 @@ class Decoder:
                 return self._by_cycles(block, at, size, self._cycle)
             if not last and at:
                 return at, HEADER_BYTES, _Halt.WAIT
-        if self._head or left < _FEW_BYTES:
-            if not last and at and not self._head:
+        if self._head or self._doubtful or left < _FEW_BYTES:
+            if not last and at and not self._head and not self._doubtful:
                 return at, HEADER_BYTES, _Halt.WAIT
             return self._one_by_one(block, at, size)
         return self._in_columns(block, at, size)
@@ -184,7 +187,7 @@ class Decoder:
             if known is not None and self._head and self._begins_cycle(known[0], block, at, size):
                 return at, HEADER_BYTES, _Halt.CHANGE
             if known is not None and self._records.read(known[1], known[2]):
-                length = len(known[2])
+                at += len(known[2])
             else:
                 header = read_header(block.data, at)
                 if header is None:
@@ -194,14 +197,19 @@ class Decoder:
                 self._records.parse(block, at, header)
                 if self._generation is not FORMS.generation:
                     self._forget_forms()
-                length = header
-            at += length
-            if self._head:
-                self._begun.append(-1 if known is None else known[0])
-                self._head -= 1
-                if not self._head:
-                    return at, HEADER_BYTES, _Halt.CHANGE
+                at += header
+            if (self._head or self._doubtful) and self._count_down(-1 if known is None else known[0]):
+                return at, HEADER_BYTES, _Halt.CHANGE
         return at, HEADER_BYTES, _Halt.WAIT
+
+    def _count_down(self, form: int) -> bool:
+        """Count a record that had to be read by itself; returns whether the next ones need not."""
+        if self._doubtful:
+            self._doubtful -= 1
+        if self._head:
+            self._begun.append(form)
+            self._head -= 1
+        return not self._head and not self._doubtful
 
     def _wait(self, block: Block, at: int, length: int, size: int) -> _Walked:
         """Leave an incomplete record for later, or pass over it."""

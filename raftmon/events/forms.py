@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["FORMS", "FormTable", "Heads", "Points"]
 
 MAX_FORMS: Final = 16384
-"""Forms that are kept; a form takes about three kilobytes. When there are more, all are forgotten and learnt again."""
+"""Forms that there is room for; a form takes about three kilobytes. When it is nearly used up, all are forgotten and
+learnt again."""
 MAX_CYCLES: Final = 64
 """Cycles that are kept for other files; each takes three times its bytes."""
 LIKES: Final = 4

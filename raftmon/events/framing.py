@@ -39,7 +39,7 @@ __all__ = [
     "OVERHEAD_BYTES",
     "Framer",
     "Frames",
-    "find_header",
+    "HeaderFinder",
     "is_intact",
     "read_header",
 ]
@@ -59,6 +59,7 @@ _MIDDLING: Final = 256 + OVERHEAD_BYTES
 _LONG: Final = 2048
 """A record from this size on is no scalar but a picture or the like, and often followed by another one."""
 _LEAST_WINDOW: Final = 1 << 13
+_FIRST_WINDOW: Final = 1 << 16
 _LEAST_EXPECTED: Final = 16
 _MOST_EXPECTED: Final = 4096
 """Records of a stretch that the next one is expected to have, too."""
@@ -90,11 +91,12 @@ class Framer:
     """
 
     def __init__(self) -> None:
-        self._window = _SEARCHED
-        # Of the newest stretch of short records: its bytes, offsets of the records from its begin, and their headers.
+        self._window = _FIRST_WINDOW
+        # Of the newest stretch between long records: its bytes; the headers of its records, and where these begin and
+        # end, counted from its begin.
         self._stretch = 0
-        self._offsets: Ints = np.empty(0, np.int64)
         self._headers: Words = np.empty((0, 2), np.uint64)
+        self._begins = self._ends = np.empty(0, np.int64)
 
     def frame(self, block: Block, start: int, stop: int, size: int) -> Frames:
         """Find the records that begin between two offsets of a block, the first of which is expected at `start`.
@@ -122,7 +124,7 @@ class Framer:
                 at += length
                 short_from, longs = at, True
                 continue
-            run = search.known(at) or self._expected(block, at, min(stop, size))
+            run = search.known(at) or self._expected(block, at, stop, size)
             if run is None:
                 run = search.ahead(at, length, self._window)
                 if not longs:
@@ -132,22 +134,24 @@ class Framer:
         return Frames(*kept.columns(), at, HEADER_BYTES, False)
 
     def _learn(self, block: Block, start: int, end: int, kept: _Kept) -> None:
-        """Note a stretch of short records that a long one ends."""
+        """Note a stretch of records that a long one ends."""
         # Searching the inside of a picture costs much and finds nothing.
         self._window = max(_LEAST_WINDOW, (end - start) * 5 // 4)
         if end - start == self._stretch:
             return
-        starts, _ = kept.columns()
-        starts = starts[np.searchsorted(starts, start) :][:_MOST_EXPECTED]
-        self._stretch, self._offsets = end - start, starts - start
-        self._headers = _headers_at(block, starts)
+        starts, sizes = kept.columns()
+        newest = slice(first := int(np.searchsorted(starts, start)), first + _MOST_EXPECTED)
+        self._stretch, self._headers = end - start, _headers_at(block, starts[newest])
+        self._begins = starts[newest] - start
+        self._ends = self._begins + sizes[newest]
 
-    def _expected(self, block: Block, at: int, stop: int) -> _Run | None:
+    def _expected(self, block: Block, at: int, stop: int, size: int) -> _Run | None:
         """Return the next records as far as their headers are those of the stretch before; None: hardly any are."""
-        count = int(np.searchsorted(self._offsets, stop - at - _LONG))
+        ended, begun = np.searchsorted(self._ends, size - at, "right"), np.searchsorted(self._begins, stop - at)
+        count = int(min(ended, begun))
         if count < _LEAST_EXPECTED:
             return None
-        starts, headers = self._offsets[:count] + at, self._headers[:count]
+        starts, headers = self._begins[:count] + at, self._headers[:count]
         different = (_headers_at(block, starts) != headers).any(axis=1)
         if different.any():
             count = int(np.argmax(different))
@@ -193,7 +197,7 @@ class _Search:
 
     def __init__(self, block: Block, stop: int, size: int) -> None:
         self._block = block
-        self._stop = min(stop + HEADER_BYTES, size)
+        self._stop = min(stop - 1 + HEADER_BYTES, size)
         self._size = size
         self._middling = False
         self._seen = 0
@@ -238,21 +242,46 @@ def is_intact(record: bytes) -> bool:
     return masked_crc32c(record[HEADER_BYTES:-4]) == int.from_bytes(record[-4:], "little")
 
 
-def find_header(block: Block, start: int, stop: int) -> int | None:
-    """Return the offset of the first intact header that begins at or after `start` and ends before `stop`."""
+class HeaderFinder:
+    """Finds intact headers in the content of a block, whatever lies between them.
+
+    Args:
+        block: the bytes.
+        size: bytes of content.
+    """
+
+    def __init__(self, block: Block, size: int) -> None:
+        self._block = block
+        self._stop = size - HEADER_BYTES + 1
+        # What was searched last, and the offsets of the headers there.
+        self._begin = self._end = 0
+        self._found = np.empty(0, np.int64)
+
+    def first(self, start: int) -> int | None:
+        """Return the offset of the first one at or after `start`."""
+        if not self._begin <= start < self._end:
+            self._end = start
+            self._found = self._found[:0]
+        while True:
+            place = int(np.searchsorted(self._found, start))
+            if place < len(self._found):
+                return int(self._found[place])
+            if self._end >= self._stop:
+                return None
+            self._begin, self._end = self._end, min(self._end + _SEARCHED, self._stop)
+            self._found = _headers_between(self._block, self._begin, self._end)
+
+
+def _headers_between(block: Block, begin: int, end: int) -> Ints:
+    """Return the offsets of all intact headers that begin between two offsets of a block."""
     tables = byte_tables().reshape(-1, 256)
-    zeros = np.uint32(rotated(crc32c(bytes(8))))
-    for begin in range(start, stop - HEADER_BYTES + 1, _SEARCHED):
-        end = min(begin + _SEARCHED, stop - HEADER_BYTES + 1)
-        places = begin + np.flatnonzero(block.words[begin:end] <= MAX_RECORD_BYTES)
-        checksum = np.full(len(places), zeros)
-        for place in range(4):
-            checksum ^= tables[7 - place].take(block.bytes[places + place])
-        checksum += np.uint32(MASK_DELTA)
-        found = places[checksum == block.halves[places + 8]]
-        if len(found):
-            return int(found[0])
-    return None
+    places: Ints = begin + np.flatnonzero(block.words[begin:end] <= MAX_RECORD_BYTES)
+    checksum = np.full(len(places), np.uint32(rotated(crc32c(bytes(8)))))
+    for place in range(4):
+        checksum ^= tables[7 - place].take(block.bytes[places + place])
+    checksum += np.uint32(MASK_DELTA)
+    found: Ints = places[checksum == block.halves[places + 8]]
+    return found
 
 
 def _candidates(block: Block, start: int, stop: int, middling: bool) -> tuple[Ints, Ints]:
@@ -279,9 +308,8 @@ def _candidates(block: Block, start: int, stop: int, middling: bool) -> tuple[In
     if middling and len(found) < len(at):
         # Such a length has another byte before the last one that is not zero.
         more, more_lengths = _intact_headers(block, at[at > start] - 1)
-        found = np.concatenate([found, more])
-        order = np.argsort(found)
-        found, lengths = found[order], np.concatenate([lengths, more_lengths])[order]
+        found, first = np.unique(np.concatenate([found, more]), return_index=True)
+        lengths = np.concatenate([lengths, more_lengths])[first]
     return found, lengths.view(np.int64) + OVERHEAD_BYTES
 
 

@@ -7,9 +7,9 @@ pieces: the front of the record, from where the wall time falls on a whole word,
     length   |     crc   09 | wall    | 10 step | 2a S 0a V 0a T | tag... 15      | f    | crc     simple_value
              front[0]      [1]       [2]       [3]...             tail[0]          tail[1]
 
-What is the same in all records of a kind is compared in the front, which reaches to the end of the longest of them. A
-kind is looked for by its size and by two words that are the same in nearly all kinds of scalars: ``front[3]`` and
-``tail[0]``. Where they are not, or where two tags differ only elsewhere, it is looked for by a hash of the whole tag.
+What is the same in all records of a kind is compared in the front, which reaches to the end of the longest of them, up
+to `COMPARED_BYTES`. A kind is looked for by its size and by two words that are the same in nearly all kinds of scalars:
+``front[3]`` and ``tail[0]``. Where they are not, or two tags differ only elsewhere, a hash of the whole tag tells.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 
 from raftmon.events.block import KEPT_BITS
-from raftmon.events.wire import STEP_AT, WALL_AT, Form
+from raftmon.events.wire import MAX_FORM_BYTES, STEP_AT, WALL_AT, Form
 from raftmon.slotted import dataclass
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Bools: TypeAlias = NDArray[np.bool_]
 
-__all__ = ["COMPARED_BYTES", "NARROW_BYTES", "UNKNOWN", "Extract", "KindTable", "extract"]
+__all__ = ["COMPARED_BYTES", "NARROW_BYTES", "UNKNOWN", "Extract", "KindTable", "extract", "tag_hash"]
 
 UNKNOWN: Final = -1
 """The number that stands for no known kind."""
@@ -45,15 +45,16 @@ _WIDE_WORDS: Final = 63
 NARROW_BYTES: Final = _FRONT_AT + 8 * _NARROW_WORDS + _CHECKSUM_BYTES
 """Longer records are better looked at apart from others, as all fronts are as long as the longest one."""
 COMPARED_BYTES: Final = _FRONT_AT + 8 * _WIDE_WORDS + _CHECKSUM_BYTES
-"""Longer records are told by the hash of their tag alone, and not compared."""
+"""Longer records, as those of several values, are told by the hash of their tag alone: enough to see a cycle in them,
+too little to read them in columns."""
 
-_TOGETHER: Final = 4096
-"""Records that are compared at a time: what that takes fits the second-level cache."""
+_TOGETHER: Final = 1 << 15
+"""Words that are compared at a time: no more than the caches hold."""
 _SLOTS_LOG2: Final = 17
 _PROBES: Final = 4
 _SECOND_BYTES: Final = (15, 31, 47)
 """Bits of the word with which a summary begins that say of a length that it goes on: summary, value, tag."""
-_FACTORS: Final = np.frombuffer(os.urandom(1 << 15), np.uint64) | np.uint64(1)
+_FACTORS: Final = np.frombuffer(os.urandom(MAX_FORM_BYTES), np.uint64) | np.uint64(1)
 _SIZE_FACTOR, _KEY_FACTOR, _TAIL_FACTOR = (
     np.uint64(odd) for odd in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
 )
@@ -183,8 +184,9 @@ class KindTable:
         room = self._constants.get(_NARROW_WORDS if words <= _NARROW_WORDS else _WIDE_WORDS)
         if room is None:
             return same if hashed is not None else np.zeros(len(same), bool)
-        for begin in range(0, len(number), _TOGETHER):
-            rows = slice(begin, begin + _TOGETHER)
+        together = _TOGETHER // words
+        for begin in range(0, len(number), together):
+            rows = slice(begin, begin + together)
             constant, mask = (_rows(table, number[rows], words) for table in room)
             constant ^= records.front[rows]
             constant &= mask
@@ -227,7 +229,7 @@ def _slot(key: Words) -> Ints:
 
 
 def tag_hash(block: Block, records: Extract) -> Words:
-    """Return a hash of the size of each record and of its first tag with the lengths before it.
+    """Return a hash of the size of each record, of its first tag, and of what lengths stand right before that.
 
     Args:
         block: where the records lie.

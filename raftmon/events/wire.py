@@ -31,6 +31,8 @@ MAX_STEP_BYTES: Final = 7
 MAX_FORM_BYTES: Final = LONGEST_DISTANCE
 """Longest record that is worth a form."""
 
+_MOST_KEY_BYTES: Final = 5
+"""Longest key, and longest length of a field, that protobuf takes."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _DT_FLOAT, _DT_DOUBLE = 1, 2
 
@@ -205,7 +207,7 @@ def _fields(record: bytes, at: int, end: int, *, once: bool = False) -> Iterator
     """
     seen = set()
     while at < end:
-        key, at = varint(record, at, end)
+        key, at = varint(record, at, min(end, at + _MOST_KEY_BYTES))
         number, kind = key >> 3, key & 7
         if number in seen and once:
             raise ValueError("a field twice")
@@ -218,7 +220,7 @@ def _fields(record: bytes, at: int, end: int, *, once: bool = False) -> Iterator
         elif kind == _FIXED32:
             at += 4
         elif kind == _BYTES:
-            size, begin = varint(record, at, end)
+            size, begin = varint(record, at, min(end, at + _MOST_KEY_BYTES))
             at = begin + size
         else:
             raise ValueError("an unknown wire type")
