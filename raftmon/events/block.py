@@ -64,7 +64,7 @@ def _keep_freed_memory() -> None:
 
     What decoding a block takes for intermediate results is freed behind it. By default glibc hands such pieces back to
     the system at once, and to get them anew costs as much as the computation. It keeps pieces up to the size of the
-    largest that was freed so far (`mallopt(3)`, M_MMAP_THRESHOLD): this one, of which but the first page is touched. The
+    largest that was freed so far (`mallopt(3)`, M_MMAP_THRESHOLD): this one, of which one page is touched. The whole
     process keeps up to twice as much free memory from then on. With other C libraries, or where MALLOC_ variables of
     the environment say otherwise, it does nothing.
     """

@@ -38,7 +38,7 @@ class ScalarBatch:
 
     def __init__(self, tags: tuple[str, ...], tag_id: Ids, step: Ints, wall_time: Floats, value: Floats) -> None:
         for column in (tag_id, step, wall_time, value):
-            column.flags.writeable = False
+            column.setflags(write=False)
         self.tags = tags
         self._tag_id = tag_id
         self._step = step

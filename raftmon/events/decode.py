@@ -182,6 +182,8 @@ class Decoder:
     def _one_by_one(self, block: Block, at: int, size: int) -> _Walked:
         if self._head == _HEAD_RECORDS:
             at = self._by_prologue(block, at, size)
+            if self._cycle is not None:
+                return at, HEADER_BYTES, _Halt.CHANGE
         while at + HEADER_BYTES <= size:
             known = self._records.known(block, at, size)
             if known is not None and self._head and self._begins_cycle(known[0], block, at, size):
@@ -232,17 +234,23 @@ class Decoder:
         self._found.add_batch(batch)
         self._begun += prologue.numbers
         self._head -= len(prologue.numbers)
-        return at + prologue.size
+        at += prologue.size
+        if prologue.cycle is not None and self._goes_on_with(prologue.cycle, block, at, size):
+            self._cycle, self._head = prologue.cycle, 0
+        return at
 
     def _begins_cycle(self, number: int, block: Block, at: int, size: int) -> bool:
         cycle = FORMS.cycles.get(number)
-        if cycle is None or size - at < _FEW_BYTES or not cycle.begins_at(block, at, size):
+        if cycle is None or not self._goes_on_with(cycle, block, at, size):
             return False
-        if not cycle.is_plain and not all(self._records.admits(form, name_plugins=False) for form in cycle.numbers):
-            return False
-        FORMS.add_prologue(self._begun)
+        FORMS.add_prologue(self._begun, cycle)
         self._cycle, self._head = cycle, 0
         return True
+
+    def _goes_on_with(self, cycle: Cycle, block: Block, at: int, size: int) -> bool:
+        if size - at < _FEW_BYTES or not cycle.begins_at(block, at, size):
+            return False
+        return cycle.is_plain or all(self._records.admits(form, name_plugins=False) for form in cycle.numbers)
 
     def _in_columns(self, block: Block, at: int, size: int) -> _Walked:
         """Read the records of a slice together, and look whether their forms come in cycles."""

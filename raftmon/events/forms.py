@@ -186,16 +186,19 @@ class FormTable:
         self.cycles[numbers[0]] = cycle
         return cycle
 
-    def add_prologue(self, numbers: list[int]) -> None:
-        """Note the forms of the records that a file had before its cycle; -1 stands for a record without a form."""
+    def add_prologue(self, numbers: list[int], cycle: Cycle) -> None:
+        """Note the forms of the records that a file had before a cycle; -1 stands for a record without a form."""
         if len(numbers) < LIKES or min(numbers) < 0:
             return
-        forms = [form for number in numbers if (form := self.forms[number]) is not None]
-        length = int.from_bytes(forms[0].constant[:8], "little")
+        first = self.forms[numbers[0]]
+        length = int.from_bytes(first.constant[:8], "little") if first is not None else 0
         known = self.prologues.get(length)
         if known is None or known.numbers != tuple(numbers):
+            forms = [form for number in numbers if (form := self.forms[number]) is not None]
             with contextlib.suppress(ValueError):
-                self.prologues[length] = Prologue(forms, numbers)
+                known = self.prologues[length] = Prologue(forms, numbers)
+        if known is not None and known.numbers == tuple(numbers):
+            known.cycle = cycle
 
     def _make_room(self) -> None:
         if len(self.forms) > MAX_FORMS - _EXAMPLES * _ROUNDS:

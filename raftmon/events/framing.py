@@ -65,6 +65,8 @@ _MOST_EXPECTED: Final = 4096
 """Records of a stretch that the next one is expected to have, too."""
 _SEARCHED: Final = 1 << 16
 """Bytes in which a header is looked for at a time."""
+_NO_OFFSETS: Final[Ints] = np.empty(0, np.int64)
+_NO_WORDS: Final[Words] = np.empty((0, 2), np.uint64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,8 +97,8 @@ class Framer:
         # Of the newest stretch between long records: its bytes; the headers of its records, and where these begin and
         # end, counted from its begin.
         self._stretch = 0
-        self._headers: Words = np.empty((0, 2), np.uint64)
-        self._begins = self._ends = np.empty(0, np.int64)
+        self._headers = _NO_WORDS
+        self._begins = self._ends = _NO_OFFSETS
 
     def frame(self, block: Block, start: int, stop: int, size: int) -> Frames:
         """Find the records that begin between two offsets of a block, the first of which is expected at `start`.
@@ -201,7 +203,7 @@ class _Search:
         self._size = size
         self._middling = False
         self._seen = 0
-        self._starts = self._sizes = self._ends = self._last_of_run = np.empty(0, np.int64)
+        self._starts = self._sizes = self._ends = self._last_of_run = _NO_OFFSETS
 
     def ahead(self, at: int, length: int, window: int) -> _Run:
         """Return the records from an offset on, at least the first of them, whose length is known."""
@@ -255,13 +257,13 @@ class HeaderFinder:
         self._stop = size - HEADER_BYTES + 1
         # What was searched last, and the offsets of the headers there.
         self._begin = self._end = 0
-        self._found = np.empty(0, np.int64)
+        self._found = _NO_OFFSETS
 
     def first(self, start: int) -> int | None:
         """Return the offset of the first one at or after `start`."""
         if not self._begin <= start < self._end:
             self._end = start
-            self._found = self._found[:0]
+            self._found = _NO_OFFSETS
         while True:
             place = int(np.searchsorted(self._found, start))
             if place < len(self._found):

@@ -196,7 +196,7 @@ class Cycle:
         """Return how many of the first cycles have no damaged record."""
         count = len(rows.wall)
         for begin in range(0, count, self._together):
-            some = rows.part(begin, begin + self._together)
+            some = rows.part(begin, begin + self._together) if count > self._together else rows
             damaged = self._residue(some).any(axis=1)
             if damaged.any():
                 return begin + int(np.argmax(damaged))

@@ -18,6 +18,7 @@ from raftmon.events.wire import WALL_AT, Form
 
 if TYPE_CHECKING:
     from raftmon.events.block import Block
+    from raftmon.events.periods import Cycle
 
 __all__ = ["Prologue"]
 
@@ -35,6 +36,7 @@ class Prologue:
     Attributes:
         numbers: as given.
         size: bytes of all of them.
+        cycle: what came behind them in the file that was read last; None: not known.
         is_plain: whether all are scalars in any file, whatever that says of their tags.
     """
 
@@ -63,6 +65,7 @@ class Prologue:
         numbering: dict[str, int] = {}
         self._tag_id = np.array([numbering.setdefault(place.tag, len(numbering)) for place in places], np.int32)
         self._tags = tuple(numbering)
+        self.cycle: Cycle | None = None
         self.is_plain = all(place.plugin is None for place in places)
 
     def read(self, block: Block, start: int) -> ScalarBatch | None:
