@@ -13,6 +13,7 @@ from textual.screen import Screen
 from raftmon.model import Snapshot
 from raftmon.plain import plain
 from raftmon.tui.announce import new_alarms
+from raftmon.tui.screens.detail import DetailScreen
 from raftmon.tui.screens.help import BindingGroup, HelpSheet
 from raftmon.tui.screens.overview import Overview
 from raftmon.tui.source import Follower, SnapshotArrived, SnapshotFailed, SnapshotSource
@@ -91,6 +92,12 @@ class RaftmonApp(App[int]):
         self.paused = not self.paused
         self._show_latest()
 
+    def open_detail(self, screen: DetailScreen) -> None:
+        """Show a screen about what is selected on the overview."""
+        screen.show(self._shown, self._overview.run, self._overview.campaign)
+        self.push_screen(screen)
+        self._show_status()
+
     def action_help(self) -> None:
         """Show the keys."""
         groups: list[BindingGroup] = [
@@ -121,12 +128,20 @@ class RaftmonApp(App[int]):
         if not self.paused and self._latest is not None and self._latest is not self._shown:
             self._shown = self._latest
             self._overview.show(self._shown)
+            for screen in self._details:
+                screen.show(self._shown, self._overview.run, self._overview.campaign)
         self._show_status()
+
+    @property
+    def _details(self) -> list[DetailScreen]:
+        return [screen for screen in self.screen_stack if isinstance(screen, DetailScreen)]
 
     def _show_status(self) -> None:
         waiting = self.paused and self._latest is not self._shown
         status = Status.of(self.title, self._latest, paused=self.paused, waiting=waiting, error=self._error)
         self._overview.show_status(status)
+        for screen in self._details:
+            screen.show_status(status)
 
     def _announce(self, snapshot: Snapshot) -> None:
         for name, finding in new_alarms(self._latest, snapshot)[:MOST_ALARMS]:
