@@ -9,7 +9,7 @@ import pytest
 from textual.widgets import Footer
 
 from raftmon.model import Snapshot
-from raftmon.tui.announce import new_alarms
+from raftmon.tui.announce import news
 from raftmon.tui.plot import Plot
 from raftmon.tui.source import SnapshotArrived, SnapshotFailed
 from raftmon.tui.widgets.campaign_panel import CampaignPanel
@@ -251,12 +251,13 @@ async def test_new_grave_findings_are_announced_once() -> None:
     async with running(snapshots.raft()) as session:
         assert not session.app._notifications
     calm, alarm = snapshots.snapshot([snapshots.make_run()]), snapshots.raft(2)
-    assert [(name, finding.rule) for name, finding in new_alarms(calm, alarm)] == [
-        ("models/raft/cycle_4/logs", "loss-draws-up")
+    assert [(item.name, item.finding.rule, item.ended) for item in news(calm, alarm)] == [
+        ("models/raft/cycle_4/logs", "loss-draws-up", False)
     ]
-    assert new_alarms(alarm, alarm) == []
-    assert new_alarms(None, alarm) == []
-    assert new_alarms(calm, replace(alarm, backfilling=True)) == []
+    assert news(alarm, alarm) == []
+    assert news(None, alarm) == []
+    assert news(calm, replace(alarm, backfilling=True)) == []
+    assert news(alarm, calm) == []  # a run that is gone has mended nothing
     async with running(calm) as session:
         await session.push(alarm)
         assert [n.message for n in session.app._notifications] == ["Loss climbs away from its lowest point"]

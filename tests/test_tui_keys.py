@@ -260,7 +260,8 @@ async def test_keys_can_be_changed_and_the_help_says_so() -> None:
 async def test_the_palette_offers_the_actions() -> None:
     async with running(snapshots.raft()) as session:
         commands = {c.title: c for c in session.app.get_system_commands(session.app.screen)}
-        commands["Log"].callback()
+        commands["Logarithmic or linear y axes"].callback()
+        await session.pilot.pause()
         assert session.charts.log_scale
 
 

@@ -13,6 +13,7 @@ from textual.widgets import Label
 
 from raftmon.model import Snapshot
 from raftmon.tui.app import RaftmonApp
+from raftmon.tui.look import Look
 from raftmon.tui.plot import Plot
 from raftmon.tui.screens.overview import Overview
 from raftmon.tui.widgets.charts_panel import ChartsPanel
@@ -142,9 +143,9 @@ OURS = (LinesView, Heading, RunsTable, StatusBar, Plot, Label)
 
 
 @asynccontextmanager
-async def running(first: Snapshot, size: tuple[int, int] = MEDIUM) -> AsyncIterator[Session]:
+async def running(first: Snapshot, size: tuple[int, int] = MEDIUM, look: Look | None = None) -> AsyncIterator[Session]:
     source = ScriptedSource(first)
-    app = CountingApp(source, interval=0.001)
+    app = CountingApp(source, interval=0.001, look=look)
     async with app.run_test(size=size, notifications=True) as pilot:
         session = Session(app, source, pilot)
         await session.settle()

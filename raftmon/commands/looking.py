@@ -24,12 +24,19 @@ __all__ = ["advise", "demo", "watch"]
 @click.command()
 @logdirs_argument
 @settings_option
-def watch(logdirs: tuple[Path, ...], settings: Path | None) -> None:
+@click.option("--theme", metavar="NAME", default="raftmon-dark", help="Colours: raftmon-light, ansi-dark, nord...")
+@click.option("--ascii", is_flag=True, help="Print ASCII only, for poor terminals and fonts.")
+@click.option("--quiet", is_flag=True, help="No notices and no bell when a finding fires or ends.")
+def watch(logdirs: tuple[Path, ...], settings: Path | None, theme: str, ascii: bool, quiet: bool) -> None:  # noqa: A002
     """Show runs live in the terminal, advice first."""
     from raftmon.advice.settings import read_settings
     from raftmon.tui.app import RaftmonApp
+    from raftmon.tui.look import Look, theme_names
 
-    app = RaftmonApp(open_monitor(logdirs, settings, watching=True))
+    if theme not in theme_names():
+        raise click.BadParameter(f"{theme!r} is none; there are {', '.join(theme_names())}", param_hint="'--theme'")
+    look = Look(theme, ascii, quiet)
+    app = RaftmonApp(open_monitor(logdirs, settings, watching=True), look=look)
     app.set_keymap(read_settings(settings).keymap)
     sys.exit(app.run() or 0)
 

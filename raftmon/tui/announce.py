@@ -1,25 +1,48 @@
-"""Which findings are worth interrupting for."""
+"""Which changes are worth interrupting for."""
 
 from __future__ import annotations
 
 from raftmon.model import Finding, Snapshot
+from raftmon.slotted import dataclass
 from raftmon.tui.text import run_name
 
-__all__ = ["new_alarms"]
+__all__ = ["News", "news"]
 
 
-def new_alarms(before: Snapshot | None, after: Snapshot) -> list[tuple[str, Finding]]:
-    """Return the grave findings that fire now and did not before, with the names of their runs or campaigns.
+@dataclass(frozen=True, slots=True)
+class News:
+    """A grave finding that began to fire, or no longer does."""
 
-    Nothing is new at the start or while history is read: what fires then began long ago.
+    name: str
+    """Of the run or campaign."""
+    finding: Finding
+    ended: bool
+    """Whether it has ended."""
+
+
+def news(before: Snapshot | None, after: Snapshot) -> list[News]:
+    """Return the grave findings that fire now and did not before, then those that did and have ended.
+
+    Nothing is new at the start or while history is read: what fires then began long ago. A run that is gone has not
+    mended anything, and a finding that another one explains now has not ended.
     """
     if before is None or before.backfilling or after.backfilling:
         return []
-    known = {(path, finding.rule) for path, _, finding in _grave(before)}
-    return [(name, finding) for path, name, finding in _grave(after) if (path, finding.rule) not in known]
+    were, are = _grave(before), _grave(after)
+    quiet = {(path, f.rule) for path, f in _all(after) if f.state in ("resolved", "inactive")}
+    begun = [News(name, finding, False) for key, (name, finding) in are.items() if key not in were]
+    return begun + [
+        News(name, finding, True) for key, (name, finding) in were.items() if key not in are and key in quiet
+    ]
 
 
-def _grave(snapshot: Snapshot) -> list[tuple[str, str, Finding]]:
+def _grave(snapshot: Snapshot) -> dict[tuple[str, str], tuple[str, Finding]]:
+    """Return name and finding by path and rule."""
     found = [(run.path, run_name(run), finding) for run in snapshot.runs for finding in run.firing]
     found += [(c.path, c.title, finding) for c in snapshot.campaigns for finding in c.firing]
-    return [entry for entry in found if entry[2].severity in ("high", "critical")]
+    return {(path, f.rule): (name, f) for path, name, f in found if f.severity in ("high", "critical")}
+
+
+def _all(snapshot: Snapshot) -> list[tuple[str, Finding]]:
+    found = [(run.path, finding) for run in snapshot.runs for finding in run.findings]
+    return found + [(c.path, finding) for c in snapshot.campaigns for finding in c.findings]

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
+from textual.filter import LineFilter
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from raftmon.model import Snapshot
 from raftmon.plain import plain
-from raftmon.tui.announce import new_alarms
+from raftmon.tui.announce import news
+from raftmon.tui.look import THEMES, Ascii, Look
 from raftmon.tui.screens.detail import DetailScreen
-from raftmon.tui.screens.help import BindingGroup, HelpSheet
+from raftmon.tui.screens.help import BindingGroup, HelpSheet, key_names
 from raftmon.tui.screens.overview import Overview
 from raftmon.tui.source import Follower, SnapshotArrived, SnapshotFailed, SnapshotSource
 from raftmon.tui.widgets.charts_panel import ChartsPanel
@@ -24,7 +29,7 @@ from raftmon.tui.widgets.status_bar import Status
 
 __all__ = ["RaftmonApp", "SnapshotSource"]
 
-MOST_ALARMS = 3
+MOST_NEWS = 3
 """Notices for one snapshot; more would hide the screen."""
 
 
@@ -38,6 +43,7 @@ class RaftmonApp(App[int]):
         source: polled in one worker thread, closed when the app ends.
         title: first word of the screen.
         interval: seconds after which the source is polled although nothing seems to have changed.
+        look: colours and signs, and whether news pop up.
     """
 
     # Absolute, because Textual looks for a relative one beside the module of a subclass.
@@ -48,8 +54,15 @@ class RaftmonApp(App[int]):
         Binding("q,ctrl+c", "quit_now", "Quit", id="quit", tooltip="Leave raftmon; the training is not touched"),
     ]
 
-    def __init__(self, source: SnapshotSource, *, title: str = "raftmon", interval: float = 0.5) -> None:
+    def __init__(
+        self, source: SnapshotSource, *, title: str = "raftmon", interval: float = 0.5, look: Look | None = None
+    ) -> None:
+        self._look = look = look or Look()
+        self._ascii = Ascii()
         super().__init__()
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = look.theme
         self.title = title
         self.animation_level = "none"
         self.keys: dict[str, str] = {}
@@ -65,6 +78,11 @@ class RaftmonApp(App[int]):
     def get_default_screen(self) -> Screen[None]:
         """Begin with the overview."""
         return self._overview
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Have every line that goes out in ASCII, where that is wanted."""
+        filters = super().get_line_filters()
+        return [*filters, self._ascii] if self._look.ascii else filters
 
     def on_mount(self) -> None:
         """Begin to poll."""
@@ -118,11 +136,19 @@ class RaftmonApp(App[int]):
         super().set_keymap(self.keys)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Offer every action of the overview in the command palette."""
+        """Offer every action in the command palette: those of the overview, of its panels, and of everywhere."""
         yield from super().get_system_commands(screen)
-        for binding in Overview.BINDINGS:
-            if isinstance(binding, Binding) and binding.show and screen is self._overview:
-                yield SystemCommand(binding.description, binding.tooltip, getattr(screen, f"action_{binding.action}"))
+        if screen is not self._overview:
+            return
+        table, charts = self._overview.query_one(RunsTable), self._overview.query_one(ChartsPanel)
+        for node in (self._overview, table, charts, self):
+            for binding in type(node).BINDINGS:
+                if isinstance(binding, Binding) and binding.id and binding.action not in ("quit_now", "help_quit"):
+                    name = binding.tooltip or binding.description
+                    yield SystemCommand(name, _key_of(binding, self.keys), partial(self._do, binding.action, node))
+
+    def _do(self, action: str, node: DOMNode) -> None:
+        self.call_later(self.run_action, action, node)
 
     def _show_latest(self) -> None:
         if not self.paused and self._latest is not None and self._latest is not self._shown:
@@ -144,6 +170,16 @@ class RaftmonApp(App[int]):
             screen.show_status(status)
 
     def _announce(self, snapshot: Snapshot) -> None:
-        for name, finding in new_alarms(self._latest, snapshot)[:MOST_ALARMS]:
-            grave = finding.severity == "critical"
-            self.notify(plain(finding.title), title=plain(name), severity="error" if grave else "warning", markup=False)
+        found = [] if self._look.quiet else news(self._latest, snapshot)
+        for item in found[:MOST_NEWS]:
+            grave = item.finding.severity == "critical"
+            severity: SeverityLevel = "information" if item.ended else "error" if grave else "warning"
+            title = f"{plain(item.name)}{': has ended' if item.ended else ''}"
+            self.notify(plain(item.finding.title), title=title, severity=severity, markup=False)
+        if found:
+            self.bell()
+
+
+def _key_of(binding: Binding, keymap: Mapping[str, str]) -> str:
+    """Return the keys of a binding as people read them."""
+    return f"key: {key_names(keymap.get(binding.id or '', binding.key))}"

@@ -15,6 +15,7 @@ from textual.widgets import Footer, Input
 from raftmon.model import CampaignView, RunView, Snapshot
 from raftmon.tui.screens.finding import FindingSheet
 from raftmon.tui.screens.problems import ProblemsSheet
+from raftmon.tui.screens.rules import RulesSheet
 from raftmon.tui.text import MUTED, run_name
 from raftmon.tui.widgets.advice_panel import advice_lines
 from raftmon.tui.widgets.campaign_panel import CampaignPanel, best_line, campaign_lines
@@ -50,6 +51,7 @@ class Overview(Screen[None]):
             "w", "explain_verdict", "Verdict", show=False, id="verdict", tooltip="What the verdict was weighed from"
         ),
         Binding("v", "next_chart", "Chart", id="chart", tooltip="Enlarge the next chart"),
+        Binding("r", "rules", "Rules", show=False, id="rules", tooltip="Every rule, and what it says of this run"),
         Binding("p", "problems", "Problems", id="problems", tooltip="Files, rules and configs with problems"),
         Binding(
             "left,h,left_square_bracket",
@@ -183,6 +185,10 @@ class Overview(Screen[None]):
     def action_explain_verdict(self) -> None:
         """Explain the verdict of the selected run."""
         self.app.push_screen(FindingSheet(self.run, self.campaign, verdict=True))
+
+    def action_rules(self) -> None:
+        """List the rules."""
+        self.app.push_screen(RulesSheet(self.run, self.campaign))
 
     def action_problems(self) -> None:
         """List the problems."""

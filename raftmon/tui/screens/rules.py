@@ -1,0 +1,82 @@
+"""Every rule that looks at the selected run or its campaign, and what each of them says just now."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+
+from raftmon.model import CampaignView, Finding, RunView
+from raftmon.tui.screens.finding import ORDER, STATES, explained
+from raftmon.tui.screens.sheet import Sheet
+from raftmon.tui.text import MUTED, SEVERITIES, assemble, fit, plural, run_name
+from raftmon.tui.widgets.lines import wrap
+
+__all__ = ["RulesSheet", "rule_lines"]
+
+ID_WIDTH = 24
+"""Cells for the id of a rule; a longer one loses its middle."""
+WIDE = 80
+"""Cells from which on the id and the title stand side by side."""
+
+
+def rule_lines(findings: list[tuple[Finding, bool]], width: int) -> list[Content]:
+    """Return the rules by what they say, those that fire first.
+
+    Args:
+        findings: each with whether it counts in cycles, in the order of `ORDER`.
+        width: cells.
+    """
+    if not findings:
+        return [assemble(("no rule has looked at this run", MUTED))]
+    lines: list[Content] = []
+    for state, group in groupby(findings, key=lambda entry: ORDER.index(entry[0].state)):
+        ours = list(group)
+        title = STATES[ORDER[state]]
+        lines += [assemble((title, "bold"), (f"  {plural(len(ours), 'rule')}", MUTED))]
+        for finding, cycles in ours:
+            lines += _rule(finding, cycles, width)
+        lines.append(Content())
+    return lines[:-1]
+
+
+def _rule(finding: Finding, cycles: bool, width: int) -> list[Content]:
+    glyph, word, style = SEVERITIES[finding.severity]
+    since = f"  since {'cycle' if cycles else 'step'} {finding.since_step}" if finding.since_step is not None else ""
+    waits = f"  waits for {', '.join(finding.missing)}" if finding.missing else ""
+    cause = f"  explained by {finding.inhibited_by}" if finding.inhibited_by is not None else ""
+    head = assemble(("  " + f"{glyph} {word}".ljust(11), style), (fit(finding.rule, ID_WIDTH), "$text-primary"), " ")
+    text = assemble(finding.title, (since + waits + cause, MUTED))
+    if width < WIDE:
+        return [head, *wrap(text, width, 4)]
+    lines = wrap(text, width, head.cell_length)
+    return [head + lines[0][head.cell_length :], *lines[1:]]
+
+
+class RulesSheet(Sheet):
+    """The rules of one run and its campaign.
+
+    Args:
+        run: the run, or None.
+        campaign: its campaign, or None.
+    """
+
+    TITLE_TEXT = "RULES"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("r", "dismiss_sheet", "Close", show=False, id="rules-close", tooltip="Back to the overview"),
+    ]
+
+    def __init__(self, run: RunView | None, campaign: CampaignView | None) -> None:
+        super().__init__()
+        self._about = run_name(run) if run is not None else campaign.title if campaign is not None else ""
+        self._findings = explained(run, campaign)
+
+    def lines(self, width: int) -> list[Content]:
+        """Return the rules."""
+        return rule_lines(self._findings, width)
+
+    def detail(self) -> str:
+        """Return whose rules they are."""
+        return self._about
