@@ -16,6 +16,7 @@ from raftmon.tui.app import RaftmonApp
 from raftmon.tui.look import Look
 from raftmon.tui.plot import Plot
 from raftmon.tui.screens.overview import Overview
+from raftmon.tui.state import StateFile
 from raftmon.tui.widgets.charts_panel import ChartsPanel
 from raftmon.tui.widgets.lines import Heading, LinesView
 from raftmon.tui.widgets.runs_table import RunsTable
@@ -143,9 +144,11 @@ OURS = (LinesView, Heading, RunsTable, StatusBar, Plot, Label)
 
 
 @asynccontextmanager
-async def running(first: Snapshot, size: tuple[int, int] = MEDIUM, look: Look | None = None) -> AsyncIterator[Session]:
+async def running(
+    first: Snapshot, size: tuple[int, int] = MEDIUM, look: Look | None = None, state: StateFile | None = None
+) -> AsyncIterator[Session]:
     source = ScriptedSource(first)
-    app = CountingApp(source, interval=0.001, look=look)
+    app = CountingApp(source, interval=0.001, look=look, state=state)
     async with app.run_test(size=size, notifications=True) as pilot:
         session = Session(app, source, pilot)
         await session.settle()

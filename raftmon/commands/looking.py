@@ -24,19 +24,21 @@ __all__ = ["advise", "demo", "watch"]
 @click.command()
 @logdirs_argument
 @settings_option
-@click.option("--theme", metavar="NAME", default="raftmon-dark", help="Colours: raftmon-light, ansi-dark, nord...")
+@click.option("--theme", metavar="NAME", help="Colours: raftmon-dark, raftmon-light, ansi-dark, nord...")
 @click.option("--ascii", is_flag=True, help="Print ASCII only, for poor terminals and fonts.")
 @click.option("--quiet", is_flag=True, help="No notices and no bell when a finding fires or ends.")
-def watch(logdirs: tuple[Path, ...], settings: Path | None, theme: str, ascii: bool, quiet: bool) -> None:  # noqa: A002
+def watch(logdirs: tuple[Path, ...], settings: Path | None, theme: str | None, ascii: bool, quiet: bool) -> None:  # noqa: A002
     """Show runs live in the terminal, advice first."""
     from raftmon.advice.settings import read_settings
     from raftmon.tui.app import RaftmonApp
     from raftmon.tui.look import Look, theme_names
+    from raftmon.tui.state import StateFile, default_file
 
-    if theme not in theme_names():
+    if theme is not None and theme not in theme_names():
         raise click.BadParameter(f"{theme!r} is none; there are {', '.join(theme_names())}", param_hint="'--theme'")
     look = Look(theme, ascii, quiet)
-    app = RaftmonApp(open_monitor(logdirs, settings, watching=True), look=look)
+    state = StateFile(default_file(logdirs))
+    app = RaftmonApp(open_monitor(logdirs, settings, watching=True), look=look, state=state)
     app.set_keymap(read_settings(settings).keymap)
     sys.exit(app.run() or 0)
 

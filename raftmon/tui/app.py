@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+from rich.console import RenderableType
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
@@ -17,11 +20,12 @@ from textual.screen import Screen
 from raftmon.model import Snapshot
 from raftmon.plain import plain
 from raftmon.tui.announce import news
-from raftmon.tui.look import THEMES, Ascii, Look
+from raftmon.tui.look import DEFAULT_THEME, THEMES, Ascii, Look
 from raftmon.tui.screens.detail import DetailScreen
 from raftmon.tui.screens.help import BindingGroup, HelpSheet, key_names
 from raftmon.tui.screens.overview import Overview
 from raftmon.tui.source import Follower, SnapshotArrived, SnapshotFailed, SnapshotSource
+from raftmon.tui.state import BrokenState, StateFile
 from raftmon.tui.widgets.charts_panel import ChartsPanel
 from raftmon.tui.widgets.lines import LinesView
 from raftmon.tui.widgets.runs_table import RunsTable
@@ -44,6 +48,7 @@ class RaftmonApp(App[int]):
         title: first word of the screen.
         interval: seconds after which the source is polled although nothing seems to have changed.
         look: colours and signs, and whether news pop up.
+        state: how the screens were left the last time; None: nothing is kept.
     """
 
     # Absolute, because Textual looks for a relative one beside the module of a subclass.
@@ -55,14 +60,21 @@ class RaftmonApp(App[int]):
     ]
 
     def __init__(
-        self, source: SnapshotSource, *, title: str = "raftmon", interval: float = 0.5, look: Look | None = None
+        self,
+        source: SnapshotSource,
+        *,
+        title: str = "raftmon",
+        interval: float = 0.5,
+        look: Look | None = None,
+        state: StateFile | None = None,
     ) -> None:
-        self._look = look = look or Look()
+        self._look = look or Look()
+        self._state_file = state
         self._ascii = Ascii()
         super().__init__()
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = look.theme
+        self.theme = self._look.theme or DEFAULT_THEME
         self.title = title
         self.animation_level = "none"
         self.keys: dict[str, str] = {}
@@ -85,7 +97,8 @@ class RaftmonApp(App[int]):
         return [*filters, self._ascii] if self._look.ascii else filters
 
     def on_mount(self) -> None:
-        """Begin to poll."""
+        """Go on where the screens were left, and begin to poll."""
+        self._resume()
         self._show_status()
         self._follower.start()
 
@@ -109,6 +122,26 @@ class RaftmonApp(App[int]):
         """Freeze or free the view."""
         self.paused = not self.paused
         self._show_latest()
+
+    def _resume(self) -> None:
+        if self._state_file is None:
+            return
+        try:
+            state = self._state_file.read()
+        except BrokenState as error:
+            self.notify(plain(str(error)), title="The view begins anew", severity="warning", markup=False)
+            return
+        if self._look.theme is None and state.theme in self.available_themes:
+            self.theme = str(state.theme)
+        self._overview.begin_with(state)
+
+    def exit(self, result: int | None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
+        """End, and keep how the screens were left."""
+        if self._state_file is not None and self._overview.is_mounted:
+            # Not to be able to keep it is no reason to stay.
+            with contextlib.suppress(OSError):
+                self._state_file.write(replace(self._overview.state, theme=self.theme))
+        super().exit(result, return_code, message)
 
     def open_detail(self, screen: DetailScreen) -> None:
         """Show a screen about what is selected on the overview."""

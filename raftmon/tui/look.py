@@ -98,8 +98,8 @@ _SIGNS: Final = {
 class Look:
     """What a person chose for the terminal at hand."""
 
-    theme: str = DEFAULT_THEME
-    """Name of one of `THEMES` or of Textual's own."""
+    theme: str | None = None
+    """Name of one of `THEMES` or of Textual's own; None: the one that was chosen last, or else `DEFAULT_THEME`."""
     ascii: bool = False
     """Whether only ASCII may be printed."""
     quiet: bool = False

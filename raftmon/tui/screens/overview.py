@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
 from textual import on
@@ -13,9 +15,12 @@ from textual.screen import Screen
 from textual.widgets import Footer, Input
 
 from raftmon.model import CampaignView, RunView, Snapshot
+from raftmon.plain import plain
+from raftmon.tui.export import file_stem, said, series_csv, write_new
 from raftmon.tui.screens.finding import FindingSheet
 from raftmon.tui.screens.problems import ProblemsSheet
 from raftmon.tui.screens.rules import RulesSheet
+from raftmon.tui.state import State
 from raftmon.tui.text import MUTED, run_name
 from raftmon.tui.widgets.advice_panel import advice_lines
 from raftmon.tui.widgets.campaign_panel import CampaignPanel, best_line, campaign_lines
@@ -69,6 +74,10 @@ class Overview(Screen[None]):
             id="value-on",
             tooltip="Move the value cursor on in all charts",
         ),
+        Binding(
+            "e", "export", "Export", show=False, id="export", tooltip="Write the charts' series to a CSV file here"
+        ),
+        Binding("s", "screenshot", "Shot", show=False, id="screenshot", tooltip="Write the screen to an SVG file here"),
         Binding("c", "copy", "Copy", show=False, id="copy", tooltip="Copy the advice to the clipboard"),
         Binding("tab", "app.focus_next", "Next", show=False, id="focus-next", tooltip="Go to the next panel"),
         Binding("shift+tab", "app.focus_previous", "Back", show=False, id="focus-back", tooltip="Go back a panel"),
@@ -88,6 +97,7 @@ class Overview(Screen[None]):
         self._snapshot: Snapshot | None = None
         self._status = Status(title)
         self._advised: str | None = None
+        self._left = State()
 
     def compose(self) -> ComposeResult:
         """Lay out the screen."""
@@ -106,6 +116,8 @@ class Overview(Screen[None]):
     def on_mount(self) -> None:
         """Begin with the runs."""
         self.query_one(StatusBar).show(self._status)
+        self.query_one(ChartsPanel).resume(self._left.chart, log=self._left.log)
+        self.query_one(Input).value = self._left.filter
         self._draw()
         self.query_one(RunsTable).focus()
 
@@ -140,6 +152,16 @@ class Overview(Screen[None]):
         self._snapshot = snapshot
         if self.is_mounted:
             self._draw()
+
+    @property
+    def state(self) -> State:
+        """How it is left."""
+        charts = self.query_one(ChartsPanel)
+        return State(log=charts.log_scale, chart=charts.main, filter=self.query_one(RunsTable).filter.text)
+
+    def begin_with(self, state: State) -> None:
+        """Go on where it was left; takes effect when the screen is made."""
+        self._left = state
 
     def show_status(self, status: Status) -> None:
         """Show how the watching goes."""
@@ -199,6 +221,30 @@ class Overview(Screen[None]):
         lines = advice_lines(self.run, self.campaign, 100)
         self.app.copy_to_clipboard("\n".join(line.plain.rstrip() for line in lines).strip() + "\n")
         self.app.notify("The advice is on the clipboard.", timeout=2)
+
+    def action_export(self) -> None:
+        """Write the visible series to a file."""
+        run = self.run
+        shown = [plot.chart.role for plot in self.query_one(ChartsPanel).plots if plot.chart is not None]
+        series = [run.series[role] for role in shown if run is not None and role in run.series]
+        if run is None or not series:
+            self.app.notify("No series to export.", severity="warning", timeout=4)
+            return
+        text, stem = series_csv(run, shown), f"raftmon-{file_stem(run_name(run))}"
+        self._write(stem, ".csv", text, lambda path: said(path, series))
+
+    def action_screenshot(self) -> None:
+        """Write the screen to a file."""
+        self._write("raftmon-screen", ".svg", self.app.export_screenshot(), lambda path: f"The screen is in {path}")
+
+    def _write(self, stem: str, suffix: str, text: str, tell: Callable[[Path], str]) -> None:
+        try:
+            path = write_new(Path.cwd(), stem, suffix, text)
+        except OSError as error:
+            why = plain(f"{error.strerror or error}; start raftmon in a directory that you may write to.")
+            self.app.notify(why, title="Not written", severity="error", markup=False)
+        else:
+            self.app.notify(plain(tell(path)), markup=False, timeout=6)
 
     def action_reset(self) -> None:
         """Take away what narrows the view, one thing at a time."""

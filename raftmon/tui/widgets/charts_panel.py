@@ -75,6 +75,16 @@ class ChartsPanel(Widget, can_focus=True, inherit_bindings=False):
         self.log_scale = not self.log_scale
         self._update()
 
+    def resume(self, main: str | None, *, log: bool) -> None:
+        """Enlarge a chart (None: the usual one), and choose the y axes."""
+        self._main, self.log_scale = main or self._main, log
+        self._update()
+
+    @property
+    def main(self) -> str:
+        """Role of the chart that is enlarged, where the run has it."""
+        return self._main
+
     def clear_cursor(self) -> None:
         """Take the value cursor away."""
         self.cursor = None

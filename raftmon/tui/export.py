@@ -1,0 +1,73 @@
+"""What is on the screen as files: the visible series as CSV, the screen itself as SVG."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from raftmon.model import RunView, SeriesView
+from raftmon.tui.text import plural, run_name
+
+__all__ = ["file_stem", "said", "series_csv", "write_new"]
+
+HEADER = ("run", "role", "tag", "step", "value")
+MOST_NAMES = 1000
+"""Files of one name, told apart by numbers, after which no other is written."""
+
+
+def series_csv(run: RunView, roles: Iterable[str]) -> str:
+    """Return series of a run as CSV with a heading, one point a line, in the order of their arrival.
+
+    Args:
+        run: the run.
+        roles: which series; those that it has not are left out.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    name = run_name(run)
+    for role in roles:
+        series = run.series.get(role)
+        if series is not None:
+            points = zip(series.steps.tolist(), series.values.tolist(), strict=True)
+            writer.writerows((_harmless(name), role, _harmless(series.tag), step, value) for step, value in points)
+    return text.getvalue()
+
+
+def said(path: Path, series: Iterable[SeriesView]) -> str:
+    """Return what a person is told about an export: where it is, and what of the history is not in it."""
+    shown, logged = 0, 0
+    for one in series:
+        shown, logged = shown + len(one.steps), logged + one.count
+    thinned = f" of {logged:,} logged, thinned by age" if logged > shown else ""
+    return f"{plural(shown, 'point')}{thinned} in {path}"
+
+
+def file_stem(name: str) -> str:
+    """Return the name of a run as the name of a file: letters, digits, dots, underscores and dashes."""
+    return re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-.")[:80] or "run"
+
+
+def write_new(directory: Path, stem: str, suffix: str, text: str) -> Path:
+    """Write a file that was not there before, and return its path; a number is added to a name that is taken.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    for number in range(1, MOST_NAMES):
+        path = directory / f"{stem}{f'-{number}' if number > 1 else ''}{suffix}"
+        try:
+            with path.open("x", encoding="utf-8", newline="") as file:
+                file.write(text)
+        except FileExistsError:
+            continue
+        return path
+    raise FileExistsError(f"there are {MOST_NAMES - 1} files {stem}*{suffix} in {directory} already")
+
+
+def _harmless(text: str) -> str:
+    """Return text that a spreadsheet does not take for a formula; names come from the files of others."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
