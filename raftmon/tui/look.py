@@ -54,6 +54,8 @@ _BY_DOTS: Final = " .:-=+*#%"
 """Characters for none to eight dots."""
 _SIGNS: Final = {
     **dict(zip("▁▂▃▄▅▆▇█", "_.,-=+*#", strict=True)),
+    **dict.fromkeys("▌▐▎▏▕╵╷", "|"),
+    **dict.fromkeys("▔╴╶", "-"),
     "❯": ">",
     "⏎": "<",
     "▲": "^",
