@@ -13,6 +13,7 @@ from textual.widgets import Label
 
 from raftmon.model import Snapshot
 from raftmon.tui.app import RaftmonApp
+from raftmon.tui.changer import Changer
 from raftmon.tui.plot import Plot
 from raftmon.tui.screens.overview import Overview
 from raftmon.tui.widgets.charts_panel import ChartsPanel
@@ -142,9 +143,11 @@ OURS = (LinesView, Heading, RunsTable, StatusBar, Plot, Label)
 
 
 @asynccontextmanager
-async def running(first: Snapshot, size: tuple[int, int] = MEDIUM) -> AsyncIterator[Session]:
+async def running(
+    first: Snapshot, size: tuple[int, int] = MEDIUM, changer: Changer | None = None
+) -> AsyncIterator[Session]:
     source = ScriptedSource(first)
-    app = CountingApp(source, interval=0.001)
+    app = CountingApp(source, interval=0.001, changer=changer)
     async with app.run_test(size=size, notifications=True) as pilot:
         session = Session(app, source, pilot)
         await session.settle()

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raftmon.commands.shared import logdirs_argument, open_monitor, read_all, require_something, settings_option
-from raftmon.errors import NothingToRead
+from raftmon.commands.shared import (
+    journal_option,
+    logdirs_argument,
+    open_monitor,
+    read_all,
+    require_something,
+    settings_option,
+)
+from raftmon.errors import NothingToRead, UsageError
+from raftmon.grounds import STATUSES
 from raftmon.model import SEVERITIES
 from raftmon.remote.address import Logdir
 
@@ -17,6 +25,7 @@ if TYPE_CHECKING:
     from raftmon.mirrored import Mirrored
     from raftmon.model import Snapshot
     from raftmon.monitor import Monitor
+    from raftmon.tui.changer import Changer
 
 __all__ = ["advise", "demo", "watch"]
 
@@ -24,12 +33,29 @@ __all__ = ["advise", "demo", "watch"]
 @click.command()
 @logdirs_argument
 @settings_option
-def watch(logdirs: tuple[Path, ...], settings: Path | None) -> None:
-    """Show runs live in the terminal, advice first."""
+@click.option(
+    "--apply",
+    "config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="CONFIG",
+    help="Let key `a` write the next cycle's learning rate into the trainer's CONFIG, when you confirm it.",
+)
+@click.option("--authority", type=click.Choice(list(STATUSES)), help="With --apply: as for `raftmon pre-cycle`.")
+@journal_option
+def watch(
+    logdirs: tuple[Logdir, ...],
+    settings: Path | None,
+    config: Path | None,
+    authority: str | None,
+    journal: Path | None,
+) -> None:
+    """Show runs live in the terminal, advice first; with --apply, write the next cycle's learning rate."""
     from raftmon.advice.settings import read_settings
     from raftmon.tui.app import RaftmonApp
 
-    app = RaftmonApp(open_monitor(logdirs, settings, watching=True))
+    changer = _changer(logdirs, settings, config, authority, journal)
+    monitor = open_monitor(logdirs, settings, watching=True, config=config, journal=journal, usable=False)
+    app = RaftmonApp(monitor, changer=changer)
     app.set_keymap(read_settings(settings).keymap)
     sys.exit(app.run() or 0)
 
@@ -79,6 +105,27 @@ def demo(headless: bool, train: bool, seconds: float) -> None:
     from raftmon.demo.show import show
 
     sys.exit(show(headless=headless, train=train, seconds=seconds))
+
+
+def _changer(
+    logdirs: tuple[Logdir, ...], settings: Path | None, config: Path | None, authority: str | None, journal: Path | None
+) -> Changer | None:
+    """Return what may write; None without --apply."""
+    from typing import cast
+
+    from raftmon.advice.settings import read_settings
+    from raftmon.grounds import Status
+    from raftmon.tui.changer import ConfigChanger
+
+    if config is None:
+        name = "--authority" if authority is not None else "--journal" if journal is not None else None
+        if name is not None:
+            raise UsageError(name, "nothing is written without --apply", "Add --apply CONFIG, or leave it out.")
+        return None
+    if len(logdirs) != 1:
+        raise UsageError("--apply", f"{len(logdirs)} logdirs, and a config is of one campaign", "Give one LOGDIR.")
+    status = cast(Status, authority or "stable")
+    return ConfigChanger(config, logdirs[0], read_settings(settings), status, journal)
 
 
 def _only(snapshot: Snapshot, glob: str | None) -> Snapshot:

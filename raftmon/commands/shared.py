@@ -59,7 +59,13 @@ def strategy_options(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def open_monitor(
-    logdirs: Sequence[Logdir], settings: Path | None, *, watching: bool, config: Path | None = None
+    logdirs: Sequence[Logdir],
+    settings: Path | None,
+    *,
+    watching: bool,
+    config: Path | None = None,
+    journal: Path | None = None,
+    usable: bool = True,
 ) -> Monitor | Mirrored:
     """Return a monitor of logdirs; of remote ones it has fetched what there is, unless it is `watching`.
 
@@ -68,6 +74,8 @@ def open_monitor(
         settings: the user's settings file.
         watching: whether the kernel tells of changes.
         config: of the trainer, where the next cycle's rate is to begin with what it says.
+        journal: where overrides of the config are noted; None: the user's own.
+        usable: whether a config that cannot be used is an error; else it is told when it is used.
     """
     from raftmon.advice.settings import read_settings
     from raftmon.mirrored import open_logdirs
@@ -77,11 +85,11 @@ def open_monitor(
         from raftmon.coming import next_run_anew, open_config, with_schedule
         from raftmon.journal import Journal
 
-        journal = Journal()
-        file = open_config(config, known.config_key, journal)
-        if file.trouble is not None:
+        notes = Journal(journal)
+        file = open_config(config, known.config_key, notes)
+        if file.trouble is not None and usable:
             raise UsageError(file.trouble.where, file.trouble.what, file.trouble.remedy)
-        known, coming = with_schedule(known, file), next_run_anew(config, known.config_key, journal)
+        known, coming = with_schedule(known, file), next_run_anew(config, known.config_key, notes)
     end_orderly(logdirs)
     monitor = open_logdirs(logdirs, known, watching=watching, coming=coming, tell=tell_progress)
     context = click.get_current_context(silent=True)

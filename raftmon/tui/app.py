@@ -13,6 +13,8 @@ from textual.screen import Screen
 from raftmon.model import Snapshot
 from raftmon.plain import plain
 from raftmon.tui.announce import new_alarms
+from raftmon.tui.changer import Changer
+from raftmon.tui.screens.apply import ApplySheet
 from raftmon.tui.screens.detail import DetailScreen
 from raftmon.tui.screens.help import BindingGroup, HelpSheet
 from raftmon.tui.screens.overview import Overview
@@ -38,6 +40,7 @@ class RaftmonApp(App[int]):
         source: polled in one worker thread, closed when the app ends.
         title: first word of the screen.
         interval: seconds after which the source is polled although nothing seems to have changed.
+        changer: writes the next cycle's learning rate; None: nothing can be written.
     """
 
     # Absolute, because Textual looks for a relative one beside the module of a subclass.
@@ -48,7 +51,14 @@ class RaftmonApp(App[int]):
         Binding("q,ctrl+c", "quit_now", "Quit", id="quit", tooltip="Leave raftmon; the training is not touched"),
     ]
 
-    def __init__(self, source: SnapshotSource, *, title: str = "raftmon", interval: float = 0.5) -> None:
+    def __init__(
+        self,
+        source: SnapshotSource,
+        *,
+        title: str = "raftmon",
+        interval: float = 0.5,
+        changer: Changer | None = None,
+    ) -> None:
         super().__init__()
         self.title = title
         self.animation_level = "none"
@@ -60,7 +70,7 @@ class RaftmonApp(App[int]):
         self._latest: Snapshot | None = None
         self._shown: Snapshot | None = None
         self._error = ""
-        self._overview = Overview(title)
+        self._overview = Overview(title, changer)
 
     def get_default_screen(self) -> Screen[None]:
         """Begin with the overview."""
@@ -105,6 +115,7 @@ class RaftmonApp(App[int]):
             ("Runs", RunsTable.BINDINGS),
             ("Advice", LinesView.BINDINGS),
             ("Charts", ChartsPanel.BINDINGS),
+            ("Apply", ApplySheet.BINDINGS),
         ]
         self.push_screen(HelpSheet(groups, self.keys))
 
