@@ -19,6 +19,7 @@ from raftmon.commands.shared import (
 from raftmon.errors import NothingToRead, UsageError
 from raftmon.grounds import STATUSES
 from raftmon.model import SEVERITIES
+from raftmon.plain import plain
 from raftmon.remote.address import Logdir
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def watch(
 
     changer = _changer(logdirs, settings, config, authority, journal)
     monitor = open_monitor(logdirs, settings, watching=True, config=config, journal=journal, usable=False)
-    app = RaftmonApp(monitor, changer=changer)
+    # What is armed is in sight.
+    app = RaftmonApp(monitor, title=f"raftmon --apply {plain(config.name)}" if config else "raftmon", changer=changer)
     app.set_keymap(read_settings(settings).keymap)
     sys.exit(app.run() or 0)
 

@@ -27,8 +27,10 @@ class Page:
 
     build: Callable[[int], list[Content]]
     """Makes the lines for a width in cells."""
+    state: str
+    """How far it is, in a word or two."""
     said: str
-    """The same in one sentence."""
+    """What came of it, in one sentence."""
     diff: str = ""
     """What changes, or changed, in the file; empty where nothing does."""
     ask: str = ""
@@ -45,7 +47,7 @@ class Page:
 
 def working(doing: str) -> Page:
     """Return the page that is shown while something is under way."""
-    return Page(lambda width: working_lines(doing, width), f"{doing} …", busy=True)
+    return Page(lambda width: working_lines(doing, width), "", f"{doing} …", busy=True)
 
 
 class ApplyPages:
@@ -76,10 +78,18 @@ class ApplyPages:
 
         if asked or override.refused is not None or override.stop:
             why = override.refused or "the campaign should end here"
-            return Page(build, f"Nothing is written: {why}.", override.diff, grave=asked)
+            return Page(build, "nothing is written", f"Nothing is written: {why}.", override.diff, grave=asked)
         ask = "write" if override.changed else "note"
         doing = f"writing into {override.config}" if override.changed else "noting it in the journal"
-        return Page(build, "Not written yet.", override.diff, ask, doing, lambda: self._apply(override))
+        return Page(
+            build,
+            "not written yet",
+            "Nothing is written yet.",
+            override.diff,
+            ask,
+            doing,
+            lambda: self._apply(override),
+        )
 
     def _apply(self, agreed: Override) -> Page:
         return self._guarded(lambda: self._result(self._changer.apply(agreed)))
@@ -90,12 +100,14 @@ class ApplyPages:
         place = self._changer.place()
         what = f"`{override.key}` is written into" if override.changed else "Noted; nothing changed in"
         said = f"{what} {override.config} for cycle {override.cycle}."
-        return Page(lambda width: written_lines(override, place, width), said, override.diff)
+        state = "written" if override.changed else "noted"
+        return Page(lambda width: written_lines(override, place, width), state, said, override.diff)
 
     def _offer(self, undone: Undone, place: str) -> Page:
         return Page(
             lambda width: back_lines(undone, place, width, done=False),
-            "Not taken back yet.",
+            "not taken back yet",
+            "Nothing is taken back yet.",
             undone.diff,
             "take back",
             f"giving back {undone.config}",
@@ -106,7 +118,7 @@ class ApplyPages:
         def taken() -> Page:
             undone, place = self._changer.undo(agreed), self._changer.place()
             said = f"The last override of {undone.config} is taken back."
-            return Page(lambda width: back_lines(undone, place, width, done=True), said, undone.diff)
+            return Page(lambda width: back_lines(undone, place, width, done=True), "taken back", said, undone.diff)
 
         return self._guarded(taken)
 
@@ -116,4 +128,4 @@ class ApplyPages:
         except Exception as error:  # whatever it is, the screen must say it and live on
             told = error
             said = f"{error.where}: {error.what}." if isinstance(error, RaftmonError) else f"{type(error).__name__}."
-            return Page(lambda width: trouble_lines(told, width), said, grave=True)
+            return Page(lambda width: trouble_lines(told, width), "not possible", said, grave=True)

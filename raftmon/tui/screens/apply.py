@@ -65,7 +65,7 @@ class ApplySheet(Sheet):
 
     def detail(self) -> str:
         """Return how far it is."""
-        return self._page.said
+        return self._page.state
 
     def hint(self) -> str:
         """Return the keys that do something now."""

@@ -53,7 +53,14 @@ class Overview(Screen[None]):
         ),
         Binding("v", "next_chart", "Chart", id="chart", tooltip="Enlarge the next chart"),
         Binding("p", "problems", "Problems", id="problems", tooltip="Files, rules and configs with problems"),
-        Binding("a", "apply", "Apply", id="apply", tooltip="Write the next learning rate (with --apply CONFIG)"),
+        Binding(
+            "a",
+            "apply",
+            "Apply",
+            show=False,
+            id="apply",
+            tooltip="Write the next cycle's learning rate (with --apply CONFIG)",
+        ),
         Binding(
             "left,h,left_square_bracket",
             "cursor(-1)",
