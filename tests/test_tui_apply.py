@@ -13,12 +13,14 @@ import pytest
 from textual.binding import Binding
 
 from raftmon.advice.settings import Settings, Strategy
+from raftmon.cli import main
 from raftmon.demo.replay import RECORDING, replay
 from raftmon.errors import DocumentErrors, RaftmonError, Refused
 from raftmon.journal import Journal
 from raftmon.model import Problem, Step
 from raftmon.monitor import Monitor
 from raftmon.override import Override, Undone, difference
+from raftmon.tui.app import RaftmonApp
 from raftmon.tui.apply_pages import ApplyPages
 from raftmon.tui.changer import ConfigChanger
 from raftmon.tui.screens.apply import READ_ONLY, ApplySheet
@@ -459,3 +461,37 @@ def test_the_real_changer_raises_what_the_screen_can_say(tmp_path: Path) -> None
     with pytest.raises(RaftmonError, match=r"none\.yaml"):
         changer.look_back()
     assert changer.place() == str(tmp_path / "journal.sqlite3")
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--authority", "test"], "--authority: nothing is written without --apply"),
+        (["--journal", "j"], "--journal: nothing is written without --apply"),
+        (["LOGS", "--apply", "raft.yaml"], "2 logdirs, and a config is of one campaign"),
+        (["--apply", "none.yaml"], "none.yaml"),
+    ],
+)
+def test_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], what: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["watch", str(tmp_path), *words])
+    assert end.value.code == 2
+    assert what in capsys.readouterr().err
+
+
+def test_the_option_arms_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changer = real(tmp_path)
+    # A config that cannot be used as it is does not keep anybody from watching: the sheet says why.
+    changer.config.write_text("optim: [")
+    opened: list[RaftmonApp] = []
+    monkeypatch.setattr(RaftmonApp, "run", lambda app: opened.append(app))
+    with pytest.raises(SystemExit) as end:
+        main(["watch", str(changer.logdir), "--apply", str(changer.config), "--authority", "test"])
+    assert end.value.code == 0
+    assert opened[0].title == "raftmon --apply raft.yaml"
+    armed = opened[0].changer
+    assert isinstance(armed, ConfigChanger)
+    assert (armed.config, armed.logdir, armed.authority) == (changer.config, changer.logdir, "test")
+    page = ApplyPages(armed, {}).look()
+    assert "not valid YAML" in " ".join(line.plain for line in page.build(200))
+    assert page.agree is None

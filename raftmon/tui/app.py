@@ -66,6 +66,8 @@ class RaftmonApp(App[int]):
         """Keys by binding id, where settings changed them."""
         self.paused = False
         """Whether the view is frozen."""
+        self.changer = changer
+        """Writes the next cycle's learning rate; None: nothing can be written."""
         self._follower = Follower(source, self.post_message, interval)
         self._latest: Snapshot | None = None
         self._shown: Snapshot | None = None

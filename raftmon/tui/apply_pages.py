@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 
 from raftmon.errors import RaftmonError
 from raftmon.grounds import Evidence
 from raftmon.model import NextCycle
-from raftmon.override import Override, Undone
 from raftmon.tui.changer import Changer
 from raftmon.tui.widgets.apply_panel import back_lines, proposal_lines, trouble_lines, working_lines, written_lines
+
+if TYPE_CHECKING:
+    from raftmon.override import Override, Undone
 
 __all__ = ["ApplyPages", "Page", "working"]
 

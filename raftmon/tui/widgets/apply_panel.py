@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from rich.cells import chop_cells
 from textual.content import Content
@@ -10,10 +11,12 @@ from textual.content import Content
 from raftmon.errors import DocumentErrors, RaftmonError
 from raftmon.grounds import STATUSES, Evidence, brief_figures
 from raftmon.model import CampaignView, NextCycle, RunView, Step
-from raftmon.override import Override, Undone
 from raftmon.plain import plain
 from raftmon.tui.text import MUTED, NOTHING, Part, assemble, metric
 from raftmon.tui.widgets.lines import wrap
+
+if TYPE_CHECKING:
+    from raftmon.override import Override, Undone
 
 __all__ = [
     "back_lines",
