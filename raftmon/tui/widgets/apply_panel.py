@@ -171,7 +171,9 @@ def _against(override: Override, advised: NextCycle | None, width: int) -> list[
         what = f"! The advice is to begin with {_checkpoint(advised.roll_back_to)}"
     else:
         return []
-    return wrap(assemble((f"{what}; that rests on rules which may not act here.", "bold $text-warning")), width, 0, 2)
+    # The overview asks what rules of status `test` propose.
+    why = "that rests on rules which may not act here" if override.authority == "stable" else "look at both"
+    return wrap(assemble((f"{what}; {why}.", "bold $text-warning")), width, 0, INDENT)
 
 
 def _checkpoint(cycle: int) -> str:
