@@ -260,7 +260,7 @@ def read_campaign(logdir: Logdir, settings: Settings, coming: NextRun) -> tuple[
     if len(campaigns) > 1:
         names = ", ".join(campaign.name for campaign in campaigns[:8])
         raise UsageError(
-            str(logdir), f"{len(campaigns)} campaigns below: {names}", "Give --logdir the one that is meant."
+            str(logdir), f"{len(campaigns)} campaigns below: {names}", "Give the directory of the one that is meant."
         )
     if not campaigns:
         if coming.cycle == 1:

@@ -61,6 +61,7 @@ def pre_cycle(
     authority: Status = "stable",
     journal: Journal | Path | str | None = None,
     processes: Callable[[], Iterable[Process]] = running_processes,
+    agreed: Override | None = None,
 ) -> Override:
     """Work out the learning rate of the next cycle, and write it into the trainer's config when told to.
 
@@ -74,6 +75,7 @@ def pre_cycle(
         authority: least status of a rule that may move the number, go back or stop.
         journal: where overrides are noted; None: the user's own.
         processes: the programs that run, to see whether a trainer has read the config already.
+        agreed: what a person was shown and said yes to; anything else is refused. None: nobody was asked.
 
     Raises:
         UsageError: an argument cannot be meant, or the extra `remote` is missing.
@@ -85,7 +87,7 @@ def pre_cycle(
     if cycle is not None and not 1 <= cycle <= MOST_CYCLES:
         raise UsageError(f"cycle {cycle}", f"cycles count from 1 to {MOST_CYCLES}", "Give one, or leave it out.")
     known = settings if isinstance(settings, Settings) else read_settings(Path(settings) if settings else None)
-    notes = journal if isinstance(journal, Journal) else Journal(Path(journal) if journal is not None else None)
+    notes = _journal(journal)
     file = open_config(Path(config), key or known.config_key, notes)
     known = with_schedule(known, file)
     coming = next_run(file, cycle, authority)
@@ -96,17 +98,29 @@ def pre_cycle(
     if override.stop or override.refused is not None:
         return override
     place = campaign.path if campaign is not None else place_of(runs)
-    return _write(override, file, place, newest, apply, notes, processes)
+    return _write(override, file, place, newest, apply, notes, processes, agreed)
 
 
-def undo(config: Path | str, journal: Journal | Path | str | None = None) -> Undone:
+def undo(
+    config: Path | str,
+    journal: Journal | Path | str | None = None,
+    *,
+    apply: bool = True,
+    agreed: Undone | None = None,
+) -> Undone:
     """Take back the newest override of a config.
+
+    Args:
+        config: the trainer's config.
+        journal: where overrides are noted; None: the user's own.
+        apply: whether to write; else what would be taken back is returned.
+        agreed: what a person was shown and said yes to; anything else is refused. None: nobody was asked.
 
     Raises:
         UsageError: there is no such file.
         Refused: there is none, or the file was changed since.
     """
-    notes = journal if isinstance(journal, Journal) else Journal(Path(journal) if journal is not None else None)
+    notes = _journal(journal)
     path = Path(config)
     try:
         data = read_whole(path, MOST_BYTES)
@@ -118,18 +132,34 @@ def undo(config: Path | str, journal: Journal | Path | str | None = None) -> Und
             idle.append(entry.id)
             continue
         if data == entry.before and entry.state == "intended":
-            notes.finish(entry.id, "failed")  # killed before it was written
+            if apply:
+                notes.finish(entry.id, "failed")  # killed before it was written
             continue
-        if data not in (entry.after, entry.before):
-            remedy = f"What it was before is in the journal {notes.path}; change the file by hand."
-            raise Refused(str(path), "edited since the override, which can therefore not be taken back", remedy)
-        # An undo that was killed has given the file back already.
-        if data == entry.after:
-            replace_file(path, entry.after, entry.before)
-        for number in (*idle, entry.id):
-            notes.undo(number)
-        return Undone(str(path), entry.key, entry.cycle, difference(entry.after, entry.before, str(path)))
+        undone = _undone(path, data, entry, notes)
+        if agreed not in (None, undone):
+            raise _not_agreed(str(path))
+        if apply:
+            # An undo that was killed has given the file back already.
+            if data == entry.after:
+                replace_file(path, entry.after, entry.before)
+            for number in (*idle, entry.id):
+                notes.undo(number)
+        return undone
     raise Refused(str(path), "no override to take back", f"The journal {notes.path} has none for this file.")
+
+
+def _undone(path: Path, data: bytes, entry: Entry, notes: Journal) -> Undone:
+    """Say what it means to take an override back; refused where the file is neither as before nor as after it."""
+    if data not in (entry.after, entry.before):
+        remedy = f"What it was before is in the journal {notes.path}; change the file by hand."
+        raise Refused(str(path), "edited since the override, which can therefore not be taken back", remedy)
+    return Undone(str(path), entry.key, entry.cycle, difference(entry.after, entry.before, str(path)))
+
+
+def _journal(given: Journal | Path | str | None) -> Journal:
+    if isinstance(given, Journal):
+        return given
+    return Journal(Path(given) if given is not None else None)
 
 
 def _override(
@@ -194,6 +224,7 @@ def _write(
     apply: bool,
     journal: Journal,
     processes: Callable[[], Iterable[Process]],
+    agreed: Override | None,
 ) -> Override:
     """Check that a write would have its effect, and make it where that was asked for."""
     try:
@@ -207,6 +238,8 @@ def _write(
         data = file.config.with_rate(override.written)
         diff = difference(file.data, data, override.config)
         told = replace(override, changed=data != file.data, diff=diff, remarks=tuple(remarks))
+        if agreed is not None and _substance(told) != _substance(agreed):
+            raise _not_agreed(override.config)
         if apply:
             told = replace(told, applied=True)
             with journal.noting(_entry(told, file, data, campaign)):
@@ -217,6 +250,17 @@ def _write(
         in_vain = isinstance(error, NoEffect) and not error.flag_helps
         flag = None if in_vain else override.flag
         return replace(override, refused=f"{error.where}: {error.what}", remedy=error.remedy, flag=flag)
+
+
+def _substance(override: Override) -> tuple[object, ...]:
+    """Return what a person says yes to."""
+    rates = (override.learning_rate, override.written)
+    return (override.cycle, override.key, *rates, override.roll_back_to, override.stop, override.diff)
+
+
+def _not_agreed(where: str) -> Refused:
+    what = "the campaign or the file changed since you looked, and something else would be written now"
+    return Refused(where, what, "Look at it again.")
 
 
 def _entry(override: Override, file: ConfigFile, data: bytes, campaign: str) -> Entry:

@@ -101,6 +101,38 @@ def test_apply_writes_one_number_and_undo_takes_it_back(loop: Loop) -> None:
     assert [entry.undone_at is not None for entry in Journal(loop.journal).entries()] == [True]
 
 
+def test_what_a_person_agreed_to_is_written_and_nothing_else(loop: Loop) -> None:
+    shown = hook(loop, apply=False, settings=exponential())
+    loop.train(3)
+
+    refused = hook(loop, settings=exponential(), agreed=shown)
+
+    assert (refused.applied, refused.remedy) == (False, "Look at it again.")
+    assert "changed since you looked" in (refused.refused or "")
+    assert loop.config.read_text() == CONFIG
+    assert not loop.journal.exists()
+    again = hook(loop, apply=False, settings=exponential())
+    assert hook(loop, settings=exponential(), agreed=again).applied
+    assert written(loop) == again.written
+
+
+def test_what_would_be_taken_back_is_shown_and_nothing_else_is(loop: Loop) -> None:
+    hook(loop, settings=exponential())
+    after = loop.config.read_bytes()
+
+    shown = undo(loop.config, loop.journal, apply=False)
+
+    assert "-learning_rate: 3.61e-05" in shown.diff
+    assert loop.config.read_bytes() == after
+    assert Journal(loop.journal).entries()[0].undone_at is None
+    hook(loop, 4, settings=exponential())
+    with pytest.raises(Refused, match="changed since you looked"):
+        undo(loop.config, loop.journal, agreed=shown)
+    undo(loop.config, loop.journal)
+    assert undo(loop.config, loop.journal, agreed=shown) == shown
+    assert loop.config.read_text() == CONFIG
+
+
 def test_undo_walks_back_and_refuses_what_was_edited(loop: Loop) -> None:
     hook(loop, settings=exponential())
     hook(loop, 4, settings=exponential())

@@ -13,6 +13,7 @@ from textual.widgets import Label
 
 from raftmon.model import Snapshot
 from raftmon.tui.app import RaftmonApp
+from raftmon.tui.changer import Changer
 from raftmon.tui.look import Look
 from raftmon.tui.plot import Plot
 from raftmon.tui.screens.overview import Overview
@@ -145,10 +146,14 @@ OURS = (LinesView, Heading, RunsTable, StatusBar, Plot, Label)
 
 @asynccontextmanager
 async def running(
-    first: Snapshot, size: tuple[int, int] = MEDIUM, look: Look | None = None, state: StateFile | None = None
+    first: Snapshot,
+    size: tuple[int, int] = MEDIUM,
+    look: Look | None = None,
+    state: StateFile | None = None,
+    changer: Changer | None = None,
 ) -> AsyncIterator[Session]:
     source = ScriptedSource(first)
-    app = CountingApp(source, interval=0.001, look=look, state=state)
+    app = CountingApp(source, interval=0.001, look=look, state=state, changer=changer)
     async with app.run_test(size=size, notifications=True) as pilot:
         session = Session(app, source, pilot)
         await session.settle()

@@ -8,15 +8,27 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raftmon.commands.shared import logdirs_argument, open_monitor, read_all, require_something, settings_option
-from raftmon.errors import NothingToRead
+from raftmon.commands.shared import (
+    journal_option,
+    logdirs_argument,
+    look_options,
+    open_monitor,
+    read_all,
+    require_something,
+    settings_option,
+)
+from raftmon.errors import NothingToRead, UsageError
+from raftmon.grounds import STATUSES
 from raftmon.model import SEVERITIES
+from raftmon.plain import plain
 from raftmon.remote.address import Logdir
 
 if TYPE_CHECKING:
     from raftmon.mirrored import Mirrored
     from raftmon.model import Snapshot
     from raftmon.monitor import Monitor
+    from raftmon.tui.changer import Changer
+    from raftmon.tui.look import Look
 
 __all__ = ["advise", "demo", "watch"]
 
@@ -24,21 +36,39 @@ __all__ = ["advise", "demo", "watch"]
 @click.command()
 @logdirs_argument
 @settings_option
-@click.option("--theme", metavar="NAME", help="Colours: raftmon-dark, raftmon-light, ansi-dark, nord...")
-@click.option("--ascii", is_flag=True, help="Print ASCII only, for poor terminals and fonts.")
-@click.option("--quiet", is_flag=True, help="No notices and no bell when a finding fires or ends.")
-def watch(logdirs: tuple[Path, ...], settings: Path | None, theme: str | None, ascii: bool, quiet: bool) -> None:  # noqa: A002
-    """Show runs live in the terminal, advice first."""
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="CONFIG",
+    help="The trainer's config of the next cycle, with which its rate begins.",
+)
+@click.option(
+    "--apply", is_flag=True, help="Let key `a` write the next cycle's learning rate into CONFIG, when you confirm it."
+)
+@click.option("--authority", type=click.Choice(list(STATUSES)), help="With --apply: as for `raftmon pre-cycle`.")
+@journal_option
+@look_options
+def watch(
+    logdirs: tuple[Logdir, ...],
+    settings: Path | None,
+    config: Path | None,
+    apply: bool,
+    authority: str | None,
+    journal: Path | None,
+    look: Look,
+) -> None:
+    """Show runs live in the terminal, advice first; with --apply, write the next cycle's learning rate."""
     from raftmon.advice.settings import read_settings
     from raftmon.tui.app import RaftmonApp
-    from raftmon.tui.look import Look, theme_names
     from raftmon.tui.state import StateFile, default_file
 
-    if theme is not None and theme not in theme_names():
-        raise click.BadParameter(f"{theme!r} is none; there are {', '.join(theme_names())}", param_hint="'--theme'")
-    look = Look(theme, ascii, quiet)
-    state = StateFile(default_file(logdirs))
-    app = RaftmonApp(open_monitor(logdirs, settings, watching=True), look=look, state=state)
+    changer = _changer(logdirs, settings, config if apply else None, authority, journal)
+    if apply and config is None:
+        raise UsageError("--apply", "there is no config to write into", "Add --config CONFIG.")
+    monitor = open_monitor(logdirs, settings, watching=True, config=config, journal=journal, usable=False)
+    # What is armed is in sight.
+    title = f"raftmon --apply {plain(config.name)}" if changer is not None and config is not None else "raftmon"
+    app = RaftmonApp(monitor, title=title, look=look, state=StateFile(default_file(logdirs)), changer=changer)
     app.set_keymap(read_settings(settings).keymap)
     sys.exit(app.run() or 0)
 
@@ -88,6 +118,27 @@ def demo(headless: bool, train: bool, seconds: float) -> None:
     from raftmon.demo.show import show
 
     sys.exit(show(headless=headless, train=train, seconds=seconds))
+
+
+def _changer(
+    logdirs: tuple[Logdir, ...], settings: Path | None, config: Path | None, authority: str | None, journal: Path | None
+) -> Changer | None:
+    """Return what may write; None without --apply."""
+    from typing import cast
+
+    from raftmon.advice.settings import read_settings
+    from raftmon.grounds import Status
+    from raftmon.tui.changer import ConfigChanger
+
+    if config is None:
+        name = "--authority" if authority is not None else "--journal" if journal is not None else None
+        if name is not None:
+            raise UsageError(name, "nothing is written without --apply", "Add --apply and --config, or leave it out.")
+        return None
+    if len(logdirs) != 1:
+        raise UsageError("--apply", f"{len(logdirs)} logdirs, and a config is of one campaign", "Give one LOGDIR.")
+    status = cast(Status, authority or "stable")
+    return ConfigChanger(config, logdirs[0], read_settings(settings), status, journal)
 
 
 def _only(snapshot: Snapshot, glob: str | None) -> Snapshot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +24,7 @@ __all__ = [
     "end_orderly",
     "journal_option",
     "logdirs_argument",
+    "look_options",
     "names_of",
     "open_monitor",
     "read_all",
@@ -59,7 +61,13 @@ def strategy_options(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def open_monitor(
-    logdirs: Sequence[Logdir], settings: Path | None, *, watching: bool, config: Path | None = None
+    logdirs: Sequence[Logdir],
+    settings: Path | None,
+    *,
+    watching: bool,
+    config: Path | None = None,
+    journal: Path | None = None,
+    usable: bool = True,
 ) -> Monitor | Mirrored:
     """Return a monitor of logdirs; of remote ones it has fetched what there is, unless it is `watching`.
 
@@ -68,6 +76,8 @@ def open_monitor(
         settings: the user's settings file.
         watching: whether the kernel tells of changes.
         config: of the trainer, where the next cycle's rate is to begin with what it says.
+        journal: where overrides of the config are noted; None: the user's own.
+        usable: whether a config that cannot be used is an error; else it is told when it is used.
     """
     from raftmon.advice.settings import read_settings
     from raftmon.mirrored import open_logdirs
@@ -77,11 +87,11 @@ def open_monitor(
         from raftmon.coming import next_run_anew, open_config, with_schedule
         from raftmon.journal import Journal
 
-        journal = Journal()
-        file = open_config(config, known.config_key, journal)
-        if file.trouble is not None:
+        notes = Journal(journal)
+        file = open_config(config, known.config_key, notes)
+        if file.trouble is not None and usable:
             raise UsageError(file.trouble.where, file.trouble.what, file.trouble.remedy)
-        known, coming = with_schedule(known, file), next_run_anew(config, known.config_key, journal)
+        known, coming = with_schedule(known, file), next_run_anew(config, known.config_key, notes)
     end_orderly(logdirs)
     monitor = open_logdirs(logdirs, known, watching=watching, coming=coming, tell=tell_progress)
     context = click.get_current_context(silent=True)
@@ -133,3 +143,21 @@ def require_something(snapshot: Snapshot, logdirs: Sequence[Logdir], glob: str |
 def names_of(logdirs: Sequence[Logdir]) -> str:
     """Return paths, and URLs without their secrets, in one line."""
     return ", ".join(str(path) for path in logdirs)
+
+
+def look_options(command: Callable[..., R]) -> Callable[..., R]:
+    """Add the flags of a terminal's looks to a command, which gets them as one `Look`: --theme, --ascii, --quiet."""
+
+    @click.option("--theme", metavar="NAME", help="Colours: raftmon-dark, raftmon-light, ansi-dark, nord...")
+    @click.option("--ascii", is_flag=True, help="Print ASCII only, for poor terminals and fonts.")
+    @click.option("--quiet", is_flag=True, help="No notices and no bell when a finding fires or ends.")
+    @functools.wraps(command)
+    def with_look(*arguments: object, theme: str | None, ascii: bool, quiet: bool, **options: object) -> R:  # noqa: A002
+        from raftmon.tui.look import Look, theme_names
+
+        if theme is not None and theme not in theme_names():
+            names = ", ".join(theme_names())
+            raise click.BadParameter(f"{theme!r} is none; there are {names}", param_hint="'--theme'")
+        return command(*arguments, look=Look(theme, ascii, quiet), **options)
+
+    return with_look

@@ -20,7 +20,9 @@ from textual.screen import Screen
 from raftmon.model import Snapshot
 from raftmon.plain import plain
 from raftmon.tui.announce import news
+from raftmon.tui.changer import Changer
 from raftmon.tui.look import DEFAULT_THEME, THEMES, Ascii, Look
+from raftmon.tui.screens.apply import ApplySheet
 from raftmon.tui.screens.detail import DetailScreen
 from raftmon.tui.screens.help import BindingGroup, HelpSheet, key_names
 from raftmon.tui.screens.overview import Overview
@@ -49,6 +51,7 @@ class RaftmonApp(App[int]):
         interval: seconds after which the source is polled although nothing seems to have changed.
         look: colours and signs, and whether news pop up.
         state: how the screens were left the last time; None: nothing is kept.
+        changer: writes the next cycle's learning rate; None: nothing can be written.
     """
 
     # Absolute, because Textual looks for a relative one beside the module of a subclass.
@@ -67,6 +70,7 @@ class RaftmonApp(App[int]):
         interval: float = 0.5,
         look: Look | None = None,
         state: StateFile | None = None,
+        changer: Changer | None = None,
     ) -> None:
         self._look = look or Look()
         self._state_file = state
@@ -81,11 +85,13 @@ class RaftmonApp(App[int]):
         """Keys by binding id, where settings changed them."""
         self.paused = False
         """Whether the view is frozen."""
+        self.changer = changer
+        """Writes the next cycle's learning rate; None: nothing can be written."""
         self._follower = Follower(source, self.post_message, interval)
         self._latest: Snapshot | None = None
         self._shown: Snapshot | None = None
         self._error = ""
-        self._overview = Overview(title)
+        self._overview = Overview(title, changer)
 
     def get_default_screen(self) -> Screen[None]:
         """Begin with the overview."""
@@ -156,6 +162,7 @@ class RaftmonApp(App[int]):
             ("Runs", RunsTable.BINDINGS),
             ("Advice", LinesView.BINDINGS),
             ("Charts", ChartsPanel.BINDINGS),
+            ("Apply", ApplySheet.BINDINGS),
         ]
         self.push_screen(HelpSheet(groups, self.keys))
 

@@ -16,7 +16,9 @@ from textual.widgets import Footer, Input
 
 from raftmon.model import CampaignView, RunView, Snapshot
 from raftmon.plain import plain
+from raftmon.tui.changer import Changer
 from raftmon.tui.export import file_stem, said, series_csv, write_new
+from raftmon.tui.screens.apply import READ_ONLY, ApplySheet
 from raftmon.tui.screens.finding import FindingSheet
 from raftmon.tui.screens.problems import ProblemsSheet
 from raftmon.tui.screens.rules import RulesSheet
@@ -59,6 +61,14 @@ class Overview(Screen[None]):
         Binding("r", "rules", "Rules", show=False, id="rules", tooltip="Every rule, and what it says of this run"),
         Binding("p", "problems", "Problems", id="problems", tooltip="Files, rules and configs with problems"),
         Binding(
+            "a",
+            "apply",
+            "Apply",
+            show=False,
+            id="apply",
+            tooltip="Write the next cycle's learning rate (with --config CONFIG --apply)",
+        ),
+        Binding(
             "left,h,left_square_bracket",
             "cursor(-1)",
             "Back",
@@ -91,9 +101,10 @@ class Overview(Screen[None]):
         ),
     ]
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, changer: Changer | None = None) -> None:
         super().__init__()
         self._title = title
+        self._changer = changer
         self._snapshot: Snapshot | None = None
         self._status = Status(title)
         self._advised: str | None = None
@@ -215,6 +226,13 @@ class Overview(Screen[None]):
     def action_problems(self) -> None:
         """List the problems."""
         self.app.push_screen(ProblemsSheet(self._snapshot.problems if self._snapshot is not None else ()))
+
+    def action_apply(self) -> None:
+        """Open what writes the next cycle's learning rate, or say how to get it."""
+        if self._changer is None:
+            self.app.notify(READ_ONLY, severity="warning", markup=False)
+        else:
+            self.app.push_screen(ApplySheet(self._changer, self.run, self.campaign))
 
     def action_copy(self) -> None:
         """Copy the advice as plain text."""
