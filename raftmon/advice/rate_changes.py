@@ -8,6 +8,7 @@ which is the better question for an alarm; a table that is read row by row asks 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from raftmon.model import RateChange
 from raftmon.signals.campaign import CycleFacts
@@ -27,7 +28,7 @@ def rate_changes(facts: Sequence[CycleFacts]) -> dict[int, RateChange]:
     """
     rated = [(cycle.cycle, rate) for cycle in facts if (rate := cycle.counted) is not None]
     changes: dict[int, RateChange] = {}
-    for comparison, ((since, before), (cycle, rate)) in enumerate(zip(rated, rated[1:], strict=False), start=1):
+    for comparison, ((since, before), (cycle, rate)) in enumerate(pairwise(rated), start=1):
         difference = rate.value - before.value
         error = error_of_difference(before, rate)
         z = z_of_drop(difference, error) if error is not None else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
 from textual.app import ComposeResult
@@ -23,6 +23,9 @@ from raftmon.tui.widgets.filter_bar import FilterBar
 from raftmon.tui.widgets.lines import Heading, LinesView
 from raftmon.tui.widgets.runs_table import RunsTable
 from raftmon.tui.widgets.status_bar import Status, StatusBar
+
+if TYPE_CHECKING:
+    from raftmon.tui.app import RaftmonApp
 
 __all__ = ["Overview", "campaign_of"]
 
@@ -50,6 +53,9 @@ class Overview(Screen[None]):
             "w", "explain_verdict", "Verdict", show=False, id="verdict", tooltip="What the verdict was weighed from"
         ),
         Binding("v", "next_chart", "Chart", id="chart", tooltip="Enlarge the next chart"),
+        Binding(
+            "2", "cycles", "Cycles", show=False, id="cycles", tooltip="All cycles of the campaign, and what comes next"
+        ),
         Binding("p", "problems", "Problems", id="problems", tooltip="Files, rules and configs with problems"),
         Binding(
             "left,h,left_square_bracket",
@@ -183,6 +189,13 @@ class Overview(Screen[None]):
     def action_explain_verdict(self) -> None:
         """Explain the verdict of the selected run."""
         self.app.push_screen(FindingSheet(self.run, self.campaign, verdict=True))
+
+    def action_cycles(self) -> None:
+        """Show the campaign as a table."""
+        # Imported here: a logdir without a campaign never needs it.
+        from raftmon.tui.screens.cycles import CyclesScreen
+
+        cast("RaftmonApp", self.app).open_detail(CyclesScreen(self._title))
 
     def action_problems(self) -> None:
         """List the problems."""
