@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from raftmon.advice.plans import AHEAD, next_plans
 from raftmon.advice.rate_changes import rate_changes
-from raftmon.advice.settings import Strategy
+from raftmon.advice.settings import Settings, Strategy
+from raftmon.headless.document import snapshot_document
 from raftmon.model import NextCycle, Step
+from raftmon.monitor import Monitor
 from raftmon.signals.campaign import CycleFacts
 from raftmon.signals.rates import needed_z
+from tests.campaign import lines, rows
 from tests.views import make_cycle
 
 
@@ -104,3 +109,21 @@ def test_a_schedule_is_a_row() -> None:
 def test_without_a_rate_or_advice_there_is_no_plan() -> None:
     assert next_plans(Strategy(), [make_cycle(1, 0.3, None)], advice("strategy:constant", 2)) == ()
     assert next_plans(Strategy(), CYCLES, None) == ()
+
+
+def test_a_campaign_on_disk_is_compared_cycle_by_cycle(tmp_path: Path) -> None:
+    for cycle, passed in ((1, 300), (2, 420), (3, 100)):
+        (tmp_path / f"cycle_{cycle}_verified.jsonl").write_bytes(lines(rows(passed, 800 - passed)))
+    monitor = Monitor([tmp_path], settings=Settings(strategy=Strategy("exponential", 5e-5)), clock=lambda: 4e9)
+    snapshot = monitor.poll()
+    monitor.close()
+    (campaign,) = snapshot.campaigns
+    assert [cycle.change.difference if cycle.change else None for cycle in campaign.cycles] == [
+        None,
+        pytest.approx(0.15),
+        pytest.approx(-0.4),
+    ]
+    assert [plan.name for plan in campaign.plans if plan.chosen] == ["decay 0.85"]
+    (document,) = snapshot_document(snapshot)["campaigns"]
+    assert document["cycles"][0]["change"] is None
+    assert document["cycles"][2]["change"]["since"] == 2

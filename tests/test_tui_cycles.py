@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from textual.binding import Binding
@@ -20,7 +21,7 @@ from tests.views import make_cycle
 SIZES = [SMALL, MEDIUM, LARGE]
 
 
-def raft(version: int = 1, **changes: object) -> Snapshot:
+def raft(version: int = 1, **changes: Any) -> Snapshot:
     campaign = with_changes(snapshots.raft_campaign(**changes))
     return replace(snapshots.raft(version), campaigns=(campaign,))
 
