@@ -182,6 +182,25 @@ class RunView:
 
 
 @dataclass(frozen=True, slots=True)
+class RateChange:
+    """A cycle's verification rate against that of the judged cycle before it."""
+
+    since: int
+    """Number of the cycle compared with: the newest one before that has a rate."""
+    difference: float
+    """This rate less that one, as a share: below 0 it fell."""
+    z: float | None
+    """The difference in standard errors, with what is known of the prompts; None: a rate came without a count."""
+    needed: float
+    """What `z` must exceed, whatever its sign; grows with the cycles compared, as chance has had more tries."""
+
+    @property
+    def significant(self) -> bool | None:
+        """Whether chance does not explain the difference; None: it cannot be tested."""
+        return None if self.z is None else abs(self.z) > self.needed
+
+
+@dataclass(frozen=True, slots=True)
 class CycleView:
     """One cycle of a campaign."""
 
@@ -209,6 +228,8 @@ class CycleView:
     """File or tag that the rate comes from; empty without a rate."""
     training_rate: float | None = None
     """Rate on the prompts that are trained on, where `verification_rate` is the held-out one."""
+    change: RateChange | None = None
+    """Against the judged cycle before; None: there is none, or this one has no rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +275,20 @@ class NextCycle:
         return tuple(step.text for step in self.steps)
 
 
+@dataclass(frozen=True, slots=True)
+class StrategyPlan:
+    """The learning rates that one strategy means for the next cycles, before any evidence or guardrail."""
+
+    name: str
+    """``constant``, ``decay 0.85``, ``manual``, or ``hold`` for the rate in force."""
+    first: int
+    """Number of the cycle that the first rate is for."""
+    rates: tuple[float, ...]
+    """One a cycle."""
+    chosen: bool
+    """Whether the advice for the next cycle begins with it."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CampaignView:
     """The cycles of one RAFT experiment."""
@@ -270,6 +305,8 @@ class CampaignView:
     """None until one cycle has a learning rate or a rate."""
     findings: tuple[Finding, ...]
     """Rules on the campaign as a whole; steps are cycle numbers."""
+    plans: tuple[StrategyPlan, ...] = ()
+    """The strategies side by side for the next cycles; empty where no learning rate is known to start from."""
 
     @property
     def title(self) -> str:

@@ -15,6 +15,8 @@ from raftmon.advice.intent import Intent
 from raftmon.advice.interactions import interactions
 from raftmon.advice.learning_rate import written_rate
 from raftmon.advice.obeyed import rate_in_force
+from raftmon.advice.plans import next_plans
+from raftmon.advice.rate_changes import rate_changes
 from raftmon.advice.rule import Rule
 from raftmon.advice.settings import Settings
 from raftmon.grounds import Status
@@ -126,11 +128,14 @@ class CampaignJudge:
         numbers = sorted({*self._evidence.cycles, *self._evidence.held_out, *runs})
         held_out = bool(self._evidence.held_out) or any("heldout_rate" in run.series for run in runs.values())
         cycles = tuple(self._cycle(number, runs.get(number), held_out) for number in numbers)
+        facts = [self._facts(cycle, runs.get(cycle.cycle)) for cycle in cycles]
+        changes = rate_changes(facts)
+        cycles = tuple(dataclasses.replace(cycle, change=changes.get(cycle.cycle)) for cycle in cycles)
         signals, engine = CampaignSignals(), RuleEngine(self._rules)
         readings = signals.readings()
-        for cycle in cycles:
-            engine.tick(readings, cycle.cycle - 1, cycle.cycle - 1)
-            signals.update(self._facts(cycle, runs.get(cycle.cycle)))
+        for fact in facts:
+            engine.tick(readings, fact.cycle - 1, fact.cycle - 1)
+            signals.update(fact)
             readings = signals.readings()
         last = cycles[-1].cycle if cycles else 0
         counts = {"verification_rate": sum(cycle.verification_rate is not None for cycle in cycles)}
@@ -138,7 +143,8 @@ class CampaignJudge:
         rated = [cycle for cycle in cycles if cycle.verification_rate is not None]
         best = max(rated, key=lambda cycle: cycle.verification_rate or 0.0).cycle if rated else None
         advice = self._next(cycles, best, findings, readings, runs)
-        return CampaignView(self.name, str(self.path), cycles, best, advice, findings)
+        plans = next_plans(self._settings.strategy, cycles, advice)
+        return CampaignView(self.name, str(self.path), cycles, best, advice, findings, plans)
 
     def _next(
         self,

@@ -157,12 +157,16 @@ class RaftmonApp(App[int]):
 
     def action_help(self) -> None:
         """Show the keys."""
+        # Imported here: a logdir without a campaign never needs it.
+        from raftmon.tui.screens.cycles import CyclesScreen
+
         groups: list[BindingGroup] = [
             ("Everywhere", [*Overview.BINDINGS, *RaftmonApp.BINDINGS]),
             ("Runs", RunsTable.BINDINGS),
             ("Advice", LinesView.BINDINGS),
             ("Charts", ChartsPanel.BINDINGS),
             ("Apply", ApplySheet.BINDINGS),
+            ("Cycles", [*CyclesScreen.BINDINGS, *DetailScreen.BINDINGS]),
         ]
         self.push_screen(HelpSheet(groups, self.keys))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
 from textual.app import ComposeResult
@@ -31,6 +31,9 @@ from raftmon.tui.widgets.filter_bar import FilterBar
 from raftmon.tui.widgets.lines import Heading, LinesView
 from raftmon.tui.widgets.runs_table import RunsTable
 from raftmon.tui.widgets.status_bar import Status, StatusBar
+
+if TYPE_CHECKING:
+    from raftmon.tui.app import RaftmonApp
 
 __all__ = ["Overview", "campaign_of"]
 
@@ -59,6 +62,9 @@ class Overview(Screen[None]):
         ),
         Binding("v", "next_chart", "Chart", id="chart", tooltip="Enlarge the next chart"),
         Binding("r", "rules", "Rules", show=False, id="rules", tooltip="Every rule, and what it says of this run"),
+        Binding(
+            "2", "cycles", "Cycles", show=False, id="cycles", tooltip="All cycles of the campaign, and what comes next"
+        ),
         Binding("p", "problems", "Problems", id="problems", tooltip="Files, rules and configs with problems"),
         Binding(
             "a",
@@ -222,6 +228,13 @@ class Overview(Screen[None]):
     def action_rules(self) -> None:
         """List the rules."""
         self.app.push_screen(RulesSheet(self.run, self.campaign))
+
+    def action_cycles(self) -> None:
+        """Show the campaign as a table."""
+        # Imported here: a logdir without a campaign never needs it.
+        from raftmon.tui.screens.cycles import CyclesScreen
+
+        cast("RaftmonApp", self.app).open_detail(CyclesScreen(self._title))
 
     def action_problems(self) -> None:
         """List the problems."""
