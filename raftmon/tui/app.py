@@ -100,11 +100,15 @@ class RaftmonApp(App[int]):
 
     def action_help(self) -> None:
         """Show the keys."""
+        # Imported here: the first screen does without it.
+        from raftmon.tui.screens.run import RunScreen
+
         groups: list[BindingGroup] = [
             ("Everywhere", [*Overview.BINDINGS, *RaftmonApp.BINDINGS]),
             ("Runs", RunsTable.BINDINGS),
             ("Advice", LinesView.BINDINGS),
             ("Charts", ChartsPanel.BINDINGS),
+            ("Run screen", RunScreen.BINDINGS),
         ]
         self.push_screen(HelpSheet(groups, self.keys))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,6 +13,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Input
 
 from raftmon.model import CampaignView, RunView, Snapshot
+from raftmon.tui.overlay import Marks
 from raftmon.tui.screens.finding import FindingSheet
 from raftmon.tui.screens.problems import ProblemsSheet
 from raftmon.tui.text import MUTED, run_name
@@ -23,6 +24,9 @@ from raftmon.tui.widgets.filter_bar import FilterBar
 from raftmon.tui.widgets.lines import Heading, LinesView
 from raftmon.tui.widgets.runs_table import RunsTable
 from raftmon.tui.widgets.status_bar import Status, StatusBar
+
+if TYPE_CHECKING:
+    from raftmon.tui.app import RaftmonApp
 
 __all__ = ["Overview", "campaign_of"]
 
@@ -67,6 +71,8 @@ class Overview(Screen[None]):
             id="value-on",
             tooltip="Move the value cursor on in all charts",
         ),
+        Binding("3", "run", "Run", show=False, id="run", tooltip="All charts of the run, zoom, marked runs over it"),
+        Binding("m", "mark", "Mark", show=False, id="mark", tooltip="Mark the run to be drawn over others on screen 3"),
         Binding("c", "copy", "Copy", show=False, id="copy", tooltip="Copy the advice to the clipboard"),
         Binding("tab", "app.focus_next", "Next", show=False, id="focus-next", tooltip="Go to the next panel"),
         Binding("shift+tab", "app.focus_previous", "Back", show=False, id="focus-back", tooltip="Go back a panel"),
@@ -86,6 +92,8 @@ class Overview(Screen[None]):
         self._snapshot: Snapshot | None = None
         self._status = Status(title)
         self._advised: str | None = None
+        self.marks = Marks()
+        """The runs that are drawn over each other on the Run screen."""
 
     def compose(self) -> ComposeResult:
         """Lay out the screen."""
@@ -105,6 +113,7 @@ class Overview(Screen[None]):
         """Begin with the runs."""
         self.query_one(StatusBar).show(self._status)
         self._draw()
+        self.query_one(RunsTable).letter = self.marks.letter
         self.query_one(RunsTable).focus()
 
     def on_resize(self) -> None:
@@ -187,6 +196,19 @@ class Overview(Screen[None]):
     def action_problems(self) -> None:
         """List the problems."""
         self.app.push_screen(ProblemsSheet(self._snapshot.problems if self._snapshot is not None else ()))
+
+    def action_run(self) -> None:
+        """Show all charts of the selected run."""
+        # Imported here: the first screen does without it.
+        from raftmon.tui.screens.run import RunScreen
+
+        cast("RaftmonApp", self.app).open_detail(RunScreen(self._title, self.marks))
+
+    def action_mark(self) -> None:
+        """Mark the selected run for comparison, or take its mark away."""
+        if self.run is not None:
+            self.marks.toggle(self.run.path)
+            self.query_one(RunsTable).refresh()
 
     def action_copy(self) -> None:
         """Copy the advice as plain text."""
