@@ -284,17 +284,22 @@ def _paint(grid: _Grid, chart: Chart, frame: Frame, left: int, cursor: float | N
 
 def _signs(grid: _Grid, chart: Chart, frame: Frame, left: int) -> None:
     """Write the curves' signs at their newest points in view, then the markers' glyphs where no data is hidden."""
+    taken: set[tuple[int, int]] = set()
     for curve in (c for c in (*chart.others, *chart.curves) if c.sign):
         rows, columns = frame.row_of(curve.y), frame.column_of(curve.x)
-        there = np.flatnonzero(np.isfinite(rows) & (columns >= 0) & (columns <= frame.columns - 1))
+        there = np.flatnonzero((rows >= 0) & (rows < frame.rows) & (columns >= 0) & (columns <= frame.columns - 1))
         if len(there):
-            row, column = round(float(rows[there[-1]])), round(float(columns[there[-1]]))
-            grid.put(row // 4, left + column // 2, curve.sign, curve.ink)
+            row, column = round(float(rows[there[-1]])) // 4, round(float(columns[there[-1]])) // 2
+            # Curves that end in one cell are told apart, too.
+            near = [(abs(at - row), at) for at in range(frame.height) if (at, column) not in taken]
+            at = min(near, default=(0, -1))[1]
+            taken.add((at, column))
+            grid.put(at, left + column, curve.sign, curve.ink)
     for marker in chart.markers:
         for column in raster.cell_columns(frame, np.array([marker.x])):
             inks = [inks[left + column] for inks in grid.inks[: frame.height]]
-            free = [row for row, ink in enumerate(inks) if ink in ("", "marker", "band", "level")]
-            grid.put(free[-1] if free else -1, left + column, marker.glyph, "sign")
+            unused = [row for row, ink in enumerate(inks) if ink in ("", "marker", "band", "level")]
+            grid.put(unused[-1] if unused else -1, left + column, marker.glyph, "sign")
 
 
 def _points(grid: _Grid, bars: Bars, frame: Frame, left: int) -> None:

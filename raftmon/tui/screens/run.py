@@ -182,7 +182,7 @@ class RunScreen(DetailScreen):
             return
         there = [kind for kind in AXES if axis_of(self.run, kind) is not None]
         if len(there) == 1:
-            self.notify("This run logs no epochs: its x axis stays the step.", timeout=3)
+            self.notify("This run logs neither epochs nor wall times: its x axis stays the step.", timeout=3)
         self.kind = there[(there.index(self.kind) + 1) % len(there)] if self.kind in there else there[0]
         self.draw()
 
