@@ -174,6 +174,9 @@ class RunView:
     advice: tuple[Advice, ...]
     first_wall_time: float | None = None
     """Wall time of the oldest point in seconds since the epoch, as the trainer wrote it."""
+    clock: tuple[Ints, Floats] | None = None
+    """Some steps, ascending, and the wall times at which they were logged, of the same length, for an axis of time;
+    None if they are not known."""
 
     @property
     def firing(self) -> tuple[Finding, ...]:

@@ -19,6 +19,7 @@ from raftmon.events.columns import ScalarBatch
 from raftmon.events.found import SessionStart
 from raftmon.events.tail import EventFile, FileUpdate
 from raftmon.model import Problem
+from raftmon.runs.clock import Clock
 from raftmon.runs.series import Series
 from raftmon.slotted import dataclass
 
@@ -96,6 +97,7 @@ class Run:
         self.hparams: dict[str, object] = {}
         self.first_wall_time: float | None = None
         self.last_wall_time: float | None = None
+        self.clock = Clock()
         self.tags_refused = 0
         self._void = False
         self._open_file = open_file
@@ -185,6 +187,7 @@ class Run:
         for kept in (self.series, self.texts, self.hparams, self._newest_file_of):
             kept.clear()
         self.first_wall_time = self.last_wall_time = None
+        self.clock = Clock()
 
     def _take(self, path: Path, prefix: str, update: FileUpdate, batches: list[ScalarBatch]) -> bool:
         for text in update.texts:
@@ -213,7 +216,9 @@ class Run:
             newest = self._newest_file_of.setdefault(tag, path)
             if path.name > newest.name:
                 self._newest_file_of[tag] = path
-                rewound = series.rewind(int(steps[0])) or rewound
+                if series.rewind(int(steps[0])):
+                    rewound = True
+                    self.clock.rewind(int(steps[0]))
             series.append(steps, values)
         self._note_newest(batch)
         return rewound
@@ -224,7 +229,9 @@ class Run:
             self.first_wall_time = first
         if np.isfinite(wall_time):
             self.last_wall_time = max(self.last_wall_time or wall_time, wall_time)
+        self.clock.note(batch.step, batch.wall_time)
 
     def _rewind_all(self, step: int) -> bool:
         dropped = [series.rewind(step) for series in self.series.values()]
+        self.clock.rewind(step)
         return any(dropped)

@@ -157,8 +157,9 @@ class RaftmonApp(App[int]):
 
     def action_help(self) -> None:
         """Show the keys."""
-        # Imported here: a logdir without a campaign never needs it.
+        # Imported here: the first screen does without them.
         from raftmon.tui.screens.cycles import CyclesScreen
+        from raftmon.tui.screens.run import RunScreen
 
         groups: list[BindingGroup] = [
             ("Everywhere", [*Overview.BINDINGS, *RaftmonApp.BINDINGS]),
@@ -167,6 +168,7 @@ class RaftmonApp(App[int]):
             ("Charts", ChartsPanel.BINDINGS),
             ("Apply", ApplySheet.BINDINGS),
             ("Cycles", [*CyclesScreen.BINDINGS, *DetailScreen.BINDINGS]),
+            ("Run screen", RunScreen.BINDINGS),
         ]
         self.push_screen(HelpSheet(groups, self.keys))
 

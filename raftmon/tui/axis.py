@@ -4,8 +4,24 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["log_ticks", "percent_label", "tick_label", "ticks"]
+__all__ = [
+    "duration",
+    "log_ticks",
+    "percent_label",
+    "position",
+    "position_ticks",
+    "tick_label",
+    "ticks",
+]
 
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+"""Seconds."""
+_TIME_STEPS = (
+    *(1.0, 2.0, 5.0, 10.0, 15.0, 30.0),
+    *(count * MINUTE for count in (1, 2, 5, 10, 15, 30)),
+    *(count * HOUR for count in (1, 2, 3, 6, 12)),
+)
+"""Distances of ticks on an axis of time, in seconds; longer ones are round numbers of days."""
 _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -50,6 +66,63 @@ def log_ticks(low: float, high: float, count: int) -> list[float]:
         if 2 <= len(finer) <= count:
             return finer
     return decades if len(decades) >= 2 else ticks(low, high, count)
+
+
+def position_ticks(name: str, low: float, high: float, count: int) -> list[tuple[float, str]]:
+    """Return at most `count` ticks of an x axis with their labels, ascending.
+
+    Args:
+        name: ``time`` for seconds, ``epoch`` for any number; others are counted in whole numbers.
+        low: finite, in the axis' unit.
+        high: finite; no less than `low`.
+        count: largest number of ticks.
+    """
+    if name == "time":
+        return [(value, duration(value, step)) for value, step in _time_ticks(low, high, count)]
+    values = ticks(low, high, count)
+    if name != "epoch":
+        values = [value for value in values if value == round(value)]
+    step = values[1] - values[0] if len(values) > 1 else 0.0
+    return [(value, tick_label(value, step)) for value in values]
+
+
+def position(name: str, x: float) -> str:
+    """Return where a point lies on an x axis: ``step 812``, ``epoch 1.25``, ``1h03m``."""
+    if name == "time":
+        return duration(x)
+    return f"{name} {tick_label(x, 0.001)}" if name == "epoch" else f"{name} {x:.0f}"
+
+
+def duration(seconds: float, step: float = 0.0) -> str:
+    """Return a time span in its two largest units: ``45s``, ``3m20s``, ``1h03m``, ``2d04h``.
+
+    Args:
+        seconds: finite; may be negative.
+        step: distance of neighbouring ticks in seconds: units below it are left out; 0 leaves out none.
+    """
+    sign, rest = ("-", -seconds) if seconds < 0.0 else ("", seconds)
+    if rest < MINUTE:
+        return f"{sign}{tick_label(rest, step or 1.0)}s" if rest else "0"
+    for unit, name, lower, lower_name in ((DAY, "d", HOUR, "h"), (HOUR, "h", MINUTE, "m"), (MINUTE, "m", 1.0, "s")):
+        if rest >= unit:
+            whole, part = int(rest // unit), int(rest % unit // lower)
+            exact = step >= unit and part == 0
+            return f"{sign}{whole}{name}" if exact else f"{sign}{whole}{name}{part:02d}{lower_name}"
+    raise AssertionError("a span of a minute or more has a unit")
+
+
+def _time_ticks(low: float, high: float, count: int) -> list[tuple[float, float]]:
+    """Return round times with the distance between them."""
+    for step in _TIME_STEPS:
+        # From one second down and from a day up, round numbers are as good as any.
+        if high - low > step * (count - 1) or high - low < 2.0 * step:
+            continue
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first + 1 <= count:
+            return [(index * step, step) for index in range(first, last + 1)]
+    unit = DAY if high - low > HOUR * 12.0 else 1.0
+    values = [value * unit for value in ticks(low / unit, high / unit, count)]
+    return [(value, values[1] - values[0] if len(values) > 1 else unit) for value in values]
 
 
 def tick_label(value: float, step: float = 0.0) -> str:

@@ -11,12 +11,14 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from raftmon.tui import raster
-from raftmon.tui.axis import log_ticks, percent_label, tick_label, ticks
+from raftmon.tui.axis import log_ticks, percent_label, position_ticks, tick_label, ticks
 from raftmon.tui.raster import Dots, Floats, Frame
 
-__all__ = ["Band", "Bars", "Chart", "Curve", "Ink", "Level", "Row", "draw", "drawable_log", "nearest"]
+__all__ = ["Band", "Bars", "Chart", "Curve", "Ink", "Level", "Marker", "Row", "draw", "drawable_log", "nearest"]
 
-Ink: TypeAlias = Literal["", "raw", "line", "axis", "level", "band", "bars", "mark", "cursor", "bad"]
+_Part: TypeAlias = Literal["", "raw", "line", "axis", "level", "band", "bars", "mark", "cursor", "bad"]
+_Sign: TypeAlias = Literal["marker", "sign", "run0", "run1", "run2", "run3", "run4", "run5"]
+Ink: TypeAlias = _Part | _Sign
 """What a character belongs to; a widget gives each its style."""
 Row: TypeAlias = list[tuple[str, Ink]]
 """One line of a drawing as runs of equal ink."""
@@ -39,6 +41,8 @@ class Curve:
     ink: Ink = "line"
     name: str = ""
     """For the value under the cursor: ``ema``; empty for the series itself."""
+    sign: str = ""
+    """One character at the newest point in view, which tells the curve from others without colours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,15 @@ class Level:
 
     value: float
     label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A moment at which something happened."""
+
+    x: float
+    glyph: str
+    """One character, near the bottom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,10 @@ class Chart:
     """The values are shares; never on a logarithmic axis."""
     faults: Floats = field(default_factory=lambda: np.empty(0))
     """x of the values that are not finite."""
+    markers: tuple[Marker, ...] = ()
+    """The lowest in a column comes first."""
+    others: tuple[Curve, ...] = ()
+    """The same series of other runs, drawn behind."""
 
     @property
     def empty(self) -> bool:
@@ -104,7 +121,7 @@ class Chart:
 
 def drawable_log(chart: Chart) -> bool:
     """Whether a logarithmic axis can show anything of the chart."""
-    return not chart.percent and any(bool(np.any(c.y[np.isfinite(c.y)] > 0.0)) for c in chart.curves)
+    return not chart.percent and any(bool(np.any((c.y > 0.0) & (c.y < math.inf))) for c in chart.curves)
 
 
 def nearest(curve: Curve, x: float) -> int | None:
@@ -115,7 +132,15 @@ def nearest(curve: Curve, x: float) -> int | None:
     return len(distance) - 1 - int(np.argmin(distance[::-1]))
 
 
-def draw(chart: Chart, width: int, height: int, *, log: bool = False, cursor: float | None = None) -> list[Row]:
+def draw(
+    chart: Chart,
+    width: int,
+    height: int,
+    *,
+    log: bool = False,
+    cursor: float | None = None,
+    window: tuple[float, float] | None = None,
+) -> list[Row]:
     """Draw a chart with its axes.
 
     Args:
@@ -124,13 +149,14 @@ def draw(chart: Chart, width: int, height: int, *, log: bool = False, cursor: fl
         height: cells; the last line holds the labels of the x axis.
         log: logarithmic y; ignored where `drawable_log` is false.
         cursor: x of the value cursor.
+        window: ends of the x axis, the lower first; None takes all points in. The y axis fits what is in view.
 
     Returns:
         `height` rows of exactly `width` characters; empty rows for a chart without a drawable value, or a box
         below the `SMALLEST` size.
     """
     log = log and drawable_log(chart)
-    limits = _limits(chart, log)
+    limits = _limits(chart, log, window)
     if limits is None or width < SMALLEST[0] or height < SMALLEST[1]:
         return [[(" " * width, "")] for _ in range(height)]
     x_limits, y_limits = limits
@@ -188,10 +214,17 @@ class _Grid:
         return lines
 
 
-def _limits(chart: Chart, log: bool) -> tuple[tuple[float, float], tuple[float, float]] | None:
+def _limits(
+    chart: Chart, log: bool, window: tuple[float, float] | None
+) -> tuple[tuple[float, float], tuple[float, float]] | None:
     bars = [chart.bars] if chart.bars is not None else []
-    y = raster.bounds([c.y for c in chart.curves] + [part for b in bars for part in (b.y, b.low, b.high)], log=log)
-    x = raster.bounds([c.x for c in chart.curves] + [b.x for b in bars])
+    curves = [*chart.curves, *chart.others]
+    x = window or raster.bounds([c.x for c in curves] + [b.x for b in bars])
+    y = raster.bounds([c.y for c in curves] + [part for b in bars for part in (b.y, b.low, b.high)], log=log)
+    if window is not None:
+        inside = [c.y[(c.x >= window[0]) & (c.x <= window[1])] for c in curves]
+        # Between two points there is nothing but the line that joins them.
+        y = raster.bounds(inside, log=log) or y
     if x is None or y is None:
         return None
     extras = [level.value for level in chart.levels] + ([chart.band.low, chart.band.high] if chart.band else [])
@@ -219,11 +252,13 @@ def _layers(chart: Chart, frame: Frame, cursor: float | None) -> list[tuple[Dots
     if chart.band is not None:
         layers.append((raster.band(frame, chart.band.low, chart.band.high), "band"))
     layers += [(raster.level(frame, level.value), "level") for level in chart.levels]
-    if cursor is not None and chart.x_name == "step":
+    layers += [(raster.vertical(frame, marker.x, every=4), "marker") for marker in chart.markers]
+    if cursor is not None and chart.x_name != "cycle":
         layers.append((raster.vertical(frame, cursor), "cursor"))
     if chart.bars is not None:
         layers.append((raster.error_bars(frame, chart.bars.x, chart.bars.low, chart.bars.high), "bars"))
-    return layers + [(raster.line(frame, curve.x, curve.y), curve.ink) for curve in chart.curves]
+    curves = (*chart.others, *chart.curves)
+    return layers + [(raster.line(frame, curve.x, curve.y), curve.ink) for curve in curves]
 
 
 def _paint(grid: _Grid, chart: Chart, frame: Frame, left: int, cursor: float | None) -> None:
@@ -233,6 +268,7 @@ def _paint(grid: _Grid, chart: Chart, frame: Frame, left: int, cursor: float | N
         for column, (char, ink) in enumerate(zip(text, inks, strict=True), left):
             if ink >= 0:
                 grid.chars[row][column], grid.inks[row][column] = char, layers[ink][1]
+    _signs(grid, chart, frame, left)
     for column in raster.cell_columns(frame, chart.faults):
         grid.put(frame.height - 1, left + column, "×", "bad")
     if chart.bars is not None:
@@ -244,6 +280,26 @@ def _paint(grid: _Grid, chart: Chart, frame: Frame, left: int, cursor: float | N
         if not _write(grid, frame, left, middle, chart.band.labels, "band"):
             # A band that does not say what it is would be taken for a fact.
             grid.erase("band")
+
+
+def _signs(grid: _Grid, chart: Chart, frame: Frame, left: int) -> None:
+    """Write the curves' signs at their newest points in view, then the markers' glyphs where no data is hidden."""
+    taken: set[tuple[int, int]] = set()
+    for curve in (c for c in (*chart.others, *chart.curves) if c.sign):
+        rows, columns = frame.row_of(curve.y), frame.column_of(curve.x)
+        there = np.flatnonzero((rows >= 0) & (rows < frame.rows) & (columns >= 0) & (columns <= frame.columns - 1))
+        if len(there):
+            row, column = round(float(rows[there[-1]])) // 4, round(float(columns[there[-1]])) // 2
+            # Curves that end in one cell are told apart, too.
+            near = [(abs(at - row), at) for at in range(frame.height) if (at, column) not in taken]
+            at = min(near, default=(0, -1))[1]
+            taken.add((at, column))
+            grid.put(at, left + column, curve.sign, curve.ink)
+    for marker in chart.markers:
+        for column in raster.cell_columns(frame, np.array([marker.x])):
+            inks = [inks[left + column] for inks in grid.inks[: frame.height]]
+            unused = [row for row, ink in enumerate(inks) if ink in ("", "marker", "band", "level")]
+            grid.put(unused[-1] if unused else -1, left + column, marker.glyph, "sign")
 
 
 def _points(grid: _Grid, bars: Bars, frame: Frame, left: int) -> None:
@@ -292,14 +348,12 @@ def _y_axis(grid: _Grid, frame: Frame, values: list[float], labels: list[str], g
 
 def _x_axis(grid: _Grid, chart: Chart, frame: Frame, left: int) -> None:
     room = COLUMNS_PER_TICK if chart.bars is None else COLUMNS_PER_TICK // 3
-    values = [v for v in ticks(*frame.x, max(2, frame.width // room + 1)) if v == round(v)]
-    step = values[1] - values[0] if len(values) > 1 else 0.0
+    labels = position_ticks(chart.x_name, *frame.x, max(2, frame.width // room + 1))
     if chart.bars is not None:
-        values = [v for v in values if frame.x[0] < v < frame.x[1]]
+        labels = [(value, text) for value, text in labels if frame.x[0] < value < frame.x[1]]
     row, end = grid.height - 1, left - 1
     grid.put(row, left - 1 - len(chart.x_name), chart.x_name, "axis")
-    for value in values:
-        text = tick_label(value, step)
+    for value, text in labels:
         at = left + round(float(frame.column_of(np.array([value]))[0])) // 2 - len(text) // 2
         at = max(min(at, grid.width - len(text)), left)
         if at > end:

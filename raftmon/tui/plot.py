@@ -8,6 +8,7 @@ from rich.segment import Segment
 from textual.content import Content
 from textual.strip import Strip
 
+from raftmon.tui.axis import position
 from raftmon.tui.figure import Chart, Curve, Row, draw, drawable_log, nearest
 from raftmon.tui.text import MUTED, cut_end, metric
 from raftmon.tui.widgets.lines import Inked, heading, wrap
@@ -28,6 +29,9 @@ class Plot(Inked):
         "ink-mark",
         "ink-cursor",
         "ink-bad",
+        "ink-marker",
+        "ink-sign",
+        *(f"ink-run{slot}" for slot in range(6)),
     }
     DEFAULT_CSS = """
     Plot {
@@ -41,11 +45,27 @@ class Plot(Inked):
         & > .ink-mark { color: $text-success; text-style: bold; }
         & > .ink-cursor { color: $text-accent; }
         & > .ink-bad { color: $text-error; text-style: bold; }
+        & > .ink-marker { color: $foreground 45%; }
+        & > .ink-sign { color: $text-warning; text-style: bold; }
+        /* Okabe & Ito's colours, told apart by colour-blind people, too. */
+        & > .ink-run0 { color: #e69f00; }
+        & > .ink-run1 { color: #56b4e9; }
+        & > .ink-run2 { color: #009e73; }
+        & > .ink-run3 { color: #cc79a7; }
+        & > .ink-run4 { color: #d55e00; }
+        & > .ink-run5 { color: #0072b2; }
     }
     Plot:ansi {
         & > .ink-raw { color: ansi_bright_black; }
         & > .ink-axis { color: ansi_default; text-style: dim; }
         & > .ink-band { color: ansi_bright_black; }
+        & > .ink-marker { color: ansi_bright_black; }
+        & > .ink-run0 { color: ansi_yellow; }
+        & > .ink-run1 { color: ansi_cyan; }
+        & > .ink-run2 { color: ansi_green; }
+        & > .ink-run3 { color: ansi_magenta; }
+        & > .ink-run4 { color: ansi_red; }
+        & > .ink-run5 { color: ansi_blue; }
     }
     """
 
@@ -54,6 +74,7 @@ class Plot(Inked):
         self._chart: Chart | None = None
         self._log = False
         self._cursor: float | None = None
+        self._window: tuple[float, float] | None = None
         self._focused = False
         self._strips: list[Strip] = []
         self._strips_of: tuple[object, ...] = ()
@@ -65,7 +86,15 @@ class Plot(Inked):
         """The chart shown."""
         return self._chart
 
-    def show(self, chart: Chart, *, log: bool, cursor: float | None, focused: bool) -> None:
+    def show(
+        self,
+        chart: Chart,
+        *,
+        log: bool,
+        cursor: float | None,
+        focused: bool,
+        window: tuple[float, float] | None = None,
+    ) -> None:
         """Show a chart; nothing is repainted if its version and the view are the same.
 
         Args:
@@ -73,9 +102,11 @@ class Plot(Inked):
             log: logarithmic y axis, where the chart allows it.
             cursor: x of the value cursor, or None.
             focused: whether the keys move the cursor in this chart.
+            window: ends of the x axis; None takes all points in.
         """
         before = self._key
         self._chart, self._log, self._cursor, self._focused = chart, log, cursor, focused
+        self._window = window
         if before != self._key:
             self.refresh()
 
@@ -94,7 +125,7 @@ class Plot(Inked):
 
     @property
     def _key(self) -> tuple[object, ...]:
-        return (self._chart.version if self._chart else None, self._log, self._cursor, self._focused)
+        return (self._chart.version if self._chart else None, self._log, self._cursor, self._focused, self._window)
 
     def _draw(self) -> list[Strip]:
         width, height = self.size
@@ -107,7 +138,7 @@ class Plot(Inked):
         room = width - len(chart.title) - 1 - (right.cell_length + 1 if right else 0)
         top = heading(width, chart.title, fitting(parts, room), right, style)
         lines = [self.strip(top, width)]
-        rows = draw(chart, width, height - 1, log=self._log, cursor=self._cursor)
+        rows = draw(chart, width, height - 1, log=self._log, cursor=self._cursor, window=self._window)
         if all(ink == "" for row in rows for _, ink in row):
             return lines + self._message(chart, width, height - 1)
         return lines + [self._row(row, width) for row in rows]
@@ -133,11 +164,13 @@ class Plot(Inked):
 
 def cursor_parts(chart: Chart, cursor: float) -> tuple[str, ...]:
     """Return the values under the cursor: ``0.431``, ``ema 0.44``, ``step 812``; the summary where it has none."""
-    index = nearest(chart.curves[0], cursor) if chart.x_name == "step" and chart.curves else None
+    index = nearest(chart.curves[0], cursor) if chart.x_name != "cycle" and chart.curves else None
     if index is None:
         return chart.summary
-    values = [text for text in (_value_at(chart, curve, cursor) for curve in chart.curves) if text]
-    return (*values[:1], f"step {chart.curves[0].x[index]:.0f}", *values[1:])
+    # A run that ended before has no value here.
+    reaching = [c for c in chart.others if len(c.x) and c.x.min() <= cursor <= c.x.max()]
+    values = [text for text in (_value_at(chart, curve, cursor) for curve in (*chart.curves, *reaching)) if text]
+    return (*values[:1], position(chart.x_name, float(chart.curves[0].x[index])), *values[1:])
 
 
 def fitting(parts: tuple[str, ...], room: int) -> str:

@@ -174,12 +174,12 @@ def band(frame: Frame, low: float, high: float) -> Dots:
     return dots
 
 
-def vertical(frame: Frame, x: float) -> Dots:
-    """Draw a vertical line; nothing outside the frame."""
+def vertical(frame: Frame, x: float, every: int = 1) -> Dots:
+    """Draw a vertical line, a dot in every `every`-th row; nothing outside the frame."""
     dots = np.zeros((frame.rows, frame.columns), dtype=np.bool_)
     column = float(frame.column_of(np.array([x]))[0])
     if -0.5 <= column < frame.columns - 0.5:
-        dots[:, round(column)] = True
+        dots[::every, round(column)] = True
     return dots
 
 

@@ -18,6 +18,7 @@ from raftmon.model import CampaignView, RunView, Snapshot
 from raftmon.plain import plain
 from raftmon.tui.changer import Changer
 from raftmon.tui.export import file_stem, said, series_csv, write_new
+from raftmon.tui.overlay import Marks
 from raftmon.tui.screens.apply import READ_ONLY, ApplySheet
 from raftmon.tui.screens.finding import FindingSheet
 from raftmon.tui.screens.problems import ProblemsSheet
@@ -94,6 +95,8 @@ class Overview(Screen[None]):
             "e", "export", "Export", show=False, id="export", tooltip="Write the charts' series to a CSV file here"
         ),
         Binding("s", "screenshot", "Shot", show=False, id="screenshot", tooltip="Write the screen to an SVG file here"),
+        Binding("3", "run", "Run", show=False, id="run", tooltip="All charts of the run, zoom, marked runs over it"),
+        Binding("m", "mark", "Mark", show=False, id="mark", tooltip="Mark the run to be drawn over others on screen 3"),
         Binding("c", "copy", "Copy", show=False, id="copy", tooltip="Copy the advice to the clipboard"),
         Binding("tab", "app.focus_next", "Next", show=False, id="focus-next", tooltip="Go to the next panel"),
         Binding("shift+tab", "app.focus_previous", "Back", show=False, id="focus-back", tooltip="Go back a panel"),
@@ -115,6 +118,8 @@ class Overview(Screen[None]):
         self._status = Status(title)
         self._advised: str | None = None
         self._left = State()
+        self.marks = Marks()
+        """The runs that are drawn over each other on the Run screen."""
 
     def compose(self) -> ComposeResult:
         """Lay out the screen."""
@@ -136,6 +141,7 @@ class Overview(Screen[None]):
         self.query_one(ChartsPanel).resume(self._left.chart, log=self._left.log)
         self.query_one(Input).value = self._left.filter
         self._draw()
+        self.query_one(RunsTable).letter = self.marks.letter
         self.query_one(RunsTable).focus()
 
     def on_resize(self) -> None:
@@ -246,6 +252,19 @@ class Overview(Screen[None]):
             self.app.notify(READ_ONLY, severity="warning", markup=False)
         else:
             self.app.push_screen(ApplySheet(self._changer, self.run, self.campaign))
+
+    def action_run(self) -> None:
+        """Show all charts of the selected run."""
+        # Imported here: the first screen does without it.
+        from raftmon.tui.screens.run import RunScreen
+
+        cast("RaftmonApp", self.app).open_detail(RunScreen(self._title, self.marks))
+
+    def action_mark(self) -> None:
+        """Mark the selected run for comparison, or take its mark away."""
+        if self.run is not None:
+            self.marks.toggle(self.run.path)
+            self.query_one(RunsTable).refresh()
 
     def action_copy(self) -> None:
         """Copy the advice as plain text."""

@@ -14,7 +14,7 @@ from raftmon.tui.raster import Floats
 from raftmon.tui.smooth import debiased_ema, weight_for
 from raftmon.tui.text import CURVE_ROLES, RATE_ROLES, metric
 
-__all__ = ["CORE_ROLES", "chart_of", "roles_of", "title_of"]
+__all__ = ["CORE_ROLES", "TELLING_ROLES", "UNCHARTED_ROLES", "chart_of", "roles_of", "series_chart", "title_of"]
 
 CORE_ROLES = ("loss", "grad_norm", "learning_rate", "verification_rate")
 """What decides whether a learning rate is right; shown, or said to be missing."""
@@ -92,7 +92,7 @@ def chart_of(
         return Chart(role, title_of(role), (role, "missing", run is None), missing if run else "nothing to draw yet")
     limit = run.config.max_grad_norm if role == "grad_norm" else None
     version = (run.path, role, series.count, len(series.values), *_end(series), limit)
-    return (known or {}).get(version) or _series_chart(role, series, version, limit)
+    return (known or {}).get(version) or series_chart(role, series, version, limit)
 
 
 def _end(series: SeriesView) -> tuple[int, str]:
@@ -100,13 +100,24 @@ def _end(series: SeriesView) -> tuple[int, str]:
     return (int(series.steps[-1]), repr(float(series.values[-1]))) if len(series.values) else (-1, "")
 
 
-def _series_chart(role: str, series: SeriesView, version: Hashable, limit: float | None) -> Chart:
+def series_chart(
+    role: str, series: SeriesView, version: Hashable, limit: float | None, *, smoothed: bool = True
+) -> Chart:
+    """Return the chart of one series over its steps.
+
+    Args:
+        role: the role of the series.
+        series: the points.
+        version: of the chart.
+        limit: where gradients are clipped, or None.
+        smoothed: draw a smoothed curve over the points where that tells more.
+    """
     x, y = series.steps.astype(np.float64), series.values.astype(np.float64)
     finite = np.isfinite(y)
     summary = [metric(role, series.last)]
     curves = [Curve(x, y)]
     levels = (Level(limit, f"clip {limit:g}"),) if limit else ()
-    if role in CURVE_ROLES and len(y) >= SMOOTHED_FROM:
+    if smoothed and role in CURVE_ROLES and len(y) >= SMOOTHED_FROM:
         smooth = debiased_ema(y, weight_for(len(y)))
         curves = [Curve(x, y, "raw"), Curve(x, smooth, "line", "ema")]
         last = smooth[np.isfinite(smooth)]

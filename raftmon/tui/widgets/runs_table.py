@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -71,6 +72,8 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
         self._longest = 0
         self.filter = RunFilter()
         """What is shown; see `set_filter`."""
+        self.letter: Callable[[str], str] = lambda _: ""
+        """One character before the run of a path, for example the mark of a comparison; empty for none."""
 
     @property
     def selected(self) -> RunView | None:
@@ -227,7 +230,8 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
             cells.append((" " * GAP + fit(text, column.width, right=column.right), style))
         name_style = "bold" if selected else ""
         return assemble(
-            ("❯ " if selected else "  ", "bold $text-primary"),
+            ("❯" if selected else " ", "bold $text-primary"),
+            (self.letter(run.path) or " ", "bold $text-accent"),
             (f"{glyph} ", state_style),
             (fit(run_name(run).removeprefix(self._prefix), name_width), name_style),
             *cells,
