@@ -177,7 +177,9 @@ def key(rounds: int) -> Iterator[Figure]:
                 # While it still reads, the share is written anew again and again.
                 ours.until(rb"reading" + ANYTHING + rb"\d+%", 10.0)
                 busy += 1
-    yield Figure(f"key: selection to screen while 1,000 runs are read, median of {len(moves)}", _median(moves), "ms", 50.0)
+    yield Figure(
+        f"key: selection to screen while 1,000 runs are read, median of {len(moves)}", _median(moves), "ms", 50.0
+    )
     yield Figure("key: selection to screen, slowest", max(moves), "ms", None)
     yield Figure("key: help sheet to screen, median", _median(sheets), "ms", 50.0)
     yield Figure("key: help sheet to screen, slowest", max(sheets), "ms", None)

@@ -17,7 +17,7 @@ from tests.benchmarks.event_records import Rows, encode, framed, opening
 from tests.benchmarks.event_sets import FILE_NAME
 from tests.scripted import event, record, simple
 
-__all__ = ["END", "TAGS", "grown", "growing", "logged", "make_finished", "make_large", "make_runs"]
+__all__ = ["END", "TAGS", "growing", "grown", "logged", "make_finished", "make_large", "make_runs"]
 
 TAGS: Final = ("train/loss", "train/grad_norm", "train/learning_rate", "train/entropy")
 """What each run logs: four charts."""
