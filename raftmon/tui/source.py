@@ -69,6 +69,7 @@ class Follower:
         post: takes messages from any thread.
         interval: seconds of a wait in which nothing changes, and between attempts after an error.
         spent: seconds of CPU time of the whole process, polling and painting, from any moment on.
+        stopping: set to end the thread; waited for wherever it pauses.
     """
 
     def __init__(
@@ -78,13 +79,14 @@ class Follower:
         interval: float,
         *,
         spent: Callable[[], float] = time.process_time,
+        stopping: threading.Event | None = None,
     ) -> None:
         self._source = source
         self._post = post
         self._interval = interval
         self._spent = spent
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="raftmon-poll", daemon=True)
+        self._stopping = stopping if stopping is not None else threading.Event()
+        self._thread = threading.Thread(target=self.follow, name="raftmon-poll", daemon=True)
 
     def start(self) -> None:
         """Begin to poll."""
@@ -95,7 +97,8 @@ class Follower:
         self._stopping.set()
         self._source.close()
 
-    def _follow(self) -> None:
+    def follow(self) -> None:
+        """Poll and post until stopped: what the thread does."""
         version: int | None = None
         woken, before = False, self._spent()
         while not self._stopping.is_set():
