@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from textual.message import Message
 
@@ -12,6 +13,11 @@ from raftmon.model import Snapshot
 from raftmon.plain import plain
 
 __all__ = ["Follower", "SnapshotArrived", "SnapshotFailed", "SnapshotSource"]
+
+BUSY_SHARE: Final = 0.035
+"""Share of one core that following may cost while data streams in; what comes faster than that is taken together."""
+MOST_PAUSE: Final = 4.0
+"""Intervals that news wait at most for that reason."""
 
 
 class SnapshotSource(Protocol):
@@ -55,18 +61,32 @@ class Follower:
 
     The thread is a daemon: a poll that hangs on a dead file system must not keep the program from ending.
 
+    The first news after a quiet while is shown at once. Fifty runs that log in turn would have all of the screen made
+    anew fifty times a second, though: after each snapshot the thread rests in proportion to what it has cost.
+
     Args:
         source: polled and waited for in the thread only.
         post: takes messages from any thread.
         interval: seconds of a wait in which nothing changes, and between attempts after an error.
+        spent: seconds of CPU time of the whole process, polling and painting, from any moment on.
+        stopping: set to end the thread; waited for wherever it pauses.
     """
 
-    def __init__(self, source: SnapshotSource, post: Callable[[Message], bool], interval: float) -> None:
+    def __init__(
+        self,
+        source: SnapshotSource,
+        post: Callable[[Message], bool],
+        interval: float,
+        *,
+        spent: Callable[[], float] = time.process_time,
+        stopping: threading.Event | None = None,
+    ) -> None:
         self._source = source
         self._post = post
         self._interval = interval
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="raftmon-poll", daemon=True)
+        self._spent = spent
+        self._stopping = stopping if stopping is not None else threading.Event()
+        self._thread = threading.Thread(target=self.follow, name="raftmon-poll", daemon=True)
 
     def start(self) -> None:
         """Begin to poll."""
@@ -77,20 +97,27 @@ class Follower:
         self._stopping.set()
         self._source.close()
 
-    def _follow(self) -> None:
+    def follow(self) -> None:
+        """Poll and post until stopped: what the thread does."""
         version: int | None = None
-        woken = False
+        woken, before = False, self._spent()
         while not self._stopping.is_set():
             try:
                 snapshot = self._source.poll()
-                changed = snapshot.version != version
+                changed, first = snapshot.version != version, version is None
                 version = snapshot.version
                 if changed:
                     self._send(SnapshotArrived(snapshot))
                 elif woken:
                     # A source that is woken by what it does not show must not keep a core busy.
                     self._stopping.wait(self._interval)
-                if not (changed and snapshot.backfilling):
+                behind = changed and snapshot.backfilling
+                spent = self._spent()
+                if changed and not first and not behind:
+                    self._stopping.wait(min((spent - before) / BUSY_SHARE, MOST_PAUSE * self._interval))
+                # What the snapshot costs to paint comes after this, and counts for the next pause.
+                before = spent
+                if not behind:
                     woken = self._source.wait(self._interval)
             except Exception as error:  # whatever it is, the screen must say it and live on
                 version = None
