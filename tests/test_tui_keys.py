@@ -254,7 +254,7 @@ async def test_keys_can_be_changed_and_the_help_says_so() -> None:
         await session.press("f5")
         assert session.app.paused
         await session.press("question_mark")
-        assert "f5" in session.text()
+        assert any("f5" in line.plain for line in session.app.screen.query_one("#text", LinesView).lines)
 
 
 async def test_the_palette_offers_the_actions() -> None:
