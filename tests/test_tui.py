@@ -6,13 +6,13 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from textual.widgets import Footer
 
 from raftmon.model import Snapshot
 from raftmon.tui.announce import news
 from raftmon.tui.plot import Plot
 from raftmon.tui.source import SnapshotArrived, SnapshotFailed
 from raftmon.tui.widgets.campaign_panel import CampaignPanel
+from raftmon.tui.widgets.keys_bar import KeysBar
 from raftmon.tui.widgets.runs_table import RunsTable
 from raftmon.tui.widgets.status_bar import StatusBar
 from tests import snapshots
@@ -35,7 +35,7 @@ async def test_verdict_advice_and_loss_are_on_every_screen(size: tuple[int, int]
         assert "LOSS 0.6600" in text
         assert "4 runs   ● 1 live" in session.text(StatusBar)
         assert "1 problem" in session.text(StatusBar)
-        assert len(session.app.screen.query_one(Footer).children) <= 8
+        assert len(session.app.screen.query_one(KeysBar).shown_keys) <= 8
 
 
 async def test_a_narrow_screen_shows_one_chart_below_the_advice() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 
 import pytest
 from textual.binding import Binding
-from textual.widgets import Footer, Input
+from textual.widget import Widget
+from textual.widgets import Input
 
 from raftmon.model import Snapshot
 from raftmon.tui.app import RaftmonApp
@@ -18,6 +20,7 @@ from raftmon.tui.screens.problems import ProblemsSheet
 from raftmon.tui.screens.sheet import Sheet
 from raftmon.tui.widgets.charts_panel import ChartsPanel
 from raftmon.tui.widgets.filter_bar import FilterBar
+from raftmon.tui.widgets.keys_bar import KeysBar
 from raftmon.tui.widgets.lines import LinesView
 from raftmon.tui.widgets.runs_table import RunsTable
 from raftmon.tui.widgets.status_bar import StatusBar
@@ -55,10 +58,10 @@ async def test_the_filter(size: tuple[int, int]) -> None:
         await session.press("slash", *"seed-01")
         assert session.focused == session.app.screen.query_one(Input).id
         assert len(session.table.shown) == 10
-        assert not session.app.screen.query_one(Footer).display
+        assert not session.app.screen.query_one(KeysBar).display
         await session.press("enter")
         assert session.focused == "runs"
-        assert session.app.screen.query_one(Footer).display
+        assert session.app.screen.query_one(KeysBar).display
         assert len(session.table.shown) == 10
         await session.press("escape")
         assert len(session.table.shown) == 40
@@ -270,3 +273,35 @@ def test_key_names_are_readable() -> None:
     assert key_names("left_square_bracket") == "["
     lines = help_lines([("Here", [Binding("x", "a", "Do", id="do", tooltip="Do it")])], {"do": "z"}, 60)
     assert lines[1].plain.split() == ["z", "Do", "it"]
+
+
+def _widgets() -> int:
+    gc.collect()
+    return sum(isinstance(found, Widget) for found in gc.get_objects())
+
+
+async def test_opening_and_closing_leaves_nothing_behind() -> None:
+    async with running(snapshots.raft()) as session:
+        await session.press("question_mark", "escape", "2", "escape", "3", "escape")
+        before = _widgets()
+        for _ in range(5):
+            await session.press("question_mark", "escape", "p", "escape", "2", "escape", "3", "escape")
+        assert _widgets() == before
+
+
+@pytest.mark.parametrize("size", [SMALL, MEDIUM])
+async def test_a_click_on_a_key_does_what_it_does(size: tuple[int, int]) -> None:
+    async with running(snapshots.raft(), size) as session:
+        bar = session.app.screen.query_one(KeysBar)
+        text = bar.render_line(0).text
+        await session.pilot.click(KeysBar, offset=(text.index("y Log") + 3, 0))
+        assert session.charts.log_scale
+        await session.pilot.click(KeysBar, offset=(size[0] - 1, 0))
+        assert session.closed_sheets
+
+
+async def test_the_keys_that_have_no_room_are_left_out_whole() -> None:
+    async with running(snapshots.raft(), (36, 24)) as session:
+        assert session.app.screen.query_one(KeysBar).render_line(0).text.split() == [
+            *("/", "Filter", "y", "Log", "⏎", "Why", "v", "Chart")
+        ]

@@ -8,9 +8,9 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from raftmon.model import CampaignView, RunView, Snapshot
+from raftmon.tui.widgets.keys_bar import KeysBar
 from raftmon.tui.widgets.status_bar import Status, StatusBar
 
 __all__ = ["DetailScreen"]
@@ -39,7 +39,7 @@ class DetailScreen(Screen[None]):
         """Lay out the status bar, what the screen is about, and the keys."""
         yield StatusBar(self._title)
         yield from self.compose_content()
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeysBar()
 
     @abstractmethod
     def compose_content(self) -> ComposeResult:

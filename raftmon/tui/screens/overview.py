@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer, Input
+from textual.widgets import Input
 
 from raftmon.model import CampaignView, RunView, Snapshot
 from raftmon.plain import plain
@@ -29,6 +29,7 @@ from raftmon.tui.widgets.advice_panel import advice_lines
 from raftmon.tui.widgets.campaign_panel import CampaignPanel, best_line, campaign_lines
 from raftmon.tui.widgets.charts_panel import ChartsPanel
 from raftmon.tui.widgets.filter_bar import FilterBar
+from raftmon.tui.widgets.keys_bar import KeysBar
 from raftmon.tui.widgets.lines import Heading, LinesView
 from raftmon.tui.widgets.runs_table import RunsTable
 from raftmon.tui.widgets.status_bar import Status, StatusBar
@@ -133,7 +134,7 @@ class Overview(Screen[None]):
                 yield LinesView(id="advice")
             yield ChartsPanel(id="charts")
         yield FilterBar()
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeysBar()
 
     def on_mount(self) -> None:
         """Begin with the runs."""

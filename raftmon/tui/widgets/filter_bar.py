@@ -8,7 +8,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
-from textual.widgets import Footer, Input, Label
+from textual.widgets import Input, Label
+
+from raftmon.tui.widgets.keys_bar import KeysBar
 
 __all__ = ["FilterBar"]
 
@@ -44,7 +46,7 @@ class FilterBar(Horizontal):
     def open(self) -> None:
         """Show the line and type into it."""
         self.display = True
-        self.screen.query_one(Footer).display = False
+        self.screen.query_one(KeysBar).display = False
         self.query_one(Input).focus()
 
     def complain(self, error: str) -> None:
@@ -66,5 +68,5 @@ class FilterBar(Horizontal):
 
     def _close(self) -> None:
         self.display = False
-        self.screen.query_one(Footer).display = True
+        self.screen.query_one(KeysBar).display = True
         self.post_message(self.Closed())
