@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from raftmon.events.columns import ScalarBatch
 from raftmon.runs.clock import MOST, Clock
 from tests.views import make_run
 
@@ -65,3 +66,21 @@ def test_a_run_without_wall_times_has_no_clock() -> None:
     clock.note(np.array([1, 2]), np.array([math.nan, math.inf]))
     assert clock.known is None
     assert make_run().clock is None
+
+
+@given(st.integers(1, 90), st.integers(1, 5), st.booleans(), st.integers(1, 70))
+def test_a_sample_of_a_batch_is_of_its_points(cycles: int, columns: int, shared: bool, most: int) -> None:
+    """Of a table of cycles, whose steps may stand there once for all columns, and of the same points in one column."""
+    steps = np.arange(cycles * columns).reshape(cycles, columns) if not shared else np.arange(cycles).reshape(cycles, 1)
+    times = np.arange(cycles * columns, dtype=np.float64).reshape(cycles, columns) / 8
+    tags = tuple("abcde"[:columns])
+    table = ScalarBatch(tags, np.arange(columns, dtype=np.int32), steps, times, times.copy())
+    flat = ScalarBatch(tags, table.tag_id, table.step, table.wall_time, table.value)
+    some_steps, some_times = table.some(most)
+    assert len(some_steps) == len(some_times) == min(most, len(table))
+    points = list(zip(table.step.tolist(), table.wall_time.tolist(), strict=True))
+    found = list(zip(some_steps.tolist(), some_times.tolist(), strict=True))
+    assert set(found) <= set(points)
+    assert found[0] == points[0]
+    assert most == 1 or found[-1] == points[-1]
+    assert [part.tolist() for part in flat.some(most)] == [some_steps.tolist(), some_times.tolist()]

@@ -62,9 +62,9 @@ def watch(
     from raftmon.tui.app import RaftmonApp
     from raftmon.tui.state import StateFile, default_file
 
-    changer = _changer(logdirs, settings, config if apply else None, authority, journal)
     if apply and config is None:
         raise UsageError("--apply", "there is no config to write into", "Add --config CONFIG.")
+    changer = _changer(logdirs, settings, config if apply else None, authority, journal)
     monitor = open_monitor(logdirs, settings, watching=True, config=config, journal=journal, usable=False)
     # What is armed is in sight.
     title = f"raftmon --apply {plain(config.name)}" if changer is not None and config is not None else "raftmon"

@@ -68,6 +68,18 @@ class ScalarBatch:
         """Float64, shape ``[n]``; NaN and infinities are kept. Integers beyond 2**53 are rounded."""
         return _flat(self._value, self._value.shape)
 
+    def some(self, most: int) -> tuple[Ints, Floats]:
+        """Return steps and wall times of at most so many points, spread evenly, the first and the last among them."""
+        count = len(self)
+        if self._step.ndim == 1 and count <= most:
+            return self._step, self._wall_time
+        at = np.linspace(0, count - 1, min(count, most)).astype(np.int64)
+        if self._step.ndim == 1:
+            return self._step[at], self._wall_time[at]
+        # Not as one column: that would copy all steps of the table for these few.
+        row, column = np.divmod(at, self._value.shape[1])
+        return self._step[row, column if self._step.shape[1] > 1 else 0], self._wall_time[row, column]
+
     def part(self, begin: int, end: int) -> ScalarBatch:
         """Return some of the points, in file order; at least one."""
         tag_id = self.tag_id[begin:end]

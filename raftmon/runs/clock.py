@@ -6,61 +6,63 @@ pace that changes seldom, so that a straight line between a few dozen of them is
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from raftmon.model import Floats, Ints
 
 __all__ = ["MOST", "Clock"]
 
 MOST: Final = 64
 """Steps kept; when there are more, every second one goes."""
-_NO_STEPS: Final = np.empty(0, dtype=np.int64)
-_NO_TIMES: Final = np.empty(0, dtype=np.float64)
 
 
 class Clock:
     """Steps of a run with their wall times: the first, the newest, and some between."""
 
-    __slots__ = ("_steps", "_times")
+    __slots__ = ("_count", "_steps", "_times")
 
     def __init__(self) -> None:
-        self._steps: Ints = _NO_STEPS
-        self._times: Floats = _NO_TIMES
+        # What is handed out lies before `_count`, and is never written to again.
+        self._steps: Ints = np.empty(MOST, np.int64)
+        self._times: Floats = np.empty(MOST, np.float64)
+        self._count = 0
 
     @property
     def known(self) -> tuple[Ints, Floats] | None:
         """Steps, ascending, and their wall times in seconds since the epoch; never written to again; None at first."""
-        return (self._steps, self._times) if len(self._steps) else None
+        return (self._steps[: self._count], self._times[: self._count]) if self._count else None
 
     def note(self, steps: Ints, times: Floats) -> None:
-        """Take in points of any tags; those whose step is no progress are left out.
+        """Take in a few points of any tags; those whose step is no progress are left out.
+
+        The first point that reaches a step, of several tags, says when.
 
         Args:
             steps: in the order of arrival.
             times: same length; what is not finite is left out.
         """
-        if len(steps) > MOST:
-            some = np.linspace(0, len(steps) - 1, MOST).astype(np.int64)
-            steps, times = steps[some], times[some]
-        newest = int(self._steps[-1]) if len(self._steps) else None
-        ahead = np.isfinite(times) if newest is None else np.isfinite(times) & (steps > newest)
-        steps, times = steps[ahead], times[ahead]
-        if not len(steps):
-            return
-        # The first point that reaches a step, of several tags, says when.
-        front = np.concatenate([[True], steps[1:] > np.maximum.accumulate(steps)[:-1]])
-        self._steps = np.concatenate([self._steps, steps[front]])
-        self._times = np.concatenate([self._times, times[front]])
-        while len(self._steps) > MOST:
-            kept = np.arange(len(self._steps)) % 2 == 0
-            kept[-1] = True
-            self._steps, self._times = self._steps[kept], self._times[kept]
+        newest = int(self._steps[self._count - 1]) if self._count else None
+        for step, moment in zip(steps.tolist(), times.tolist(), strict=True):
+            if (newest is None or step > newest) and math.isfinite(moment):
+                if self._count == MOST:
+                    self._keep(np.arange(MOST) % 2 == 0)
+                self._steps[self._count], self._times[self._count] = step, moment
+                self._count += 1
+                newest = step
 
     def rewind(self, step: int) -> None:
         """Forget the steps from one on: a restarted run logs them again."""
-        before = self._steps < step
-        if not before.all():
-            self._steps, self._times = self._steps[before], self._times[before]
+        if self._count and self._steps[self._count - 1] >= step:
+            self._keep(self._steps[: self._count] < step)
+
+    def _keep(self, kept: NDArray[np.bool_]) -> None:
+        """Keep some of the steps, in memory of their own: the others may have been handed out."""
+        steps, times = self._steps[: self._count][kept], self._times[: self._count][kept]
+        self._steps, self._times, self._count = np.empty(MOST, np.int64), np.empty(MOST, np.float64), len(steps)
+        self._steps[: len(steps)], self._times[: len(steps)] = steps, times

@@ -19,7 +19,7 @@ from raftmon.events.columns import ScalarBatch
 from raftmon.events.found import SessionStart
 from raftmon.events.tail import EventFile, FileUpdate
 from raftmon.model import Problem
-from raftmon.runs.clock import Clock
+from raftmon.runs.clock import MOST, Clock
 from raftmon.runs.series import Series
 from raftmon.slotted import dataclass
 
@@ -229,7 +229,7 @@ class Run:
             self.first_wall_time = first
         if np.isfinite(wall_time):
             self.last_wall_time = max(self.last_wall_time or wall_time, wall_time)
-        self.clock.note(batch.step, batch.wall_time)
+        self.clock.note(*batch.some(MOST))
 
     def _rewind_all(self, step: int) -> bool:
         dropped = [series.rewind(step) for series in self.series.values()]
