@@ -139,6 +139,14 @@ class SeriesView:
         """The newest value, NaN included; None for an empty series."""
         return float(self.values[-1]) if len(self.values) else None
 
+    @property
+    def median(self) -> float | None:
+        """The median of the finite values; None without one."""
+        import numpy as np  # who only hands a Snapshot on does without it
+
+        finite = self.values[np.isfinite(self.values)]
+        return float(np.median(finite)) if len(finite) else None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunView:

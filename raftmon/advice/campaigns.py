@@ -294,8 +294,8 @@ def _mean(run: RunView | None, role: str) -> float | None:
 
 
 def _median(run: RunView | None, role: str) -> float | None:
-    values = _finite(run, role)
-    return float(np.median(values)) if len(values) else None
+    series = run.series.get(role) if run is not None else None
+    return series.median if series is not None else None
 
 
 def _last(run: RunView | None, role: str) -> float | None:

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import numpy as np
-
 from raftmon.model import CycleView, RunView
 from raftmon.tui.raster import sparkline
 from raftmon.tui.text import MUTED, NOTHING, STATES, VERDICTS, metric, number
@@ -67,9 +65,9 @@ def _series(run: RunView | None, role: str, *, median: bool = False) -> CycleCel
     series = run.series.get(role) if run is not None else None
     value = series.last if series is not None else None
     if series is not None and median:
-        finite = series.values[np.isfinite(series.values)]
         # Without a finite value the last one tells at least what they are.
-        value = float(np.median(finite)) if len(finite) else value
+        middle = series.median
+        value = middle if middle is not None else value
     text = metric(role, value)
     if value is None:
         return text, MUTED
