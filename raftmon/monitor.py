@@ -292,6 +292,7 @@ class Monitor:
         self._sweeps.forget(self._runs[path].run.path)
         self._campaigns.leave(path, self._runs[path].campaign)
         self._board.drop(path)
+        self._places.forget(path)
         del self._key_of[self._runs[path].run.path], self._runs[path], self._bytes[path]
         for kept in (self._pending, self._troubled, self._beside):
             kept.discard(path)

@@ -1,9 +1,12 @@
 """The monitor: from bytes on disk to a Snapshot, with a clock that stands still unless told."""
 
+import gc
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, ModuleType
 
 import pytest
 
@@ -237,6 +240,38 @@ def test_a_run_whose_files_are_deleted_leaves(tmp_path: Path) -> None:
 
     write_run(path, [1.0] * 40)
     assert only(read_all(monitor)).series["loss"].count == 40
+
+
+def held_by(monitor: Monitor) -> Iterator[object]:
+    """All that a monitor keeps alive, code left out."""
+    seen: dict[int, object] = {}
+    todo: list[object] = [monitor]
+    while todo:
+        held = todo.pop()
+        if id(held) in seen or isinstance(held, type | ModuleType | FunctionType | BuiltinFunctionType):
+            continue
+        seen[id(held)] = held
+        yield held
+        todo += gc.get_referents(held)
+
+
+def test_nothing_of_a_run_that_is_gone_is_kept(tmp_path: Path) -> None:
+    clock = Clock()
+    monitor = Monitor([tmp_path], clock=clock)
+    write_run(tmp_path / "stays" / "events.out.tfevents.1", [1.0] * 4)
+    for gone in ("gone_run", "raft/cycle_77/logs"):
+        write_run(tmp_path / gone / "events.out.tfevents.1", [1.0] * 40)
+    assert len(read_all(monitor).runs) == 3
+
+    shutil.rmtree(tmp_path / "gone_run")
+    shutil.rmtree(tmp_path / "raft" / "cycle_77")
+    for _ in range(3):
+        clock.now += 100.0
+        assert [run.run for run in read_all(monitor).runs] == ["stays"]
+
+    named = [str(held) for held in held_by(monitor) if isinstance(held, str | bytes | Path)]
+    assert any("stays" in name for name in named)
+    assert [name for name in named if "gone_run" in name or "cycle_77" in name] == []
 
 
 def test_damage_that_comes_later_is_told_at_once(tmp_path: Path) -> None:

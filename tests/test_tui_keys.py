@@ -8,6 +8,7 @@ import threading
 
 import pytest
 from textual.binding import Binding
+from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -275,19 +276,22 @@ def test_key_names_are_readable() -> None:
     assert lines[1].plain.split() == ["z", "Do", "it"]
 
 
-def _widgets() -> int:
+def _alive(kind: type) -> int:
+    """How many objects of a class there are."""
     gc.collect()
-    # By its type: to ask some objects of other libraries for their class gives a warning.
-    return sum(issubclass(type(found), Widget) for found in gc.get_objects())
+    # `type`, not `isinstance`: objects of other libraries do not like to be asked for their class.
+    return sum(issubclass(type(found), kind) for found in gc.get_objects())
 
 
 async def test_opening_and_closing_leaves_nothing_behind() -> None:
     async with running(snapshots.raft()) as session:
         await session.press("question_mark", "escape", "2", "escape", "3", "escape")
-        before = _widgets()
+        widgets, lines = _alive(Widget), _alive(Strip)
         for _ in range(5):
             await session.press("question_mark", "escape", "p", "escape", "2", "escape", "3", "escape")
-        assert _widgets() <= before
+        assert _alive(Widget) <= widgets
+        # Each of these twenty screens was drawn in thirty lines or so.
+        assert _alive(Strip) <= lines + 100
 
 
 @pytest.mark.parametrize("size", [SMALL, MEDIUM])

@@ -97,6 +97,13 @@ class Places:
             for tree in self._trees:
                 tree.doubt(directory)
 
+    def forget(self, run: str) -> None:
+        """Forget a run that was let go, unless it has files again."""
+        directories = self._directories.get(run, ())
+        if not any(owner == run for path in directories for owner, _ in self._files.get(path, {}).values()):
+            self._directories.pop(run, None)
+            self._logdir_of.pop(run, None)
+
     def identities(self) -> dict[str, Identity]:
         """Return each directory with its device and inode."""
         return {path: identity for tree in self._trees for path, identity in tree.identities().items()}
