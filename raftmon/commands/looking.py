@@ -21,7 +21,7 @@ from raftmon.errors import NothingToRead, UsageError
 from raftmon.grounds import STATUSES
 from raftmon.model import SEVERITIES
 from raftmon.plain import plain
-from raftmon.remote.address import Logdir
+from raftmon.remote.address import Address, Logdir
 
 if TYPE_CHECKING:
     from raftmon.mirrored import Mirrored
@@ -60,17 +60,26 @@ def watch(
     """Show runs live in the terminal, advice first; with --apply, write the next cycle's learning rate."""
     from raftmon.advice.settings import read_settings
     from raftmon.tui.app import RaftmonApp
+    from raftmon.tui.source import LateSource
     from raftmon.tui.state import StateFile, default_file
 
     if apply and config is None:
         raise UsageError("--apply", "there is no config to write into", "Add --config CONFIG.")
     changer = _changer(logdirs, settings, config if apply else None, authority, journal)
-    monitor = open_monitor(logdirs, settings, watching=True, config=config, journal=journal, usable=False)
+    source: Monitor | Mirrored | LateSource = LateSource(
+        lambda: open_monitor(logdirs, settings, watching=True, config=config, journal=journal, usable=False)
+    )
+    if any(isinstance(logdir, Address) for logdir in logdirs):
+        # What is said while a server is asked, and the signals that a mirror needs, are for the main thread.
+        source = open_monitor(logdirs, settings, watching=True, config=config, journal=journal, usable=False)
     # What is armed is in sight.
     title = f"raftmon --apply {plain(config.name)}" if changer is not None and config is not None else "raftmon"
-    app = RaftmonApp(monitor, title=title, look=look, state=StateFile(default_file(logdirs)), changer=changer)
+    app = RaftmonApp(source, title=title, look=look, state=StateFile(default_file(logdirs)), changer=changer)
     app.set_keymap(read_settings(settings).keymap)
-    sys.exit(app.run() or 0)
+    code = app.run()
+    if app.refusal is not None:
+        raise app.refusal
+    sys.exit(code or 0)
 
 
 @click.command()

@@ -19,16 +19,18 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.widget import Widget
 
+from raftmon.errors import RaftmonError
 from raftmon.model import Snapshot
 from raftmon.plain import plain
 from raftmon.tui.announce import news
 from raftmon.tui.changer import Changer
+from raftmon.tui.hangup import tell_of_hangup
 from raftmon.tui.look import DEFAULT_THEME, THEMES, Ascii, Look
 from raftmon.tui.screens.apply import ApplySheet
 from raftmon.tui.screens.detail import DetailScreen
 from raftmon.tui.screens.help import BindingGroup, HelpSheet, key_names
 from raftmon.tui.screens.overview import Overview
-from raftmon.tui.source import Follower, SnapshotArrived, SnapshotFailed, SnapshotSource
+from raftmon.tui.source import Follower, SnapshotArrived, SnapshotFailed, SnapshotSource, SourceRefused
 from raftmon.tui.state import BrokenState, StateFile
 from raftmon.tui.widgets.charts_panel import ChartsPanel
 from raftmon.tui.widgets.lines import LinesView
@@ -37,6 +39,8 @@ from raftmon.tui.widgets.status_bar import Status
 
 __all__ = ["RaftmonApp", "SnapshotSource"]
 
+HUNG_UP = 129
+"""Exit code after the terminal is gone: that of a program which SIGHUP ends."""
 MOST_NEWS = 3
 """Notices for one snapshot; more would hide the screen."""
 
@@ -89,6 +93,8 @@ class RaftmonApp(App[int]):
         """Whether the view is frozen."""
         self.changer = changer
         """Writes the next cycle's learning rate; None: nothing can be written."""
+        self.refusal: RaftmonError | None = None
+        """Why the source could not be opened; None: it could."""
         self._follower = Follower(source, self.post_message, interval)
         self._latest: Snapshot | None = None
         self._shown: Snapshot | None = None
@@ -108,7 +114,10 @@ class RaftmonApp(App[int]):
         """Go on where the screens were left, and begin to poll."""
         self._resume()
         self._show_status()
-        self._follower.start()
+        if not self.is_headless and not self.is_web:
+            tell_of_hangup(lambda: self.call_later(self.exit, HUNG_UP, HUNG_UP))
+        # What it imports and reads would else come before the first paint.
+        self.call_after_refresh(self._follower.start)
 
     def on_unmount(self) -> None:
         """End the worker and close the source."""
@@ -125,6 +134,11 @@ class RaftmonApp(App[int]):
         """Say that there is no news, and why."""
         self._error = message.reason
         self._show_status()
+
+    def on_source_refused(self, message: SourceRefused) -> None:
+        """End: there is nothing to show."""
+        self.refusal = message.error
+        self.exit(message.error.exit_code, message.error.exit_code)
 
     def action_pause(self) -> None:
         """Freeze or free the view."""

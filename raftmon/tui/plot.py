@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.strip import Strip
 
 from raftmon.tui.axis import position
-from raftmon.tui.figure import Chart, Curve, Row, draw, drawable_log, nearest
+from raftmon.tui.figure import Chart, Curve, draw, drawable_log, nearest
 from raftmon.tui.text import MUTED, cut_end, metric
 from raftmon.tui.widgets.lines import Inked, heading, wrap
 
@@ -141,12 +141,9 @@ class Plot(Inked):
         rows = draw(chart, width, height - 1, log=self._log, cursor=self._cursor, window=self._window)
         if all(ink == "" for row in rows for _, ink in row):
             return lines + self._message(chart, width, height - 1)
-        return lines + [self._row(row, width) for row in rows]
-
-    def _row(self, row: Row, width: int) -> Strip:
-        plain = self.rich_style
-        segments = [Segment(text, self.get_component_rich_style(f"ink-{ink}") if ink else plain) for text, ink in row]
-        return Strip(segments, width)
+        inks = {ink for row in rows for _, ink in row}
+        styles = {ink: self.get_component_rich_style(f"ink-{ink}") if ink else self.rich_style for ink in inks}
+        return lines + [Strip([Segment(text, styles[ink]) for text, ink in row], width) for row in rows]
 
     def _message(self, chart: Chart, width: int, height: int) -> list[Strip]:
         """Say in the middle of the box why there is no curve."""

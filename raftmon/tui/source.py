@@ -9,10 +9,11 @@ from typing import Final, Protocol
 
 from textual.message import Message
 
+from raftmon.errors import RaftmonError
 from raftmon.model import Snapshot
 from raftmon.plain import plain
 
-__all__ = ["Follower", "SnapshotArrived", "SnapshotFailed", "SnapshotSource"]
+__all__ = ["Follower", "LateSource", "SnapshotArrived", "SnapshotFailed", "SnapshotSource", "SourceRefused"]
 
 BUSY_SHARE: Final = 0.035
 """Share of one core that following may cost while data streams in; what comes faster than that is taken together."""
@@ -36,6 +37,41 @@ class SnapshotSource(Protocol):
         """
 
 
+class LateSource:
+    """A source that its first poll opens: that takes longer than the first paint has time for.
+
+    Args:
+        open_source: may raise `RaftmonError`; called in the thread that polls.
+    """
+
+    def __init__(self, open_source: Callable[[], SnapshotSource]) -> None:
+        self._open = open_source
+        self._source: SnapshotSource | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def poll(self) -> Snapshot:
+        """Poll the source, which is opened the first time."""
+        if self._source is None:
+            source = self._open()
+            with self._lock:
+                self._source, closed = source, self._closed
+            if closed:  # while it was being opened
+                source.close()
+        return self._source.poll()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for the source; what is not open has not changed."""
+        return self._source is not None and self._source.wait(timeout)
+
+    def close(self) -> None:
+        """Close the source, also one that is being opened."""
+        with self._lock:
+            self._closed, source = True, self._source
+        if source is not None:
+            source.close()
+
+
 class SnapshotArrived(Message):
     """There is a snapshot with a new version; a newer one in the queue replaces it."""
 
@@ -54,6 +90,14 @@ class SnapshotFailed(Message):
     def __init__(self, reason: str) -> None:
         super().__init__()
         self.reason = reason
+
+
+class SourceRefused(Message):
+    """There never was a snapshot, and there will be none: the source cannot be opened as it was asked for."""
+
+    def __init__(self, error: RaftmonError) -> None:
+        super().__init__()
+        self.error = error
 
 
 class Follower:
@@ -98,12 +142,13 @@ class Follower:
         self._source.close()
 
     def follow(self) -> None:
-        """Poll and post until stopped: what the thread does."""
+        """Poll and post until stopped or refused: what the thread does."""
         version: int | None = None
-        woken, before = False, self._spent()
+        woken, begun, before = False, False, self._spent()
         while not self._stopping.is_set():
             try:
                 snapshot = self._source.poll()
+                begun = True
                 changed, first = snapshot.version != version, version is None
                 version = snapshot.version
                 if changed:
@@ -119,10 +164,19 @@ class Follower:
                 before = spent
                 if not behind:
                     woken = self._source.wait(self._interval)
+            except RaftmonError as error:
+                if not begun:
+                    self._send(SourceRefused(error))
+                    return
+                version = None
+                self._fail(error)
             except Exception as error:  # whatever it is, the screen must say it and live on
                 version = None
-                self._send(SnapshotFailed(plain(f"{type(error).__name__}: {error}")))
-                self._stopping.wait(self._interval)
+                self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._send(SnapshotFailed(plain(f"{type(error).__name__}: {error}")))
+        self._stopping.wait(self._interval)
 
     def _send(self, message: Message) -> None:
         if not self._stopping.is_set():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import select
@@ -37,6 +38,11 @@ def watch_command(logdir: Path) -> list[str]:
     return [sys.executable, "-m", "raftmon.cli", "watch", str(logdir)]
 
 
+@functools.cache
+def _bytecode() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory()
+
+
 class Terminal:
     """Runs a command in a pseudo-terminal and reads along, as a terminal emulator would.
 
@@ -50,7 +56,9 @@ class Terminal:
         self._fd, inner = os.openpty()
         termios.tcsetwinsize(inner, (size[1], size[0]))
         xdg = {f"XDG_{name}_HOME": self._home.name for name in ("CONFIG", "STATE", "DATA", "CACHE")}
-        dropped = {"COLUMNS", "LINES", "NO_COLOR", "TMUX", "TERM_PROGRAM"}
+        # As pip leaves what it installs: compiled.
+        xdg |= {"PYTHONPYCACHEPREFIX": _bytecode().name}
+        dropped = {"PYTHONDONTWRITEBYTECODE", "COLUMNS", "LINES", "NO_COLOR", "TMUX", "TERM_PROGRAM"}
         kept = {name: value for name, value in os.environ.items() if name not in dropped}
         self.born = time.monotonic()
         """When the process was started, on the system's monotonic clock."""

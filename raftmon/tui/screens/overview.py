@@ -328,7 +328,8 @@ class Overview(Screen[None]):
         advice.show(lambda width: self._advice(run, campaign, width), from_top=path != self._advised)
         self._advised = path
         self.query_one("#advice-heading", Heading).show(run_name(run) if run is not None else "")
-        self.query_one(ChartsPanel).show(run, campaign)
+        if self._snapshot is not None:
+            self.query_one(ChartsPanel).show(run, campaign)
 
     def _advice(self, run: RunView | None, campaign: CampaignView | None, width: int) -> list[Content]:
         if run is None and campaign is None:

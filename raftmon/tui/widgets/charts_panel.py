@@ -1,19 +1,21 @@
-"""The charts of the selected run, one of them large, under one value cursor."""
+"""The charts of the selected run, one of them large, under one value cursor.
+
+What draws them (numpy above all) is imported with the first snapshot: the first paint does without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from raftmon.model import CampaignView, RunView
-from raftmon.tui.figure import Chart, nearest
-from raftmon.tui.plot import Plot
-from raftmon.tui.widgets.charts import chart_of, roles_of
+
+if TYPE_CHECKING:
+    from raftmon.tui.figure import Chart
+    from raftmon.tui.plot import Plot
 
 __all__ = ["ChartsPanel"]
 
@@ -49,25 +51,23 @@ class ChartsPanel(Widget, can_focus=True, inherit_bindings=False):
         self._slots = 1
         self._main = "loss"
         self._known: dict[Hashable, Chart] = {}
+        self._plots: list[Plot] = []
         self.log_scale = False
         """Logarithmic y axes where the values allow it."""
         self.cursor: float | None = None
         """Step under the value cursor, or None."""
 
-    def compose(self) -> ComposeResult:
-        """Make all plots; those without a chart stay hidden."""
-        yield from (Plot(id=f"plot-{index}") for index in range(PLOTS))
-
     @property
     def plots(self) -> list[Plot]:
         """The plots in use, the large one first."""
-        return [plot for plot in self.query(Plot) if plot.chart is not None and plot.display]
+        return [plot for plot in self._plots if plot.chart is not None and plot.display]
 
     def show(self, run: RunView | None, campaign: CampaignView | None) -> None:
         """Show the charts of a run; the cursor goes when the run is another one."""
         if self._run is not None and (run is None or run.path != self._run.path):
             self.cursor = None
         self._run, self._campaign = run, campaign
+        self._make_plots()
         self._update()
 
     def toggle_log(self) -> None:
@@ -92,6 +92,8 @@ class ChartsPanel(Widget, can_focus=True, inherit_bindings=False):
 
     def action_cursor(self, direction: int) -> None:
         """Move the value cursor by about one character cell, at least one point."""
+        import numpy as np
+
         chart = self._step_chart()
         if chart is None:
             return
@@ -106,6 +108,8 @@ class ChartsPanel(Widget, can_focus=True, inherit_bindings=False):
 
     def action_cursor_end(self, direction: int) -> None:
         """Move the value cursor to the first or newest step."""
+        from raftmon.tui.figure import nearest
+
         chart = self._step_chart()
         if chart is not None and nearest(chart.curves[0], 0.0) is not None:
             x = chart.curves[0].x
@@ -114,7 +118,7 @@ class ChartsPanel(Widget, can_focus=True, inherit_bindings=False):
 
     def action_next_chart(self, direction: int) -> None:
         """Enlarge another chart."""
-        roles = self._roles()
+        roles = self._roles() or [self._main]
         at = roles.index(self._main) if self._main in roles else 0
         self._main = roles[(at + direction) % len(roles)]
         self._update()
@@ -132,7 +136,19 @@ class ChartsPanel(Widget, can_focus=True, inherit_bindings=False):
         super().watch_has_focus(_has_focus)
         self._update()
 
+    def _make_plots(self) -> None:
+        """Make all plots, the first time; those without a chart stay hidden."""
+        if not self._plots and self.is_mounted:
+            from raftmon.tui.plot import Plot
+
+            self._plots = [Plot(id=f"plot-{index}") for index in range(PLOTS)]
+            self.mount(*self._plots)
+
     def _roles(self) -> list[str]:
+        if not self._plots:
+            return []
+        from raftmon.tui.widgets.charts import roles_of
+
         return roles_of(self._run, self._campaign, max(self._slots, 4))
 
     def _step_chart(self) -> Chart | None:
@@ -140,15 +156,17 @@ class ChartsPanel(Widget, can_focus=True, inherit_bindings=False):
         return next((c for c in charts if c.x_name == "step" and c.curves and len(c.curves[0].x)), None)
 
     def _update(self) -> None:
-        if not self.is_mounted:
+        if not self._plots:
             return
+        from raftmon.tui.widgets.charts import chart_of
+
         roles = self._roles()
         main = self._main if self._main in roles else roles[0]
         shown = [main, *(role for role in roles if role != main)][: max(self._slots, 1)]
         charts = [chart_of(role, self._run, self._campaign, self._known) for role in shown]
         self._known = {chart.version: chart for chart in charts}
         self._arrange(len(charts))
-        for index, plot in enumerate(self.query(Plot)):
+        for index, plot in enumerate(self._plots):
             plot.display = index < len(charts)
             if index < len(charts):
                 focused = index == 0 and self.has_focus
@@ -159,4 +177,4 @@ class ChartsPanel(Widget, can_focus=True, inherit_bindings=False):
         beside = 2 if small == 4 else min(small, SMALL_BESIDE)
         if self.styles.grid_size_columns != beside:
             self.styles.grid_size_columns = beside
-            self.query_one("#plot-0").styles.column_span = beside
+            self._plots[0].styles.column_span = beside

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from raftmon.model import CycleView, RunView
-from raftmon.tui.raster import sparkline
 from raftmon.tui.text import MUTED, NOTHING, STATES, VERDICTS, metric, number
 
 __all__ = ["BAR_WIDTH", "COLUMNS", "GAP", "LEAD", "CycleCell", "CycleColumn", "change_cell", "columns_for"]
@@ -79,6 +78,8 @@ def _known(text: str) -> CycleCell:
 
 
 def _spark(run: RunView | None) -> CycleCell:
+    from raftmon.tui.raster import sparkline  # numpy comes with it, which the first paint does without
+
     loss = run.series.get("loss") if run is not None else None
     return (sparkline(loss.values, SPARK), "$primary") if loss is not None else (NOTHING, MUTED)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import ClassVar, TypeAlias
 
 from rich.segment import Segment
@@ -34,11 +35,21 @@ class Inked(Widget):
     """
     ALLOW_SELECT = False
 
+    @cached_property
+    def _blank_style(self) -> Style:
+        # To work it out for each line took a sixth of the time of a paint.
+        return self.rich_style
+
     def strip(self, content: Content, width: int) -> Strip:
         """Return the first line of content, cut or filled with blanks to a width in cells."""
         strips = Visual.to_strips(self, content.truncate(width), width, 1, self.visual_style, apply_selection=False)
         strip = strips[0] if strips else Strip.blank(width, self.rich_style)
-        return strip.adjust_cell_length(width, self.rich_style)
+        return strip.adjust_cell_length(width, self._blank_style)
+
+    def notify_style_update(self) -> None:
+        """Forget what was worked out of the styles."""
+        super().notify_style_update()
+        self.__dict__.pop("_blank_style", None)
 
     def over(self, strip: Strip, component: str) -> Strip:
         """Return a strip on the background, and with the attributes, of a component class; its colours stay."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from raftmon.model import RunView
-from raftmon.tui.raster import sparkline
 from raftmon.tui.text import MUTED, NOTHING, SEVERITIES, STATES, VERDICTS, metric, steps
 
 __all__ = ["COLUMNS", "GAP", "LEAD", "NAME_COMFORT", "Column", "columns_for", "common_directory"]
@@ -71,6 +70,8 @@ def _findings(run: RunView) -> tuple[str, str]:
 
 
 def _spark(run: RunView) -> tuple[str, str]:
+    from raftmon.tui.raster import sparkline  # numpy comes with it, which the first paint does without
+
     loss = run.series.get("loss")
     return (sparkline(loss.values, SPARK), "$primary") if loss is not None else (NOTHING, MUTED)
 
