@@ -103,8 +103,8 @@ class Rhythm:
             return
         self.stride = int(steps[-1] - steps[-2])
         gaps = np.diff(times)
-        longest = int(np.argmax(gaps))
-        self._longest.note(float(gaps[longest]), self._count + longest)
+        for at in np.argpartition(gaps, -2)[-2:].tolist() if len(gaps) > 1 else (0,):
+            self._longest.note(float(gaps[at]), self._count + at)
         self._count += len(gaps)
         told = gaps[gaps >= BURST_SECONDS]
         self._gaps, self._usual = np.concatenate([self._gaps, told])[-KEPT:], None
