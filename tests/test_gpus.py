@@ -166,7 +166,7 @@ def test_utilisation_is_averaged_and_figures_are_calm() -> None:
     samples = Samples()
     for tick, share in enumerate((1.0, 0.5, 0.9, 0.8)):
         samples.take([GpuView(0, "GPU", share, 61_234_567_890, 80 * 10**9, 412.3, 71.4)], 2.0 * tick)
-    assert samples.views(8.0) == (GpuView(0, "GPU", 0.8, 61_200_000_000, 80 * 10**9, 410.0, 71.0),)
+    assert samples.views(8.0) == (GpuView(0, "GPU", 0.8, 584 * (100 << 20), 80 * 10**9, 410.0, 71.0),)
     for tick in range(4, 4 + KEPT):
         samples.take(busy(0.0), 2.0 * tick)
     assert samples.views(20.0)[0].utilisation == 0.0

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from raftmon.model import GpuView, RunView, Snapshot, Standstill
 from raftmon.monitor import Monitor
 from raftmon.runs.watch import Changes
-from raftmon.runs.writers import ProcessState, Writer
+from raftmon.runs.writers import LocalProcesses, ProcessState, Writer
 from raftmon.surroundings import Surroundings
 from tests.scripted import FIRST, event, record, scalar_record, text
 from tests.test_monitor import Clock, FakeWatcher
@@ -178,7 +183,7 @@ def test_a_job_that_hangs_is_told_and_the_text_changes_seldom(tmp_path: Path) ->
     world.train(50)
     assert world.pass_by(280.0).standstill is None
     run = world.pass_by(3600.0)
-    assert run.stalled == ("nothing written for over 1 h, usually every 6 s; its process (pid 812) is there")
+    assert run.stalled == ("nothing written for over 1 h, usually every 6 s; its process (pid 812) is still there")
     assert len(world.told) <= 10
     assert world.snapshot().runs[0].run == "run"
 
@@ -404,3 +409,55 @@ def test_without_a_live_run_no_gpu_is_told(tmp_path: Path) -> None:
     world.clock.now += 86_400.0
     world.open()
     assert world.snapshot().gpus == ()
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    yield process
+    process.kill()
+    process.wait(10)
+
+
+def until(process: subprocess.Popen[bytes], status: str) -> None:
+    """Wait until the kernel has done what it was told."""
+    while psutil.Process(process.pid).status() != status:
+        os.sched_yield()
+
+
+def test_a_real_process_is_stopped_goes_on_and_is_killed(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    processes, clock, watcher = LocalProcesses(), Clock(), FakeWatcher()
+    clock.now = time.time()
+    name = f"events.out.tfevents.{int(clock.now)}.{processes.host}.{sleeper.pid}.0"
+    monitor = Monitor([tmp_path], watcher=watcher, clock=clock, around=Surroundings(processes))
+
+    def after(seconds: float, step: int | None = None) -> RunView:
+        for _ in range(round(seconds / TICK)):
+            clock.now += TICK
+            monitor.poll()
+        if step is not None:
+            with (tmp_path / name).open("ab") as file:
+                file.write(scalar_record("loss", 1.0, step, clock.now))
+            watcher.changes = Changes(frozenset({str(tmp_path)}), everything=False)
+        return monitor.poll().runs[0]
+
+    (tmp_path / name).write_bytes(scalar_record("loss", 1.0, 0, clock.now))
+    assert [after(TICK, step).standstill for step in range(1, 8)] == [None] * 7
+
+    sleeper.send_signal(signal.SIGSTOP)
+    until(sleeper, psutil.STATUS_STOPPED)
+    assert (
+        after(20.0).stalled
+        == f"its process (pid {sleeper.pid}) is stopped; nothing written for over 20 s, usually every 2 s"
+    )
+
+    sleeper.send_signal(signal.SIGCONT)
+    until(sleeper, psutil.STATUS_SLEEPING)
+    assert after(TICK, 8).standstill is None
+
+    sleeper.kill()
+    until(sleeper, psutil.STATUS_ZOMBIE)
+    run = after(20.0)
+    assert run.state == "idle"
+    assert run.standstill is not None
+    assert run.standstill.kind == "ended"

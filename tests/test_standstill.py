@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raftmon.events.columns import join
+from raftmon.events.tail import EventFile
+from raftmon.monitor import Monitor
+from raftmon.runs.logdir import is_event_file_name
 from raftmon.runs.rhythm import FORGET_LEAST, KEPT, Rhythm
 from raftmon.runs.standstill import Pulse, duration, span, standstill
 from raftmon.runs.writers import LocalProcesses, ProcessState, Writer, WriterWatch, newest_writer, writer_of
+from raftmon.surroundings import Surroundings
 
 FILE = Path("events.out.tfevents.1700000000.gpu-3.812.0")
 
@@ -84,7 +91,7 @@ def test_the_decision(changes: dict[str, object], kind: str | None) -> None:
         (
             {"usual": 0.1, "process": "running"},
             "nothing written for over 1 h, usually several times a second with pauses of up to 25 s; "
-            "its process (pid 812) is there",
+            "its process (pid 812) is still there",
         ),
         (
             {"pause": 240.0, "gpu_idle": 1000.0},
@@ -262,3 +269,42 @@ def test_this_process_runs_and_one_that_began_later_is_another() -> None:
     assert processes.state(Writer(processes.host, os.getpid(), 1_000_000_000.0)) == "gone"
     nobody = max(psutil.pids()) + 100_000
     assert processes.state(Writer(processes.host, nobody, time.time())) == "gone"
+
+
+def silences(file: Path) -> Iterator[Pulse]:
+    """Yield what was known of a real run at the end of each of its silences of over 100 s, had it been watched."""
+    reader, batches, more = EventFile(file), [], True
+    while more:
+        update = reader.read()
+        more = update.more
+        batches += update.batches
+    if not batches:
+        return
+    points, rhythm = join(batches), Rhythm()
+    every = np.sort(points.wall_time[np.isfinite(points.wall_time)])
+    _, steps, times, _ = max(points.by_tag(), key=lambda column: len(column[1]))
+    for at, now in enumerate(times.tolist()):
+        place = int(np.searchsorted(every, now))
+        silent = now - float(every[place - 1]) if place else 0.0
+        if silent > 100.0:
+            yield Pulse(silent, True, rhythm.usual, rhythm.pause, over=False)
+        rhythm.note(file, steps[at : at + 1], times[at : at + 1])
+
+
+def test_no_silence_in_which_a_real_run_was_at_work_is_called_a_stall(corpus: Path) -> None:
+    files = [path for path in corpus.rglob("*") if path.is_file() and is_event_file_name(path.name)]
+    pulses = [pulse for file in files for pulse in silences(file)]
+    assert len(pulses) > 300
+    assert [pulse for pulse in pulses if standstill(pulse) is not None] == []
+    # As if none of them had needed its GPU all the while.
+    assert len([p for p in pulses if standstill(replace(p, gpu_idle=p.silent)) is not None]) <= 1
+
+
+def test_none_of_other_peoples_runs_stands_still(corpus: Path) -> None:
+    for processes in (LocalProcesses(), FakeProcesses()):
+        monitor = Monitor([corpus], around=Surroundings(processes))
+        snapshot = monitor.poll()
+        while snapshot.backfilling:
+            snapshot = monitor.poll()
+        assert len(snapshot.runs) > 100
+        assert [run.run for run in snapshot.runs if run.standstill is not None] == []

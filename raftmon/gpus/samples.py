@@ -21,7 +21,7 @@ WORKING_SHARE: Final = 0.2
 """A GPU that was at this utilisation has been at work."""
 POWER_STEP: Final = 5.0
 """Watts that power is rounded to."""
-MEMORY_STEP: Final = 100 * 10**6
+MEMORY_STEP: Final = 100 << 20
 """Bytes that used memory is rounded to."""
 
 

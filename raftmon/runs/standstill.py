@@ -75,7 +75,7 @@ def standstill(pulse: Pulse) -> Standstill | None:
     if idle is not None and min(idle, pulse.silent) >= _patience(pulse, GPU_LEAST, GPU_INTERVALS, GPU_PAUSES):
         return Standstill("stalled", f"{_silence(pulse)}; no GPU has worked for over {span(idle)}")
     if pulse.silent >= _patience(pulse, LEAST_STALLED, STALLED_INTERVALS, STALLED_PAUSES):
-        alive = f"; its process (pid {pulse.pid}) is there" if pulse.process == "running" else ""
+        alive = f"; its process (pid {pulse.pid}) is still there" if pulse.process == "running" else ""
         return Standstill("stalled", _silence(pulse) + alive)
     return None
 

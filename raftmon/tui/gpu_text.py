@@ -12,7 +12,7 @@ __all__ = ["gpu_texts"]
 
 LISTED = 4
 """GPUs up to which each one's utilisation is listed."""
-GB = 10**9
+GIB = 2**30
 
 
 def gpu_texts(gpus: Sequence[GpuView]) -> list[str]:
@@ -26,6 +26,7 @@ def gpu_texts(gpus: Sequence[GpuView]) -> list[str]:
     figures = [[busy, memory, power, heat], [busy, memory], [busy]]
     texts = ["  ".join(part for part in (named, *figures[0]) if part)]
     texts += ["  ".join((f"{count} {parts[0]}", *filter(None, parts[1:]))) for parts in figures]
+    texts.append(f"{count} {busy.partition(' (')[0]}")
     return list(dict.fromkeys(texts))
 
 
@@ -44,16 +45,16 @@ def _busy(gpus: Sequence[GpuView]) -> str:
 
 
 def _memory(gpus: Sequence[GpuView]) -> str:
-    """Return ``61/80 GB``; of several the fullest one, which is the first to run out."""
+    """Return ``57/80 GiB``; of several the fullest one, which is the first to run out."""
     known = [(g.memory_used, g.memory_total) for g in gpus if g.memory_used is not None and g.memory_total]
     if not known:
         return ""
     used, total = max(known, key=lambda pair: pair[0] / pair[1])
-    return f"{'max ' if len(gpus) > 1 else ''}{_amount(used / GB)}/{_amount(total / GB)} GB"
+    return f"{'max ' if len(gpus) > 1 else ''}{_amount(used / GIB)}/{_amount(total / GIB)} GiB"
 
 
-def _amount(gigabytes: float) -> str:
-    return f"{gigabytes:.1f}" if gigabytes < 10.0 else f"{gigabytes:.0f}"
+def _amount(gibibytes: float) -> str:
+    return f"{gibibytes:.1f}" if gibibytes < 10.0 else f"{gibibytes:.0f}"
 
 
 def _power(gpus: Sequence[GpuView]) -> str:
@@ -66,6 +67,6 @@ def _power(gpus: Sequence[GpuView]) -> str:
 
 
 def _heat(gpus: Sequence[GpuView]) -> str:
-    """Return ``71 °C``, of several that of the hottest."""
+    """Return ``71°C``, of several that of the hottest."""
     known = [gpu.temperature for gpu in gpus if gpu.temperature is not None]
-    return f"{'max ' if len(gpus) > 1 else ''}{max(known):.0f} °C" if known else ""
+    return f"{'max ' if len(gpus) > 1 else ''}{max(known):.0f}°C" if known else ""

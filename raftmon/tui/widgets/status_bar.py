@@ -80,23 +80,28 @@ def status_line(status: Status, width: int) -> Content:
         parts.append((f"{glyph} {status.stalled} {word}", style))
     if status.logdirs:
         parts.append((plural(status.runs, "run"), ""))
-        parts.append(
-            (f"● {status.live} live" if status.live else "none live", "$text-success" if status.live else MUTED)
-        )
+        if status.live or not status.stalled:
+            live = (f"● {status.live} live", "$text-success") if status.live else ("none live", MUTED)
+            parts.append(live)
     right = Content(" " * GAP).join([assemble(part) for part in parts])
     left = assemble((status.title, "bold $text-primary"))
     room = width - left.cell_length - right.cell_length - 4
-    # A logdir that is not cut to pieces is worth more than what is beside a GPU's utilisation.
-    named = min(cell_len(plain(status.logdirs)), LOGDIR_ROOM) + 2 if status.logdirs else 0
-    for text, kept in ((text, 0 if text == status.gpus[-1] else named) for text in status.gpus):
-        if cell_len(text) + GAP <= room - kept:
-            right = assemble((text, ""), " " * GAP) + right
-            room -= cell_len(text) + GAP
-            break
+    gpus = _gpus(status, room)
+    right, room = gpus + right, room - gpus.cell_length
     if room >= 8:
         left += assemble(("  " + cut_middle(status.logdirs, room), MUTED))
     gap = max(width - left.cell_length - right.cell_length, 2)
     return left + Content(" " * gap) + right
+
+
+def _gpus(status: Status, room: int) -> Content:
+    """Return what there is room for to say of the GPUs, with the gap behind it."""
+    # A logdir that is not cut to pieces is worth more than what is beside a GPU's utilisation.
+    named = min(cell_len(plain(status.logdirs)), LOGDIR_ROOM) + 2 if status.logdirs else 0
+    for text in status.gpus:
+        if cell_len(text) + GAP <= room - (0 if text == status.gpus[-1] else named):
+            return assemble(text, " " * GAP)
+    return Content()
 
 
 class StatusBar(Inked):
