@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from rich.cells import cell_len
+from rich.console import Console
 
+from raftmon.headless.document import snapshot_document
+from raftmon.headless.follow import changes, follow
+from raftmon.headless.report import print_report
 from raftmon.model import GpuView, RunView, Snapshot, Standstill
 from raftmon.tui.announce import halts
 from raftmon.tui.gpu_text import gpu_texts
@@ -188,3 +193,48 @@ def test_the_cursor_stays_on_a_run_that_stalls() -> None:
     later = replace(run, path="/later", last_wall_time=9e9, state="live")
     assert _newest([replace(run, state="idle", standstill=STALLED), later], 0) == 0
     assert _newest([replace(run, state="idle"), later], 0) == 1
+
+
+class Script:
+    """Hands out snapshots one after the other."""
+
+    def __init__(self, *taken: Snapshot) -> None:
+        self.taken = list(taken)
+
+    def poll(self) -> Snapshot:
+        return self.taken.pop(0)
+
+    def wait(self, timeout: float) -> bool:
+        return True
+
+
+def test_programs_are_told_too() -> None:
+    document = snapshot_document(halted(gpus=(gpu(),)))
+    assert document["runs"][0]["stalled"] == WHY
+    assert document["runs"][0]["standstill"] == {"kind": "stalled", "text": WHY}
+    assert (document["runs"][1]["stalled"], document["runs"][1]["standstill"]) == (None, None)
+    assert document["gpus"][0]["utilisation"] == 0.97
+    cut_off = snapshot_document(halted(Standstill("cut_off", "gone")))["runs"][0]
+    assert (cut_off["stalled"], cut_off["standstill"]["kind"]) == (None, "cut_off")
+
+
+def test_a_line_says_that_a_run_stands_still_and_not_again_while_the_span_grows() -> None:
+    longer = halted(Standstill("stalled", "nothing written for over 20 min"))
+    assert [line for line in changes(halted(None), halted()) if "stalled" in line] == [
+        f"models/raft/cycle_4/logs step 12: stalled: {WHY}"
+    ]
+    assert list(changes(halted(), longer)) == []
+
+
+def test_what_gpus_do_is_no_news_for_a_log() -> None:
+    first = halted(None, gpus=(gpu(),))
+    busier = replace(first, version=2, gpus=(gpu(utilisation=0.5),))
+    later = replace(busier, version=3, runs=(*first.runs,)[:1])
+    script = Script(first, busier, later)
+    assert [s.version for s in follow(script, lambda _: not script.taken, pause=lambda: None)] == [1, 3]
+
+
+def test_the_report_says_it_in_the_place_of_the_state() -> None:
+    file = io.StringIO()
+    print_report(halted(), Console(width=200, file=file))
+    assert f"hf · stalled ({WHY}) · step 12" in " ".join(file.getvalue().split())

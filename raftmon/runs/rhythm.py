@@ -19,6 +19,10 @@ __all__ = ["Rhythm"]
 
 KEPT: Final = 64
 """Newest gaps of which the usual one is the median."""
+NEWEST: Final = 4 * KEPT
+"""Newest gaps of a batch among which those are looked for."""
+FEW: Final = 64
+"""Points of a batch up to which each is looked at by itself."""
 LEAST: Final = 3
 """Gaps without which no rhythm is known."""
 BURST_SECONDS: Final = 1e-3
@@ -89,6 +93,13 @@ class Rhythm:
             steps: in the order of arrival.
             times: same length, seconds since the epoch.
         """
+        if len(steps) > FEW and _ascends(steps, times):
+            # Two halves: the join with what was there before, and the rest as it is, without a copy.
+            self.note(path, steps[:1], times[:1])
+            self._take(np.diff(times))
+            self.stride = int(steps[-1] - steps[-2])
+            self._ends[path] = int(steps[-1]), float(times[-1])
+            return
         end = self._ends.get(path)
         if end is not None:
             steps, times = np.append(end[0], steps), np.append(end[1], times)
@@ -99,15 +110,20 @@ class Rhythm:
         if not len(steps):
             return
         self._ends[path] = int(steps[-1]), float(times[-1])
-        if len(steps) < 2:
-            return
-        self.stride = int(steps[-1] - steps[-2])
-        gaps = np.diff(times)
-        for at in np.argpartition(gaps, -2)[-2:].tolist() if len(gaps) > 1 else (0,):
-            self._longest.note(float(gaps[at]), self._count + at)
-        self._count += len(gaps)
-        told = gaps[gaps >= BURST_SECONDS]
+        if len(steps) > 1:
+            self.stride = int(steps[-1] - steps[-2])
+            self._take(np.diff(times))
+
+    def _take(self, gaps: Floats) -> None:
+        """Take in gaps in their order, one at least; may change them."""
+        newest = gaps[-NEWEST:]
+        told = newest[newest >= BURST_SECONDS]
         self._gaps, self._usual = np.concatenate([self._gaps, told])[-KEPT:], None
+        for _ in range(min(2, len(gaps))):
+            at = int(np.argmax(gaps))
+            self._longest.note(float(gaps[at]), self._count + at)
+            gaps[at] = -1.0
+        self._count += len(gaps)
 
     def note_arrival(self, gap: float) -> None:
         """Take in the seconds between two moments at which a file was seen to grow."""
@@ -116,3 +132,8 @@ class Rhythm:
     def rewind(self, step: int) -> None:
         """Take in that steps from one on will come again."""
         self._ends = {path: end for path, end in self._ends.items() if end[0] < step}
+
+
+def _ascends(steps: Ints, times: Floats) -> bool:
+    """Tell whether every point is a step ahead of the one before, at a known time."""
+    return bool((steps[1:] > steps[:-1]).all()) and bool(np.isfinite(times).all())
