@@ -103,6 +103,8 @@ class FollowedRun:
         self._grew_at: float | None = None
         self._around = around if around is not None else Surroundings()
         self._grew_steady = self._around.steady
+        self._witnessed = False
+        self._named: tuple[str, ...] = ()
         self._wrote: Writer | None = None
         self._process = self._around.watch_writer()
         self._near_end: bool | None = None
@@ -132,6 +134,9 @@ class FollowedRun:
             if self._grew_at is not None:
                 self.run.rhythm.note_arrival(self._around.steady - self._grew_steady)
             self._grew_at, self._grew_steady = now, self._around.steady
+            # Old files that are copied or fetched grow, too.
+            last = self.run.last_wall_time
+            self._witnessed = self._witnessed or (last is not None and abs(now - last) <= RECENT_SECONDS)
         self._follow_writer()
         if self.judge is None and (update.points or update.rewound or self._has_words()):
             self.judge = self._judges.judge(self.run)
@@ -190,7 +195,7 @@ class FollowedRun:
             return state == "live"
         if self._is_near_end():
             return False
-        return self._grew_at is not None or (self._process.writer is not None and self._silence(now) <= RECENT_SECONDS)
+        return self._witnessed or (self._process.writer is not None and self._silence(now) <= RECENT_SECONDS)
 
     def _by_rhythm(self, now: float) -> RunState:
         """Tell whether it grows: by what was seen here, else by its files' and its points' own times."""
@@ -215,12 +220,12 @@ class FollowedRun:
 
     def _silence(self, now: float) -> float:
         """Return the seconds since it last grew; what was seen here is counted without the jumps of the clock."""
-        if self._grew_at is not None:
+        if self._witnessed:
             return self._around.steady - self._grew_steady
         return max(0.0, now - self._last_sign())
 
     def _pulse(self, now: float) -> Pulse:
-        silent, watched, rhythm = self._silence(now), self._grew_at is not None, self.run.rhythm
+        silent, watched, rhythm = self._silence(now), self._witnessed, self.run.rhythm
         # A process is looked at once while its run grows, so that it is known, and then only when the run is late.
         known = self._process.seen or not self._around.steady
         late = silent >= max(STOPPED_SECONDS, 2.0 * (rhythm.usual or 0.0))
@@ -237,13 +242,20 @@ class FollowedRun:
             pid=writer.pid if writer is not None else None,
             gpu_idle=self._around.gpu_idle if writer is not None and late else None,
             step=self.run.last_step,
-            planned=self.judge.config.max_steps if self.judge is not None else None,
+            planned=self._planned_steps(),
         )
+
+    def _planned_steps(self) -> int | None:
+        """Return how many steps it is to log; None: not known, or its steps are no optimiser steps."""
+        judge = self.judge
+        return judge.config.max_steps if judge is not None and judge.step_axis == "optimizer_step" else None
 
     def _follow_writer(self) -> None:
         self._near_end = None
-        self._wrote = newest_writer(file.path.name for file in self.run.files)
-        self._process.follow(self._wrote)
+        names = tuple(file.path.name for file in self.run.files)
+        if names != self._named:
+            self._named, self._wrote = names, newest_writer(names)
+            self._process.follow(self._wrote)
         if self.run.series:
             self._around.note(self._wrote, self.campaign, self.cycle)
 

@@ -56,7 +56,8 @@ def open_logdirs(
     try:
         roots = iter(keeper.roots)
         local = [next(roots) if isinstance(logdir, Address) else _absolute(logdir) for logdir in logdirs]
-        monitor = _monitor(local, settings, watching, _under_urls(coming, keeper))
+        around = Surroundings(blind=lambda: any(True for _ in keeper.problems()))
+        monitor = _monitor(local, settings, watching, _under_urls(coming, keeper), around)
         if not watching:
             keeper.fetch(alone=len(addresses) == len(logdirs), whole=whole, tell=tell)
             tell("")

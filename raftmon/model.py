@@ -375,7 +375,7 @@ class Snapshot:
 
     logdirs: tuple[str, ...]
     runs: tuple[RunView, ...]
-    """Live ones first, then by name."""
+    """Live and stalled ones first, then by name."""
     campaigns: tuple[CampaignView, ...]
     problems: tuple[Problem, ...]
     version: int

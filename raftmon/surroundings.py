@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from raftmon.model import GpuView
@@ -36,13 +37,20 @@ class Surroundings:
     Args:
         processes: of this host, where it may be the one that writes the runs; None: nothing is known of them.
         gpus: of this host, likewise.
+        blind: whether what is written would not be seen just now, as while the network to a remote logdir is down.
     """
 
-    def __init__(self, processes: Processes | None = None, gpus: Gpus | None = None) -> None:
+    def __init__(
+        self,
+        processes: Processes | None = None,
+        gpus: Gpus | None = None,
+        blind: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.steady = 0.0
-        """Seconds that have passed for certain since the start; a clock that jumps does not move it."""
+        """Seconds of watching that have passed for certain since the start; a clock that jumps does not move it."""
         self._processes = processes
         self._gpus = gpus
+        self._blind = blind
         self._now: float | None = None
         self._newest_file: dict[tuple[str, int], float] = {}
         self._newest_cycle: dict[str, int] = {}
@@ -53,7 +61,7 @@ class Surroundings:
         Args:
             now: seconds since the epoch.
         """
-        if self._now is not None:
+        if self._now is not None and not self._blind():
             self.steady += min(max(now - self._now, 0.0), MOST_TICK)
         self._now = now
 

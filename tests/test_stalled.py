@@ -461,3 +461,45 @@ def test_a_real_process_is_stopped_goes_on_and_is_killed(tmp_path: Path, sleeper
     assert run.state == "idle"
     assert run.standstill is not None
     assert run.standstill.kind == "ended"
+
+
+def test_old_files_that_are_copied_here_before_our_eyes_are_not_stalled(tmp_path: Path) -> None:
+    world = World(tmp_path, host="there")
+    world.train(50)
+    data = world.path.read_bytes()
+    world.path.unlink()
+    world.clock.now += 86_400.0
+    world.monitor = Monitor([tmp_path], watcher=world.watcher, clock=world.clock, around=Surroundings(world, world))
+    world.monitor.poll()
+    world.path.write_bytes(data)
+    world.watcher.changes = Changes(frozenset(), everything=True)
+    world.pass_by(1200.0)
+    assert kinds(world) == [None]
+
+
+def test_while_nothing_could_be_seen_no_silence_is_counted(tmp_path: Path) -> None:
+    world, blind = World(tmp_path, host="there"), [False]
+    around = Surroundings(blind=lambda: blind[0])
+    world.monitor = Monitor([tmp_path], watcher=world.watcher, clock=world.clock, around=around)
+    world.look()
+    world.train(50)
+    blind[0] = True
+    world.pass_by(3600.0)
+    blind[0] = False
+    assert world.pass_by(200.0).standstill is None
+    assert world.pass_by(200.0).stalled is not None
+
+
+def test_steps_that_are_no_optimiser_steps_are_not_held_against_the_plan(tmp_path: Path) -> None:
+    world = World(tmp_path, planned=1000)
+    with world.path.open("ab") as file:  # only Keras writes this one; it counts epochs
+        file.write(scalar_record("epoch_loss", 1.0, 0, world.clock.now))
+    world.open()
+    for epoch in range(1, 8):
+        world.append(scalar_record("epoch_loss", 1.0, epoch, world.clock.now))
+        world.watcher.changes = Changes(frozenset({str(world.path.parent)}), everything=False)
+        world.pass_by(10.0)
+    world.process = "gone"
+    still = world.pass_by(60.0).standstill
+    assert still is not None
+    assert still.kind == "ended"
