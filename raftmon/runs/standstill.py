@@ -105,37 +105,15 @@ def _silence(pulse: Pulse) -> str:
     return f"{said}, usually {usual}{f' with pauses of up to {duration(pulse.pause)}' if longest else ''}"
 
 
-_SPANS: Final = (
-    10,
-    20,
-    30,
-    60,
-    120,
-    180,
-    300,
-    600,
-    900,
-    1200,
-    1800,
-    2700,
-    3600,
-    5400,
-    7200,
-    10800,
-    14400,
-    21600,
-    28800,
-)
+_MINUTES: Final = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 360, 480, 720)
+_SPANS: Final = (10, 20, 30, *(60 * minutes for minutes in _MINUTES))
 """Seconds that a growing span is told in: a text that changed every minute would be news every minute."""
 
 
 def span(seconds: float) -> str:
     """Return a round duration that is not longer than this one, and changes seldom as it grows."""
     days = int(seconds // 86400)
-    if days:
-        return duration(86400.0 * days)
-    halves = 43200 if seconds >= 43200 else None
-    return duration(halves or max((step for step in _SPANS if step <= seconds), default=_SPANS[0]))
+    return f"{days} d" if days else duration(max((step for step in _SPANS if step <= seconds), default=_SPANS[0]))
 
 
 def duration(seconds: float) -> str:
