@@ -191,7 +191,9 @@ class FollowedRun:
     def is_attended(self, now: float) -> bool:
         """Tell whether time alone may yet change what the last view said."""
         state, still = self._shown or ("empty", None)
-        if state != "idle" or (still is not None and still.kind != "stalled"):
+        if still is not None:
+            return still.kind == "stalled"
+        if state != "idle":
             return state == "live"
         if self._is_near_end():
             return False
@@ -225,7 +227,10 @@ class FollowedRun:
         return max(0.0, now - self._last_sign())
 
     def _pulse(self, now: float) -> Pulse:
-        silent, watched, rhythm = self._silence(now), self._witnessed, self.run.rhythm
+        silent, rhythm = self._silence(now), self.run.rhythm
+        # What was called stalled is not taken back only because time goes on.
+        said = self._shown[1] if self._shown is not None else None
+        watched = self._witnessed or (said is not None and said.kind == "stalled")
         # A process is looked at once while its run grows, so that it is known, and then only when the run is late.
         known = self._process.seen or not self._around.steady
         late = silent >= max(STOPPED_SECONDS, 2.0 * (rhythm.usual or 0.0))

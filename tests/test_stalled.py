@@ -303,6 +303,9 @@ def test_a_job_that_hung_before_anybody_looked_is_told_while_its_process_lives(t
     world.train(200)
     world.clock.now += 1500.0
     assert world.open().stalled is not None
+    assert world.pass_by(7200.0).stalled == (
+        "nothing written for over 2 h, usually every 6 s; its process (pid 812) is still there"
+    )
 
     world.process = "gone"
     assert world.pass_by(60.0).standstill == Standstill(
