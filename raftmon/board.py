@@ -30,14 +30,14 @@ class Board:
 
     @property
     def live(self) -> frozenset[str]:
-        """The runs that grow."""
+        """The runs that grow, or should."""
         return frozenset(self._live)
 
     def put(self, path: str, view: RunView, problems: Iterable[Problem]) -> None:
         """Take in a new view of a run and what is wrong with its files."""
         self._note(path, tuple(problems))
         before = self._views.get(path)
-        if before is not None and before.state == view.state:
+        if before is not None and is_on(before) == is_on(view):
             self._ranked[bisect_left(self._ranks, self._rank(path, view))] = view
         else:
             self._take_out(path)
@@ -47,7 +47,7 @@ class Board:
             self._ranks.insert(place, rank)
             self._ranked.insert(place, view)
         self._views[path] = view
-        (self._live.add if view.state == "live" else self._live.discard)(path)
+        (self._live.add if is_on(view) else self._live.discard)(path)
 
     def drop(self, path: str) -> None:
         """Forget a run."""
@@ -58,7 +58,7 @@ class Board:
         self._live.discard(path)
 
     def views(self) -> tuple[RunView, ...]:
-        """Return all views, live ones first, then by name with numbers in their order."""
+        """Return all views, live and stalled ones first, then by name with numbers in their order."""
         return tuple(self._ranked)
 
     def problems(self) -> list[Problem]:
@@ -72,13 +72,18 @@ class Board:
             self._problems.pop(path, None)
 
     def _rank(self, path: str, view: RunView) -> _Rank:
-        return view.state != "live", self._names[path], path
+        return not is_on(view), self._names[path], path
 
     def _take_out(self, path: str) -> None:
         view = self._views.get(path)
         if view is not None:
             place = bisect_left(self._ranks, self._rank(path, view))
             del self._ranks[place], self._ranked[place]
+
+
+def is_on(view: RunView) -> bool:
+    """Tell whether a run grows, or should."""
+    return view.state == "live" or view.stalled is not None
 
 
 def in_order(paths: Iterable[str]) -> list[str]:

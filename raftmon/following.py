@@ -11,18 +11,33 @@ from typing import Final
 from raftmon.advice.judging import RunJudge
 from raftmon.advice.rule import Rule
 from raftmon.advice.weighing import Weighing
-from raftmon.model import Problem, RunState, RunView
+from raftmon.model import Problem, RunState, RunView, Standstill
 from raftmon.runs.beside import has_sidecars, sidecar_stamp
 from raftmon.runs.logdir import Run, RunUpdate
 from raftmon.runs.roles import RoleTable
+from raftmon.runs.standstill import RECENT_SECONDS, STOPPED_SECONDS, Pulse, standstill
+from raftmon.runs.writers import Writer, newest_writer
 from raftmon.signals.siblings import Standing
+from raftmon.surroundings import Surroundings
 
-__all__ = ["LEAST_IDLE", "FollowedRun", "Judges"]
+__all__ = ["LEAST_IDLE", "FollowedRun", "Judges", "may_be_done"]
 
 LEAST_IDLE: Final = 120.0
 """Seconds without a byte after which a run may be called idle."""
 IDLE_INTERVALS: Final = 10.0
 """...but not before so many of its own intervals between two steps have passed."""
+IDLE_PAUSES: Final = 2.0
+"""...nor before so many of its own longest pauses."""
+MOST_EXTRA: Final = 1800.0
+"""Seconds on top of the longest pause that are enough, however long that was."""
+DECAYED: Final = 0.02
+"""A learning rate at this share of its peak, or below, has come to the end of its schedule."""
+REST_SHARE: Final = 0.02
+"""Share of its silence for which a run is left alone."""
+MOST_REST: Final = 30.0
+"""Seconds that it is left alone at most."""
+LEAST_RATES: Final = 5
+"""Points of the learning rate without which its schedule tells nothing."""
 BESIDE_SECONDS: Final = 1.0
 """Seconds between two looks at the files beside a run that grows all the time; three of them cost as much as reading
 what is new."""
@@ -65,9 +80,19 @@ class FollowedRun:
         campaign: path of the campaign that it is a cycle of, or None.
         cycle: its number in there, or None.
         late: whether it came while the monitor was watching, so that its first points are growth.
+        around: what surrounds it; None: nothing is known of that.
     """
 
-    def __init__(self, run: Run, judges: Judges, campaign: str | None, cycle: int | None, *, late: bool) -> None:
+    def __init__(
+        self,
+        run: Run,
+        judges: Judges,
+        campaign: str | None,
+        cycle: int | None,
+        *,
+        late: bool,
+        around: Surroundings | None = None,
+    ) -> None:
         self.run = run
         self.campaign = campaign
         self.cycle = cycle
@@ -76,6 +101,16 @@ class FollowedRun:
         self._told: tuple[object, ...] | None = None
         self._watched = late
         self._grew_at: float | None = None
+        self._around = around if around is not None else Surroundings()
+        self._grew_steady = self._around.steady
+        self._witnessed = False
+        self._named: tuple[str, ...] = ()
+        self._wrote: Writer | None = None
+        self._process = self._around.watch_writer()
+        self._near_end: bool | None = None
+        self._look_at = 0.0
+        self._shown: tuple[RunState, Standstill | None] | None = None
+        self._still: tuple[RunView, RunView] | None = None
         self._beside: object = None
         self._looked_beside_at = 0.0
 
@@ -96,7 +131,13 @@ class FollowedRun:
         beside_changed = self._told is None or told[-1] != self._told[-1]
         self._told = told
         if grew:
-            self._grew_at = now
+            if self._grew_at is not None:
+                self.run.rhythm.note_arrival(self._around.steady - self._grew_steady)
+            self._grew_at, self._grew_steady = now, self._around.steady
+            # Old files that are copied or fetched grow, too.
+            last = self.run.last_wall_time
+            self._witnessed = self._witnessed or (last is not None and abs(now - last) <= RECENT_SECONDS)
+        self._follow_writer()
         if self.judge is None and (update.points or update.rewound or self._has_words()):
             self.judge = self._judges.judge(self.run)
         if self.judge is not None:
@@ -117,11 +158,48 @@ class FollowedRun:
             siblings: what the runs beside it show.
         """
         if self.judge is not None:
-            return self.judge.view(self.state(now), campaign, self.cycle, siblings)
+            state, still = self._shown = self.standing(now)
+            view = self.judge.view(state, campaign, self.cycle, siblings)
+            if still is None:
+                return view
+            if self._still is None or self._still[0] is not view or self._still[1].standstill != still:
+                self._still = view, dataclasses.replace(view, standstill=still)
+            return self._still[1]
         blank, name, path = self._judges.blank(self.campaign is not None), self.run.name, str(self.run.path)
         return dataclasses.replace(blank, run=name, path=path, campaign=campaign, cycle=self.cycle)
 
-    def state(self, now: float) -> RunState:
+    def standing(self, now: float) -> tuple[RunState, Standstill | None]:
+        """Tell whether it grows, and if not, what is known of the reason.
+
+        Args:
+            now: seconds since the epoch.
+        """
+        state = self._by_rhythm(now)
+        if state in ("empty", "finished"):
+            return state, None
+        still = standstill(self._pulse(now))
+        return "idle" if still is not None and still.kind != "stalled" else state, still
+
+    def is_moved(self, now: float) -> bool:
+        """Tell whether time alone has changed what the last view said; looked at the less often the longer it rests."""
+        steady = self._around.steady
+        if self.judge is None or steady < self._look_at:
+            return False
+        self._look_at = steady + min(REST_SHARE * self._silence(now), MOST_REST)
+        return self.standing(now) != self._shown
+
+    def is_attended(self, now: float) -> bool:
+        """Tell whether time alone may yet change what the last view said."""
+        state, still = self._shown or ("empty", None)
+        if still is not None:
+            return still.kind == "stalled"
+        if state != "idle":
+            return state == "live"
+        if self._is_near_end():
+            return False
+        return self._witnessed or (self._process.writer is not None and self._silence(now) <= RECENT_SECONDS)
+
+    def _by_rhythm(self, now: float) -> RunState:
         """Tell whether it grows: by what was seen here, else by its files' and its points' own times."""
         run, judge, step = self.run, self.judge, self.run.last_step
         if judge is None or step is None or run.last_wall_time is None:
@@ -132,11 +210,65 @@ class FollowedRun:
             return "finished"
         points = max(series.count for series in run.series.values())
         interval = (run.last_wall_time - (run.first_wall_time or run.last_wall_time)) / max(1, points - 1)
-        patience = max(LEAST_IDLE, IDLE_INTERVALS * interval)
-        if self._grew_at is not None:
-            return "live" if now - self._grew_at <= patience else "idle"
-        modified = max((file.modified_at for file in run.files), default=0.0)
-        return "live" if now - min(modified, run.last_wall_time) <= patience else "idle"
+        pause = min(IDLE_PAUSES * run.rhythm.pause, run.rhythm.pause + MOST_EXTRA)
+        patience = max(LEAST_IDLE, IDLE_INTERVALS * interval, pause)
+        since = self._grew_at if self._grew_at is not None else self._last_sign()
+        return "live" if now - since <= patience else "idle"
+
+    def _last_sign(self) -> float:
+        """Return when a run that has not grown here was written last, in seconds since the epoch."""
+        modified = max((file.modified_at for file in self.run.files), default=0.0)
+        return min(modified, self.run.last_wall_time or modified)
+
+    def _silence(self, now: float) -> float:
+        """Return the seconds since it last grew; what was seen here is counted without the jumps of the clock."""
+        if self._witnessed:
+            return self._around.steady - self._grew_steady
+        return max(0.0, now - self._last_sign())
+
+    def _pulse(self, now: float) -> Pulse:
+        silent, rhythm = self._silence(now), self.run.rhythm
+        # What was called stalled is not taken back only because time goes on.
+        said = self._shown[1] if self._shown is not None else None
+        watched = self._witnessed or (said is not None and said.kind == "stalled")
+        # A process is looked at once while its run grows, so that it is known, and then only when the run is late.
+        known = self._process.seen or not self._around.steady
+        late = silent >= max(STOPPED_SECONDS, 2.0 * (rhythm.usual or 0.0))
+        look = late if known else watched or silent <= RECENT_SECONDS
+        look = look and (watched or self._process.seen or silent <= RECENT_SECONDS)
+        writer = self._process.writer
+        return Pulse(
+            silent,
+            watched,
+            rhythm.usual,
+            rhythm.pause,
+            over=self._is_near_end(),
+            process=self._process.state(self._around.steady) if look else None,
+            pid=writer.pid if writer is not None else None,
+            gpu_idle=self._around.gpu_idle if writer is not None and late else None,
+            step=self.run.last_step,
+            planned=self._planned_steps(),
+        )
+
+    def _planned_steps(self) -> int | None:
+        """Return how many steps it is to log; None: not known, or its steps are no optimiser steps."""
+        judge = self.judge
+        return judge.config.max_steps if judge is not None and judge.step_axis == "optimizer_step" else None
+
+    def _follow_writer(self) -> None:
+        self._near_end = None
+        names = tuple(file.path.name for file in self.run.files)
+        if names != self._named:
+            self._named, self._wrote = names, newest_writer(names)
+            self._process.follow(self._wrote)
+        if self.run.series:
+            self._around.note(self._wrote, self.campaign, self.cycle)
+
+    def _is_near_end(self) -> bool:
+        """Tell whether it may be done, although it did not say so."""
+        if self._near_end is None:
+            self._near_end = self.judge is not None and may_be_done(self.run, self.judge)
+        return self._near_end or self._around.is_succeeded(self._wrote, self.campaign, self.cycle)
 
     def _words(self) -> tuple[object, ...]:
         """Return what the run has to say beside its points; what lies beside its files comes last."""
@@ -145,3 +277,23 @@ class FollowedRun:
 
     def _has_words(self) -> bool:
         return bool(self.run.series or self.run.texts or self.run.hparams) or has_sidecars(self.run.path)
+
+
+def may_be_done(run: Run, judge: RunJudge) -> bool:
+    """Tell whether a run's last logged step may be that of its end: by its plan, or by the end of its schedule."""
+    config, step, stride = judge.config, run.last_step, run.rhythm.stride
+    if config.max_steps and step is not None and step + stride > config.max_steps:
+        return True
+    epoch = judge.roles.get("epoch")
+    if config.epochs and epoch is not None:
+        epochs = run.series[epoch.tag].values
+        last = float(epochs[-1]) if len(epochs) else 0.0
+        before = float(epochs[-2]) if len(epochs) > 1 else last
+        # Whole epochs are counted from 0, or written at their begin.
+        if last + max(last - before, 1.0 if last.is_integer() else 0.0) > config.epochs - 1e-6:
+            return True
+    rate = judge.roles.get("learning_rate")
+    if rate is None or len(rates := run.series[rate.tag].values) < LEAST_RATES:
+        return False
+    peak, last = float(rates.max()), float(rates[-1])
+    return peak > 0.0 and last <= peak * max(DECAYED, 1.5 / len(rates))

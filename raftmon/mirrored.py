@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from raftmon.model import Problem, Snapshot
 from raftmon.monitor import Monitor
 from raftmon.remote.address import Address, Logdir
+from raftmon.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from raftmon.advice.campaigns import NextRun
@@ -48,14 +49,15 @@ def open_logdirs(
     addresses = [logdir for logdir in logdirs if isinstance(logdir, Address)]
     if not addresses:
         local = [_absolute(logdir) for logdir in logdirs if isinstance(logdir, Path)]
-        return _monitor(local, settings, watching, coming)
+        return _monitor(local, settings, watching, coming, _surroundings(watching))
     from raftmon.remote.keeper import Keeper
 
     keeper = Keeper(addresses)
     try:
         roots = iter(keeper.roots)
         local = [next(roots) if isinstance(logdir, Address) else _absolute(logdir) for logdir in logdirs]
-        monitor = _monitor(local, settings, watching, _under_urls(coming, keeper))
+        around = Surroundings(blind=lambda: any(True for _ in keeper.problems()))
+        monitor = _monitor(local, settings, watching, _under_urls(coming, keeper), around)
         if not watching:
             keeper.fetch(alone=len(addresses) == len(logdirs), whole=whole, tell=tell)
             tell("")
@@ -123,10 +125,25 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - it also takes `..` out
 
 
-def _monitor(logdirs: Sequence[Path], settings: Settings | None, watching: bool, coming: NextRun | None) -> Monitor:
+def _monitor(
+    logdirs: Sequence[Path],
+    settings: Settings | None,
+    watching: bool,
+    coming: NextRun | None,
+    around: Surroundings | None = None,
+) -> Monitor:
     from raftmon.runs.watch import Watcher
 
-    return Monitor(logdirs, settings=settings, watcher=Watcher(logdirs) if watching else None, coming=coming)
+    watcher = Watcher(logdirs) if watching else None
+    return Monitor(logdirs, settings=settings, watcher=watcher, coming=coming, around=around)
+
+
+def _surroundings(watching: bool) -> Surroundings:
+    """Return this host, which may be the one that writes local logdirs; its GPUs are of interest when watching."""
+    from raftmon.gpus.watch import watch_gpus
+    from raftmon.runs.writers import LocalProcesses
+
+    return Surroundings(LocalProcesses(), watch_gpus() if watching else None)
 
 
 def _under_urls(coming: NextRun | None, keeper: Keeper) -> NextRun | None:

@@ -27,6 +27,7 @@ FindingState: TypeAlias = Literal["inactive", "pending", "firing", "resolved", "
 Severity: TypeAlias = Literal["informational", "low", "medium", "high", "critical"]
 Authority: TypeAlias = Literal["show", "propose", "apply"]
 RunState: TypeAlias = Literal["live", "idle", "finished", "empty"]
+StandstillKind: TypeAlias = Literal["stalled", "cut_off", "ended"]
 PointsTo: TypeAlias = Literal["lr_too_high", "lr_too_low", "lr_ok", "schedule", "data", "collapse", "health"]
 
 SEVERITIES: tuple[Severity, ...] = ("informational", "low", "medium", "high", "critical")
@@ -148,6 +149,17 @@ class SeriesView:
         return float(np.median(finite)) if len(finite) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Standstill:
+    """Why a run that said nothing of its end is taken to stand still."""
+
+    kind: StandstillKind
+    """``stalled``: it should go on, and does not; ``cut_off``: the process that wrote it is gone before the planned
+    end; ``ended``: that process is gone, and whether it was done is not known."""
+    text: str
+    """The evidence in words, durations included: ``nothing written for over 10 min, usually every 20 s``."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RunView:
     """Everything known about one run at one moment."""
@@ -157,8 +169,8 @@ class RunView:
     path: str
     """Absolute path of the run's directory."""
     state: RunState
-    """``live`` grows; ``idle`` has not grown for far longer than its own rhythm (paused, crashed or done);
-    ``finished`` said so itself; ``empty`` has no scalar yet."""
+    """``live`` grows; ``idle`` has not grown for far longer than its own rhythm (paused, crashed or done), or its
+    process is gone; ``finished`` said so itself; ``empty`` has no scalar yet. `standstill` says what else is known."""
     dialect: str
     """Which trainer wrote it: ``hf``, ``lightning``, ``verl``...; ``unknown``."""
     scenario: str
@@ -185,6 +197,13 @@ class RunView:
     clock: tuple[Ints, Floats] | None = None
     """Some steps, ascending, and the wall times at which they were logged, of the same length, for an axis of time;
     None if they are not known."""
+    standstill: Standstill | None = None
+    """Set only where there is evidence; None also for the many logs that ended long ago without saying so."""
+
+    @property
+    def stalled(self) -> str | None:
+        """Why the run is taken to be stalled; None: it is not, or nobody can tell."""
+        return self.standstill.text if self.standstill is not None and self.standstill.kind == "stalled" else None
 
     @property
     def firing(self) -> tuple[Finding, ...]:
@@ -330,13 +349,33 @@ class CampaignView:
         return tuple(f for f in self.findings if f.state == "firing" and f.inhibited_by is None)
 
 
+@dataclass(frozen=True, slots=True)
+class GpuView:
+    """One GPU of this machine; None where its driver does not tell."""
+
+    index: int
+    """As the driver counts, per maker."""
+    name: str
+    """As the driver calls it: ``NVIDIA H100 80GB HBM3``."""
+    utilisation: float | None = None
+    """Share (0..1) of the last seconds in which it was at work on anything at all."""
+    memory_used: int | None = None
+    """Bytes, of all processes."""
+    memory_total: int | None = None
+    """Bytes."""
+    power: float | None = None
+    """Watts."""
+    temperature: float | None = None
+    """Degrees Celsius."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
     """All that a front end ever sees: the state of every logdir at one moment."""
 
     logdirs: tuple[str, ...]
     runs: tuple[RunView, ...]
-    """Live ones first, then by name."""
+    """Live and stalled ones first, then by name."""
     campaigns: tuple[CampaignView, ...]
     problems: tuple[Problem, ...]
     version: int
@@ -349,3 +388,5 @@ class Snapshot:
     """True while the budget of a poll was spent before all files were read to their ends."""
     progress: float | None = field(default=None)
     """Share (0..1) of the known bytes that are read; None when nothing is pending."""
+    gpus: tuple[GpuView, ...] = ()
+    """The GPUs of this machine; empty without one that can be read, for remote logdirs, and while no run is live."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,7 @@ from raftmon.runs.logdir import Run
 from raftmon.runs.places import Places
 from raftmon.runs.roles import RoleTable
 from raftmon.runs.watch import Changes, Watcher
+from raftmon.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from raftmon.advice.campaigns import NextRun
@@ -58,6 +60,7 @@ class Monitor:
         coming: the training that is about to start, where its config is known.
         timer: seconds, from any moment on, by which a poll's own time is measured.
         pause: sleeps.
+        around: the processes and GPUs of this host, where they may be those of the runs; None: not known.
 
     Raises:
         DocumentErrors: when a rule file, the tag table or the settings have a defect.
@@ -74,6 +77,7 @@ class Monitor:
         coming: NextRun | None = None,
         timer: Callable[[], float] = time.perf_counter,
         pause: Callable[[float], None] = time.sleep,
+        around: Surroundings | None = None,
     ) -> None:
         self._logdirs = [str(Path(logdir)) for logdir in logdirs]
         settings = settings if settings is not None else Settings()
@@ -87,6 +91,8 @@ class Monitor:
         self._clock = clock
         self._timer = timer
         self._pause = pause
+        self._around = around if around is not None else Surroundings()
+        self._attended: set[str] = set()
         self._places = Places(self._logdirs)
         self._runs: dict[str, FollowedRun] = {}
         self._key_of: dict[Path, str] = {}
@@ -110,6 +116,14 @@ class Monitor:
         The same object is returned while nothing has changed.
         """
         now = self._clock()
+        self._around.advance(now)
+        snapshot = self._poll(max_bytes, now)
+        gpus = self._around.gpus(bool(self._board.live))
+        if gpus != snapshot.gpus:
+            self._snapshot = replace(snapshot, gpus=gpus, version=snapshot.version + 1, polled_at=now)
+        return self._snapshot
+
+    def _poll(self, max_bytes: int, now: float) -> Snapshot:
         changes = self._watcher.take() if self._watcher is not None else Changes(frozenset(), everything=True)
         swept = self._sweep(now, changes.everything)
         if not (changes.everything or changes.directories or changes.unsure or swept or self._is_behind()):
@@ -139,6 +153,7 @@ class Monitor:
 
     def close(self) -> None:
         """Stop watching."""
+        self._around.close()
         if self._watcher is not None:
             self._watcher.close()
 
@@ -186,7 +201,9 @@ class Monitor:
             campaign = str(Path(logdir, cycle.campaign)) if cycle is not None else None
             number = cycle.cycle if cycle is not None else None
             self._key_of[run.path] = path
-            self._runs[path] = FollowedRun(run, self._judges, campaign, number, late=self._caught_up)
+            self._runs[path] = FollowedRun(
+                run, self._judges, campaign, number, late=self._caught_up, around=self._around
+            )
             if cycle is not None and campaign is not None:
                 self._campaigns.add(logdir, campaign, str(Path(logdir, cycle.directory)))
                 self._campaigns.enter(path, campaign, cycle.cycle)
@@ -219,12 +236,13 @@ class Monitor:
         return changed
 
     def _recheck(self, now: float) -> Snapshot:
-        """Look for what changes without a byte: a live run falls silent, a file of verdicts has stopped growing."""
+        """Look for what changes without a byte: a run falls silent, its process ends, verdicts have stopped growing."""
         beside = self._beside and now - self._judged_beside_at >= BESIDE_SECONDS
         if now - self._checked_at < RECHECK_SECONDS:
             return self._publish(set(), now) if beside else self._snapshot
         self._checked_at = now
-        silent = {path for path in self._board.live if self._runs[path].state(now) != "live"}
+        silent = {path for path in self._attended if self._runs[path].is_moved(now)}
+        self._attended = {path for path in self._attended if self._runs[path].is_attended(now)} | silent
         found = self._campaigns.settle(now)
         return self._publish(silent, now) if silent or found or beside else self._snapshot
 
@@ -242,6 +260,7 @@ class Monitor:
             polled_at=now,
             backfilling=self._is_behind(),
             progress=self._progress(),
+            gpus=self._snapshot.gpus,
         )
         self._caught_up = self._caught_up or not self._pending
         return self._snapshot
@@ -273,6 +292,7 @@ class Monitor:
         problems = followed.problems
         (self._troubled.add if problems else self._troubled.discard)(path)
         self._board.put(path, view, problems)
+        (self._attended.add if followed.is_attended(now) else self._attended.discard)(path)
         if followed.campaign is not None:
             self._campaigns.touch(followed.campaign)
 
@@ -294,7 +314,7 @@ class Monitor:
         self._board.drop(path)
         self._places.forget(path)
         del self._key_of[self._runs[path].run.path], self._runs[path], self._bytes[path]
-        for kept in (self._pending, self._troubled, self._beside):
+        for kept in (self._pending, self._troubled, self._beside, self._attended):
             kept.discard(path)
 
     def _problems(self) -> Iterator[Problem]:

@@ -44,6 +44,7 @@ def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:
         "runs": [_run(run) for run in snapshot.runs],
         "rules": _rules(snapshot),
         "problems": [asdict(problem) for problem in snapshot.problems],
+        "gpus": [asdict(gpu) for gpu in snapshot.gpus],
     }
 
 
@@ -91,6 +92,8 @@ def _run(run: RunView) -> dict[str, Any]:
         "run": run.run,
         "path": run.path,
         "state": run.state,
+        "stalled": run.stalled,
+        "standstill": asdict(run.standstill) if run.standstill is not None else None,
         "dialect": run.dialect,
         "scenario": run.scenario,
         "campaign": run.campaign,

@@ -32,7 +32,7 @@ def follow(
     timeout: float = 1.0,
     pause: Callable[[], None] = lambda: time.sleep(BREATH),
 ) -> Iterator[Snapshot]:
-    """Yield a snapshot whenever something changed.
+    """Yield a snapshot whenever something changed; what the GPUs do is not worth one.
 
     Args:
         source: what is followed.
@@ -40,16 +40,21 @@ def follow(
         timeout: longest wait between two looks, in seconds.
         pause: called after each change, so that a trainer's burst of records makes one snapshot, not fifty.
     """
-    version = -1
+    before: Snapshot | None = None
     while True:
         snapshot = source.poll()
-        if snapshot.version != version:
-            version = snapshot.version
+        if before is None or (snapshot.version != before.version and not _differs_in_gpus_alone(before, snapshot)):
             yield snapshot
+        before = snapshot
         if done(snapshot):
             return
         if source.wait(timeout):
             pause()
+
+
+def _differs_in_gpus_alone(before: Snapshot, now: Snapshot) -> bool:
+    same = before.runs is now.runs and before.campaigns is now.campaigns and before.problems is now.problems
+    return same and before.gpus != now.gpus
 
 
 def worst_firing(snapshot: Snapshot) -> Severity | None:
@@ -78,6 +83,9 @@ def _run_changes(before: RunView | None, now: RunView) -> Iterator[str]:
     at = f"{now.run} step {now.last_step}" if now.last_step is not None else now.run
     if before is None or (before.state, before.dialect) != (now.state, now.dialect):
         yield f"{at}: {now.state}{f' ({now.dialect})' if now.dialect != 'unknown' else ''}"
+    still, was = now.standstill, before.standstill if before else None
+    if still is not None and (was is None or was.kind != still.kind):
+        yield f"{at}: {still.kind.replace('_', ' ')}: {still.text}"
     verdict, old = now.verdict, before.verdict if before else None
     if old is None or verdict.learning_rate != old.learning_rate:
         word = verdict.learning_rate.replace("_", " ")

@@ -108,8 +108,8 @@ def _grouped(runs: Iterable[RunView]) -> list[list[RunView]]:
     return groups
 
 
-def _gist(run: RunView) -> tuple[str | None, str, str, str]:
-    return run.campaign, run.verdict.why, run.dialect, run.state
+def _gist(run: RunView) -> tuple[object, ...]:
+    return run.campaign, run.verdict.why, run.dialect, run.state, run.standstill
 
 
 def run_block(run: RunView, alike: Sequence[RunView] = ()) -> list[RenderableType]:
@@ -121,7 +121,7 @@ def run_block(run: RunView, alike: Sequence[RunView] = ()) -> list[RenderableTyp
     """
     label, style = _VERDICTS[run.verdict.learning_rate]
     confidence = f" {run.verdict.confidence:.0%}" if run.verdict.learning_rate != "undecided" else ""
-    facts = [run.dialect, run.state] if alike else _facts(run)
+    facts = _facts(run)[:2] if alike else _facts(run)
     lines: list[RenderableType] = [
         Text.assemble((f"{label}{confidence}", style), "  ", run.verdict.why),
         Text(" · ".join(facts), style="dim"),
@@ -225,6 +225,8 @@ def _hanging(label: str, content: RenderableType, style: str = "dim") -> Table:
 
 def _facts(run: RunView) -> list[str]:
     facts = [run.dialect, run.state]
+    if run.standstill is not None:
+        facts[-1] = f"{run.standstill.kind.replace('_', ' ')} ({run.standstill.text})"
     if run.last_step is not None:
         facts.append(f"step {run.last_step}")
     facts += _learning_rate(run)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,8 +20,12 @@ from raftmon.events.found import SessionStart
 from raftmon.events.tail import EventFile, FileUpdate
 from raftmon.model import Problem
 from raftmon.runs.clock import MOST, Clock
+from raftmon.runs.rhythm import Rhythm
 from raftmon.runs.series import Series
 from raftmon.slotted import dataclass
+
+if TYPE_CHECKING:
+    from raftmon.model import Floats, Ints
 
 __all__ = ["PARTNERS", "Run", "RunUpdate", "is_event_file_name", "is_skipped_directory", "run_key"]
 
@@ -98,6 +102,7 @@ class Run:
         self.first_wall_time: float | None = None
         self.last_wall_time: float | None = None
         self.clock = Clock()
+        self.rhythm = Rhythm()
         self.tags_refused = 0
         self._void = False
         self._open_file = open_file
@@ -187,7 +192,7 @@ class Run:
         for kept in (self.series, self.texts, self.hparams, self._newest_file_of):
             kept.clear()
         self.first_wall_time = self.last_wall_time = None
-        self.clock = Clock()
+        self.clock, self.rhythm = Clock(), Rhythm()
 
     def _take(self, path: Path, prefix: str, update: FileUpdate, batches: list[ScalarBatch]) -> bool:
         for text in update.texts:
@@ -206,7 +211,10 @@ class Run:
     def _append(self, path: Path, batch: ScalarBatch) -> bool:
         """Append points to their series; returns whether an older file's points were dropped."""
         rewound = False
-        for tag, steps, _, values in batch.by_tag():
+        densest: tuple[Ints, Floats] | None = None
+        for tag, steps, times, values in batch.by_tag():
+            if densest is None or len(steps) > len(densest[0]):
+                densest = steps, times
             series = self.series.get(tag)
             if series is None:
                 if len(self.series) >= MAX_TAGS:
@@ -220,6 +228,8 @@ class Run:
                     rewound = True
                     self.clock.rewind(int(steps[0]))
             series.append(steps, values)
+        if densest is not None:
+            self.rhythm.note(path, *densest)
         self._note_newest(batch)
         return rewound
 
@@ -234,4 +244,5 @@ class Run:
     def _rewind_all(self, step: int) -> bool:
         dropped = [series.rewind(step) for series in self.series.values()]
         self.clock.rewind(step)
+        self.rhythm.rewind(step)
         return any(dropped)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from raftmon.model import Finding, Snapshot
+from raftmon.model import Finding, Snapshot, Standstill
 from raftmon.slotted import dataclass
 from raftmon.tui.text import run_name
 
-__all__ = ["News", "news"]
+__all__ = ["News", "halts", "news"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,21 @@ def news(before: Snapshot | None, after: Snapshot) -> list[News]:
     begun = [News(name, finding, False) for key, (name, finding) in are.items() if key not in were]
     return begun + [
         News(name, finding, True) for key, (name, finding) in were.items() if key not in are and key in quiet
+    ]
+
+
+def halts(before: Snapshot | None, after: Snapshot) -> list[tuple[str, Standstill]]:
+    """Return name and evidence of the runs that stand still now and did not before; see `news`."""
+    if before is None or before.backfilling or after.backfilling:
+        return []
+    were = {run.path: run.standstill.kind if run.standstill is not None else None for run in before.runs}
+    grave = ("stalled", "cut_off")
+    return [
+        (run_name(run), run.standstill)
+        for run in after.runs
+        if run.standstill is not None
+        and run.standstill.kind in grave
+        and were.get(run.path, run.standstill.kind) != run.standstill.kind
     ]
 
 

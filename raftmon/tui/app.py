@@ -22,7 +22,7 @@ from textual.widget import Widget
 from raftmon.errors import RaftmonError
 from raftmon.model import Snapshot
 from raftmon.plain import plain
-from raftmon.tui.announce import news
+from raftmon.tui.announce import halts, news
 from raftmon.tui.changer import Changer
 from raftmon.tui.hangup import tell_of_hangup
 from raftmon.tui.look import DEFAULT_THEME, THEMES, Ascii, Look
@@ -32,6 +32,7 @@ from raftmon.tui.screens.help import BindingGroup, HelpSheet, key_names
 from raftmon.tui.screens.overview import Overview
 from raftmon.tui.source import Follower, SnapshotArrived, SnapshotFailed, SnapshotSource, SourceRefused
 from raftmon.tui.state import BrokenState, StateFile
+from raftmon.tui.text import STANDSTILLS, sentence
 from raftmon.tui.widgets.charts_panel import ChartsPanel
 from raftmon.tui.widgets.lines import LinesView
 from raftmon.tui.widgets.runs_table import RunsTable
@@ -250,7 +251,11 @@ class RaftmonApp(App[int]):
             severity: SeverityLevel = "information" if item.ended else "error" if grave else "warning"
             title = f"{plain(item.name)}{': has ended' if item.ended else ''}"
             self.notify(plain(item.finding.title), title=title, severity=severity, markup=False)
-        if found:
+        still = [] if self._look.quiet else halts(self._latest, snapshot)
+        for name, halt in still[:MOST_NEWS]:
+            title = f"{plain(name)}: {STANDSTILLS[halt.kind][1]}"
+            self.notify(plain(sentence(halt.text)), title=title, severity="error", markup=False)
+        if found or still:
             self.bell()
 
 

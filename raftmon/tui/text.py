@@ -13,7 +13,7 @@ from typing import TypeAlias
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
-from raftmon.model import Authority, RunState, RunView, Severity, VerdictKind
+from raftmon.model import Authority, RunState, RunView, Severity, StandstillKind, VerdictKind
 from raftmon.plain import plain
 from raftmon.tui.axis import tick_label
 
@@ -24,6 +24,7 @@ __all__ = [
     "NOTHING",
     "RATE_ROLES",
     "SEVERITIES",
+    "STANDSTILLS",
     "STATES",
     "VERDICTS",
     "Part",
@@ -36,6 +37,7 @@ __all__ = [
     "plural",
     "run_name",
     "sentence",
+    "state_of",
     "steps",
 ]
 
@@ -66,6 +68,12 @@ STATES: dict[RunState, tuple[str, str, str]] = {
     "empty": ("○", "empty", MUTED),
 }
 """Glyph, word and style of a run's state."""
+STANDSTILLS: dict[StandstillKind, tuple[str, str, str]] = {
+    "stalled": ("◌", "stalled", "bold $text-error"),
+    "cut_off": ("⊘", "cut off", "bold $text-warning"),
+    "ended": ("□", "ended", MUTED),
+}
+"""Glyph, word and style of what is known of a run that says nothing."""
 SEVERITIES: dict[Severity, tuple[str, str, str]] = {
     "critical": ("✖", "critical", "bold $text-error"),
     "high": ("◆", "high", "$text-error"),
@@ -156,6 +164,11 @@ def metric(role: str, value: float | None) -> str:
 def plural(count: int, noun: str) -> str:
     """Return ``1 run``, ``2 runs``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def state_of(run: RunView) -> tuple[str, str, str]:
+    """Return glyph, word and style of what a run does."""
+    return STANDSTILLS[run.standstill.kind] if run.standstill is not None else STATES[run.state]
 
 
 def run_name(run: RunView) -> str:

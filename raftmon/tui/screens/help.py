@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from raftmon.tui.screens.sheet import Sheet
-from raftmon.tui.text import MUTED, SEVERITIES, STATES, VERDICTS, assemble, fit
+from raftmon.tui.text import MUTED, SEVERITIES, STANDSTILLS, STATES, VERDICTS, assemble, fit
 from raftmon.tui.widgets.lines import wrap
 
 __all__ = ["BindingGroup", "HelpSheet", "help_lines", "key_names"]
@@ -57,7 +57,7 @@ def help_lines(groups: Iterable[BindingGroup], keymap: Mapping[str, str], width:
     lines.append(assemble(("Signs", "bold")))
     for name, entries in (
         ("learning rate", VERDICTS.values()),
-        ("run", STATES.values()),
+        ("run", (*STATES.values(), *STANDSTILLS.values())),
         ("finding", SEVERITIES.values()),
     ):
         signs = [part for glyph, word, style in entries for part in ((f"{glyph} {word}", style), "   ")]

@@ -32,6 +32,7 @@ from raftmon.tui.widgets.filter_bar import FilterBar
 from raftmon.tui.widgets.keys_bar import KeysBar
 from raftmon.tui.widgets.lines import Heading, LinesView
 from raftmon.tui.widgets.runs_table import RunsTable
+from raftmon.tui.widgets.standstill_lines import standstill_lines
 from raftmon.tui.widgets.status_bar import Status, StatusBar
 
 if TYPE_CHECKING:
@@ -334,7 +335,13 @@ class Overview(Screen[None]):
     def _advice(self, run: RunView | None, campaign: CampaignView | None, width: int) -> list[Content]:
         if run is None and campaign is None:
             return [Content.styled("no run to advise on yet", MUTED)]
-        return advice_lines(run, campaign, width, compact=self.size.height < SHORT)
+        compact = self.size.height < SHORT
+        still = standstill_lines(run, width)
+        return [
+            *still,
+            *([] if compact or not still else [Content()]),
+            *advice_lines(run, campaign, width, compact=compact),
+        ]
 
     def _draw_campaign(self, campaign: CampaignView | None, run: RunView | None) -> None:
         heading, panel = self.query_one("#campaign-heading", Heading), self.query_one(CampaignPanel)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from raftmon.model import CycleView, RunView
-from raftmon.tui.text import MUTED, NOTHING, STATES, VERDICTS, metric, number
+from raftmon.tui.text import MUTED, NOTHING, VERDICTS, metric, number, state_of
 
 __all__ = ["BAR_WIDTH", "COLUMNS", "GAP", "LEAD", "CycleCell", "CycleColumn", "change_cell", "columns_for"]
 
@@ -93,7 +93,7 @@ def _verdict(run: RunView | None) -> CycleCell:
 
 
 def _state(run: RunView | None) -> CycleCell:
-    return STATES[run.state][1:] if run is not None else (NOTHING, MUTED)
+    return state_of(run)[1:] if run is not None else (NOTHING, MUTED)
 
 
 COLUMNS: tuple[CycleColumn, ...] = (
@@ -110,7 +110,7 @@ COLUMNS: tuple[CycleColumn, ...] = (
     CycleColumn("med. grad", 9, 8, lambda _, run: _series(run, "grad_norm", median=True)),
     CycleColumn("med. entropy", 12, 9, lambda _, run: _series(run, "entropy", median=True)),
     CycleColumn("verdict", 14, 7, lambda _, run: _verdict(run), right=False),
-    CycleColumn("state", 5, 10, lambda _, run: _state(run), right=False),
+    CycleColumn("state", 7, 10, lambda _, run: _state(run), right=False),
 )
 """From left to right; the bars stand after those that come before them."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from raftmon.model import RunView
-from raftmon.tui.text import MUTED, NOTHING, SEVERITIES, STATES, VERDICTS, metric, steps
+from raftmon.tui.text import MUTED, NOTHING, SEVERITIES, VERDICTS, metric, state_of, steps
 
 __all__ = ["COLUMNS", "GAP", "LEAD", "NAME_COMFORT", "Column", "columns_for", "common_directory"]
 
@@ -78,7 +78,7 @@ def _spark(run: RunView) -> tuple[str, str]:
 
 COLUMNS: tuple[Column, ...] = (
     Column("dialect", 9, 9, lambda run: (run.dialect, MUTED)),
-    Column("state", 5, 5, lambda run: STATES[run.state][1:]),
+    Column("state", 7, 5, lambda run: state_of(run)[1:]),
     Column("cycle", 5, 6, lambda run: (NOTHING if run.cycle is None else str(run.cycle), ""), right=True),
     Column("step", 9, 3, lambda run: (steps(run), ""), right=True),
     Column("curve", SPARK, 4, _spark),

@@ -15,7 +15,7 @@ from textual.strip import Strip
 from raftmon.model import RunView
 from raftmon.plain import plain
 from raftmon.tui.filter import RunFilter
-from raftmon.tui.text import MUTED, STATES, assemble, fit, run_name
+from raftmon.tui.text import MUTED, assemble, fit, run_name, state_of
 from raftmon.tui.widgets.lines import Inked, wrap
 from raftmon.tui.widgets.run_columns import GAP, LEAD, NAME_COMFORT, Column, columns_for, common_directory
 
@@ -23,10 +23,10 @@ __all__ = ["RunsTable"]
 
 
 def _newest(runs: list[RunView], cursor: int) -> int:
-    """Return the row to be on: a live run is not left for another one."""
-    if cursor < len(runs) and runs[cursor].state == "live":
+    """Return the row to be on: a live or stalled run is not left for another one."""
+    if cursor < len(runs) and (runs[cursor].state == "live" or runs[cursor].stalled):
         return cursor
-    ages = [(run.state == "live", run.last_wall_time or 0.0) for run in runs]
+    ages = [(run.state == "live" or run.stalled is not None, run.last_wall_time or 0.0) for run in runs]
     return ages.index(max(ages)) if ages else 0
 
 
@@ -223,7 +223,7 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
         return assemble(("RUNS", style), " ", (fit(detail, room), MUTED), *titles)
 
     def _row(self, run: RunView, columns: list[Column], name_width: int, selected: bool) -> Content:
-        glyph, _, state_style = STATES[run.state]
+        glyph, _, state_style = state_of(run)
         cells = []
         for column in columns:
             text, style = column.cell(run)

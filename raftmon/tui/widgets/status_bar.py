@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from textual.content import Content
 from textual.strip import Strip
 
 from raftmon.model import Snapshot
-from raftmon.tui.text import MUTED, Part, assemble, cut_end, cut_middle, plural
+from raftmon.plain import plain
+from raftmon.tui.gpu_text import gpu_texts
+from raftmon.tui.text import MUTED, STANDSTILLS, Part, assemble, cut_end, cut_middle, plural
 from raftmon.tui.widgets.lines import Inked
 
 __all__ = ["Status", "StatusBar", "status_line"]
+
+LOGDIR_ROOM = 24
+"""Cells that the logdirs get before the GPUs are told in full."""
+GAP = 3
+"""Cells between two parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,10 @@ class Status:
     """Paused, and newer data has arrived."""
     error: str = ""
     """Why there is no news."""
+    stalled: int = 0
+    """Runs that should go on, and do not."""
+    gpus: tuple[str, ...] = ()
+    """What to say of the GPUs, the longest first; empty where none is known."""
 
     @classmethod
     def of(cls, title: str, snapshot: Snapshot | None, *, paused: bool, waiting: bool, error: str) -> Status:
@@ -41,17 +53,19 @@ class Status:
             title=title,
             logdirs=", ".join(snapshot.logdirs),
             runs=len(snapshot.runs),
-            live=sum(run.state == "live" for run in snapshot.runs),
+            live=sum(run.state == "live" and run.stalled is None for run in snapshot.runs),
             problems=len(snapshot.problems),
             reading=share if snapshot.backfilling else "",
             paused=paused,
             waiting=waiting,
             error=error,
+            stalled=sum(run.stalled is not None for run in snapshot.runs),
+            gpus=tuple(gpu_texts(snapshot.gpus)),
         )
 
 
 def status_line(status: Status, width: int) -> Content:
-    """Return the line; the logdirs give way first."""
+    """Return the line; the logdirs give way first, then what is said of the GPUs beyond their utilisation."""
     parts: list[Part] = []
     if status.error:
         parts.append((cut_end(f"✖ {status.error}", max(width // 2, 10)), "bold $text-error"))
@@ -61,18 +75,33 @@ def status_line(status: Status, width: int) -> Content:
         parts.append((f"↻ {status.reading}", "$text-primary"))
     if status.problems:
         parts.append((f"! {plural(status.problems, 'problem')}", "$text-warning"))
+    if status.stalled:
+        glyph, word, style = STANDSTILLS["stalled"]
+        parts.append((f"{glyph} {status.stalled} {word}", style))
     if status.logdirs:
         parts.append((plural(status.runs, "run"), ""))
-        parts.append(
-            (f"● {status.live} live" if status.live else "none live", "$text-success" if status.live else MUTED)
-        )
-    right = Content("   ").join([assemble(part) for part in parts])
+        if status.live or not status.stalled:
+            live = (f"● {status.live} live", "$text-success") if status.live else ("none live", MUTED)
+            parts.append(live)
+    right = Content(" " * GAP).join([assemble(part) for part in parts])
     left = assemble((status.title, "bold $text-primary"))
     room = width - left.cell_length - right.cell_length - 4
+    gpus = _gpus(status, room)
+    right, room = gpus + right, room - gpus.cell_length
     if room >= 8:
         left += assemble(("  " + cut_middle(status.logdirs, room), MUTED))
     gap = max(width - left.cell_length - right.cell_length, 2)
     return left + Content(" " * gap) + right
+
+
+def _gpus(status: Status, room: int) -> Content:
+    """Return what there is room for to say of the GPUs, with the gap behind it."""
+    # A logdir that is not cut to pieces is worth more than what is beside a GPU's utilisation.
+    named = min(cell_len(plain(status.logdirs)), LOGDIR_ROOM) + 2 if status.logdirs else 0
+    for text in status.gpus:
+        if cell_len(text) + GAP <= room - (0 if text == status.gpus[-1] else named):
+            return assemble(text, " " * GAP)
+    return Content()
 
 
 class StatusBar(Inked):

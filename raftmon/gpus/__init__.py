@@ -1,0 +1,1 @@
+"""The GPUs of this machine: what they do while runs are live."""
