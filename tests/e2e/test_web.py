@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 
 from raftmon.tui.look import THEMES
 from tests.browser import CHROMIUM, Browser, share_of
@@ -42,6 +43,12 @@ def served(tmp_path: Path, logdir: Path) -> Iterator[Served]:
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession() as session:
         yield session
+
+
+def is_painted(picture: Image.Image) -> bool:
+    theme = THEMES[0]
+    ground, *signs = share_of(picture, map(str, (theme.background, theme.foreground, theme.primary))).values()
+    return 0.7 < ground < 0.99 and min(signs) > 0.0005
 
 
 async def has_ended(process: psutil.Process) -> None:
@@ -124,6 +131,17 @@ async def test_each_tab_is_a_process_that_ends_with_it(served: Served, session: 
     assert second.websocket.exception() is None
     await session.close()
     await has_ended(of_second)
+
+
+async def test_what_a_training_logs_meanwhile_is_seen(
+    served: Served, session: aiohttp.ClientSession, logdir: Path
+) -> None:
+    client = await Client.of(session, served)
+    await client.until("seen-in-a-browser")
+
+    write_run(logdir / "a-second-run" / "events.out.tfevents.1", [2.0 - 0.01 * n for n in range(100)])
+
+    await client.until("a-second-run")
 
 
 async def test_quit_closes_the_tab_and_not_the_server(served: Served, session: aiohttp.ClientSession) -> None:
@@ -240,30 +258,25 @@ async def test_a_person_sees_the_runs(served: Served, session: aiohttp.ClientSes
         page = await browser.open(session, 1200, 800)
         await page.go(served.url)
         await page.until_received("seen-in-a-browser")
-        theme = THEMES[0]
-        colours = [str(colour) for colour in (theme.background, theme.foreground, theme.primary)]
-
-        # Painted: the ground, text as large as a person reads it, the curve and the marks in their own colour.
-        picture = await page.until(lambda shown: all(share > 0.0005 for share in share_of(shown, colours).values()))
+        # The ground, text as much as a person reads, and the curve, each in its own colour.
+        picture = await page.until(is_painted)
 
         assert picture.size == (1200, 800)
-        assert 0.7 < share_of(picture, colours)[colours[0]] < 0.99
-        # Keys work without a click.
-        before = picture.tobytes()
-        await page.press("?")
-        await page.until_received("HELP")
-        await page.until(lambda shown: shown.tobytes() != before)
-        await page.press("Escape")
-        await page.until(lambda shown: shown.tobytes() == before)
         assert await page.evaluate("[...document.fonts].map(font => font.status).join()") == "loaded,loaded"
         assert await page.evaluate("document.title") == f"raftmon {tmp_path / 'runs'}"
+        # Keys work without a click.
+        await page.press("?")
+        await page.until_received("HELP")
+        page.received = b""
+        await page.press("Escape")
+        await page.until_received("seen-in-a-browser")
         # The end of the app is told, and it can be opened again.
         await page.press("q")
-        await page.until(lambda shown: shown.tobytes() != before)
+        await page.until_true("document.getElementById('again').checkVisibility()")
         page.received = b""
         await page.evaluate("document.getElementById('again').click()")
         await page.until_received("seen-in-a-browser")
-        await page.until(lambda shown: shown.tobytes() == before)
+        await page.until(is_painted)
         assert {url.split("/")[2] for url in page.requested if url != "data:,"} == {served.origin.split("/")[2]}
         assert page.complaints == []
     finally:
