@@ -69,7 +69,8 @@ def test_a_network_address_has_any_name_and_still_one_origin() -> None:
     assert refusal("gpu-box.lan:8765", "http://gpu-box.lan:8765", "0.0.0.0", loopback=False) is None
     assert refusal("gpu-box.lan:8765", "https://gpu-box.lan:8765", "0.0.0.0", loopback=False) is None
     assert refusal("gpu-box.lan:8765", "http://evil.example", "0.0.0.0", loopback=False) is not None
-    assert refusal(None, None, "0.0.0.0", loopback=False) is not None
+    for host in (None, "", "a;script-src", "a b", "a@b", "[", "a\nb"):
+        assert refusal(host, None, "0.0.0.0", loopback=False) is not None
 
 
 @given(st.text(), st.text())
@@ -166,7 +167,10 @@ def test_without_the_extra_its_name_is_said(logdir: str) -> None:
     [
         (["--listen", "127.0.0.1:1"], "--listen: nothing is served without --web"),
         (["--web", "--listen", "8765"], "--listen 8765: not HOST:PORT"),
-        (["--web", "--listen", "192.0.2.1:0"], "--listen 192.0.2.1:0: Cannot assign requested address"),
+        (
+            ["--web", "--listen", "192.0.2.1:0"],
+            "192.0.2.1:0: Cannot assign requested address\n  Name an address",
+        ),
         (["--web", "--listen", "no such host:0"], "--listen no such host:0: "),
         (["--web", "--apply"], "--apply: there is no config"),
         (["--web", "--authority", "test"], "--authority: nothing is written without --apply"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import socket
 import sys
@@ -139,6 +140,8 @@ def _listener(at: Listen) -> socket.socket:
     except OSError as error:
         listener.close()
         remedy = f"Choose another port: --listen {at.host}:0 takes any that is free."
+        if error.errno == errno.EADDRNOTAVAIL:
+            remedy = "Name an address of this machine."
         raise UsageError(where, error.strerror or str(error), remedy) from None
     return listener
 

@@ -10,9 +10,14 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
+from typing import Final
 from urllib.parse import urlsplit
 
 __all__ = ["is_loopback", "is_secret", "refusal"]
+
+_HOST: Final = re.compile(r"[A-Za-z0-9._:\[\]-]+")
+"""Names and addresses with a port, and nothing that means something elsewhere."""
 
 
 def is_loopback(host: str) -> bool:
@@ -38,7 +43,7 @@ def refusal(host: str | None, origin: str | None, served: str, loopback: bool) -
         served: the host that the server was told to listen on, without brackets.
         loopback: whether it listens on the loopback interface alone.
     """
-    name = _name(f"//{host}") if host else None
+    name = _name(host) if host else None
     if host is None or name is None:
         return "The header Host is missing or is none."
     if loopback and not is_loopback(name) and name != served.lower():
@@ -48,8 +53,10 @@ def refusal(host: str | None, origin: str | None, served: str, loopback: bool) -
     return None
 
 
-def _name(url: str) -> str | None:
+def _name(host: str) -> str | None:
+    if not _HOST.fullmatch(host):
+        return None
     try:
-        return urlsplit(url).hostname
+        return urlsplit(f"//{host}").hostname
     except ValueError:
         return None

@@ -25,11 +25,13 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 OWN: Final = Path(__file__).parent
 WITHOUT_SECRET: Final = "There is nothing here. Open the whole address that `raftmon watch --web` printed.\n"
-HEADERS: Final = {
+POLICY: Final = (
     # Nothing from elsewhere is loaded, not even if a script asks for it; xterm.js makes its own style sheets.
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "font-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -94,11 +96,12 @@ class WebServer(Server):
         tab = Tab(self._arguments, websocket, self.download_manager)
         self._tabs[tab] = websocket
         try:
-            await tab.start(_cells(request, "width", 80), _cells(request, "height", 24))
-            await self._process_messages(websocket, tab)
-        except OSError as error:
-            print(f"raftmon: the app of a tab does not start: {error.strerror}", file=sys.stderr)
-            await websocket.close(code=1011)
+            if await _is_started(tab, request):
+                await self._process_messages(websocket, tab)
+            else:
+                await websocket.close(code=1011)
+        except ConnectionError:
+            pass  # the browser has gone while it was answered
         except (AssertionError, LookupError, TypeError, ValueError):
             await websocket.close(code=1002, message=b"not a message of the page")
         finally:
@@ -110,7 +113,10 @@ class WebServer(Server):
         self._require_secret(request)
         page = string.Template((OWN / "page.html").read_text(encoding="utf-8"))
         text = page.substitute(title=html.escape(self.title))
-        return web.Response(text=text, content_type="text/html", headers={"Cache-Control": "no-store"})
+        # By its name, because not every browser takes a WebSocket for a part of 'self'.
+        policy = f"{POLICY}; connect-src 'self' ws://{request.host} wss://{request.host}"
+        headers = {"Cache-Control": "no-store", "Content-Security-Policy": policy}
+        return web.Response(text=text, content_type="text/html", headers=headers)
 
     def _require_secret(self, request: web.Request) -> None:
         if not is_secret(request.match_info["secret"], self._secret):
@@ -131,7 +137,8 @@ class WebServer(Server):
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:  # noqa: ARG001 - aiohttp's
-    response.headers.update(HEADERS)
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
 
 
 async def serve(server: WebServer, listener: socket.socket, tell: Callable[[], None]) -> None:
@@ -156,6 +163,15 @@ async def serve(server: WebServer, listener: socket.socket, tell: Callable[[], N
         await over.wait()
     finally:
         await runner.cleanup()
+
+
+async def _is_started(tab: Tab, request: web.Request) -> bool:
+    try:
+        await tab.start(_cells(request, "width", 80), _cells(request, "height", 24))
+    except OSError as error:
+        print(f"raftmon: the app of a tab does not start: {error.strerror}", file=sys.stderr)
+        return False
+    return True
 
 
 def _cells(request: web.Request, name: str, usual: int) -> int:
