@@ -16,6 +16,7 @@ from raftmon.commands.shared import (
     read_all,
     require_something,
     settings_option,
+    web_options,
 )
 from raftmon.errors import NothingToRead, UsageError
 from raftmon.grounds import STATUSES
@@ -47,6 +48,7 @@ __all__ = ["advise", "demo", "watch"]
 )
 @click.option("--authority", type=click.Choice(list(STATUSES)), help="With --apply: as for `raftmon pre-cycle`.")
 @journal_option
+@web_options
 @look_options
 def watch(
     logdirs: tuple[Logdir, ...],
@@ -55,6 +57,8 @@ def watch(
     apply: bool,
     authority: str | None,
     journal: Path | None,
+    web: bool,
+    listen: str | None,
     look: Look,
 ) -> None:
     """Show runs live in the terminal, advice first; with --apply, write the next cycle's learning rate."""
@@ -66,6 +70,13 @@ def watch(
     if apply and config is None:
         raise UsageError("--apply", "there is no config to write into", "Add --config CONFIG.")
     changer = _changer(logdirs, settings, config if apply else None, authority, journal)
+    if web:
+        from raftmon.commands.serving import serve_watch
+
+        serve_watch(click.get_current_context(), logdirs, settings, config, listen, writes=apply)
+        return
+    if listen is not None:
+        raise UsageError("--listen", "nothing is served without --web", "Add --web, or leave it out.")
     source: Monitor | Mirrored | LateSource = LateSource(
         lambda: open_monitor(logdirs, settings, watching=True, config=config, journal=journal, usable=False)
     )

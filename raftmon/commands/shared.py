@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 import click
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from raftmon.monitor import Monitor
 
 __all__ = [
+    "WEB_ADDRESS",
     "end_orderly",
     "journal_option",
     "logdirs_argument",
@@ -31,6 +32,7 @@ __all__ = [
     "require_something",
     "settings_option",
     "strategy_options",
+    "web_options",
 ]
 
 P = ParamSpec("P")
@@ -46,6 +48,9 @@ journal_option = click.option(
     "--journal", type=click.Path(path_type=Path, dir_okay=False), help="Journal of overrides; else the user's own."
 )
 
+WEB_ADDRESS: Final = "127.0.0.1:8765"
+"""Where browsers are served, unless told."""
+
 
 def strategy_options(command: Callable[P, R]) -> Callable[P, R]:
     """Add the flags of a strategy to a command: --strategy, --base-lr, --decay, --min-lr."""
@@ -55,6 +60,17 @@ def strategy_options(command: Callable[P, R]) -> Callable[P, R]:
         click.option("--decay", type=float, help="Factor per cycle of an exponential strategy, for example 0.85."),
         click.option("--base-lr", type=float, help="Learning rate of cycle 1."),
         click.option("--strategy", type=kinds, help="How the rate goes from cycle to cycle; else as the settings say."),
+    ):
+        command = option(command)
+    return command
+
+
+def web_options(command: Callable[P, R]) -> Callable[P, R]:
+    """Add the flags of a server for browsers to a command: --web, --listen."""
+    at = f"With --web: where; else {WEB_ADDRESS}, this machine alone. Port 0 is any free one."
+    for option in (
+        click.option("--listen", metavar="HOST:PORT", help=at),
+        click.option("--web", is_flag=True, help="Show it in a browser, at an address that is printed (raftmon[web])."),
     ):
         command = option(command)
     return command

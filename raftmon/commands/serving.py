@@ -1,0 +1,167 @@
+"""`raftmon watch --web`: the address, the command of a tab, and what has to be said before anything is served."""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+
+from raftmon.commands.shared import WEB_ADDRESS, names_of, open_monitor
+from raftmon.errors import UsageError
+from raftmon.plain import plain
+from raftmon.remote.address import Address, Logdir
+from raftmon.slotted import dataclass
+
+__all__ = ["Listen", "serve_watch", "tab_command"]
+
+OURS: Final = frozenset({"web", "listen"})
+"""Parameters of `watch` that the app of a tab does not get."""
+_LOGDIRS: Final = "logdirs"
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where a server listens."""
+
+    host: str
+    """Name or address, without brackets."""
+    port: int
+    """0: any that is free."""
+
+    @classmethod
+    def of(cls, text: str) -> Listen:
+        """Return what `HOST:PORT` means; an IPv6 address is in brackets.
+
+        Raises:
+            UsageError: it is not of this form.
+        """
+        host, colon, port = text.rpartition(":")
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        digits = port.isascii() and port.isdigit() and len(port) <= 5
+        if not colon or not bare or not digits or int(port) > 65535 or (":" in bare) != (bare != host):
+            remedy = f"For example {WEB_ADDRESS}, or [::1]:8765; port 0 is any free one."
+            raise UsageError(f"--listen {text}", "not HOST:PORT", remedy)
+        return cls(bare, int(port))
+
+
+def serve_watch(
+    context: click.Context,
+    logdirs: Sequence[Logdir],
+    settings: Path | None,
+    config: Path | None,
+    listen: str | None,
+    writes: bool,
+) -> None:
+    """Serve what `watch` shows until a signal ends it.
+
+    Args:
+        context: of the command, whose other options the app of each tab gets.
+        logdirs: directories of runs.
+        settings: the user's settings file.
+        config: of the trainer.
+        listen: where, as `HOST:PORT`; None: the usual address.
+        writes: whether the app may write the config.
+
+    Raises:
+        RaftmonError: it cannot be served, or the app would not start.
+    """
+    at = Listen.of(listen or WEB_ADDRESS)
+    try:
+        import textual_serve.server  # noqa: F401 - whether it is there
+    except ImportError as error:
+        raise UsageError("--web", str(error), "Install the extra: pip install 'raftmon[web]'") from None
+    from raftmon.tui.web.gate import is_loopback
+
+    _require_readable(logdirs, settings, config)
+    with _listener(at) as listener:
+        name, port = listener.getsockname()[:2]
+        loopback = is_loopback(name)
+        if writes and not loopback:
+            remedy = f"Leave --apply out, or listen on {WEB_ADDRESS} and come through `ssh -L`."
+            raise UsageError(f"--listen {at.host}", "with --apply, another machine could write your config", remedy)
+        if not loopback:
+            click.echo(_warning(at.host), err=True)
+        _serve(tab_command(context), logdirs, listener, Listen(at.host, port), loopback)
+
+
+def tab_command(context: click.Context) -> list[str]:
+    """Return program and arguments that show in a browser's tab what a command line asked for."""
+    arguments: list[str] = []
+    for parameter in context.command.params:
+        value = context.params.get(str(parameter.name))
+        if not isinstance(parameter, click.Option) or parameter.name in OURS or value is None:
+            continue
+        name = parameter.opts[0]
+        if not parameter.is_flag:
+            arguments.append(f"{name}={value}")
+        elif value:
+            arguments.append(name)
+    logdirs = [one.url if isinstance(one, Address) else str(one) for one in context.params[_LOGDIRS]]
+    # -P: a `json.py` in the current directory is none of our modules.
+    return [sys.executable, "-P", "-m", "raftmon.cli", str(context.info_name), *arguments, "--", *logdirs]
+
+
+def _require_readable(logdirs: Sequence[Logdir], settings: Path | None, config: Path | None) -> None:
+    """Raise what the app would raise at its start, where a person sees it: defects of settings, rules and URLs."""
+    if addresses := [logdir for logdir in logdirs if isinstance(logdir, Address)]:
+        from raftmon.remote.keeper import Keeper
+
+        Keeper(addresses).close()
+    local = [logdir for logdir in logdirs if not isinstance(logdir, Address)]
+    open_monitor(local, settings, watching=False, config=config, usable=False).close()
+
+
+def _listener(at: Listen) -> socket.socket:
+    """Return a socket that is bound to an address; it listens as soon as it is served.
+
+    Raises:
+        UsageError: it cannot be had.
+    """
+    where = f"--listen {at.host}:{at.port}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            at.host, at.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no host name"
+        raise UsageError(where, f"{reason}", "Name an address of this machine.") from None
+    listener = socket.socket(family, kind, protocol)
+    try:
+        # The port of a server that has just ended is free.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        remedy = f"Choose another port: --listen {at.host}:0 takes any that is free."
+        if error.errno == errno.EADDRNOTAVAIL:
+            remedy = "Name an address of this machine."
+        raise UsageError(where, error.strerror or str(error), remedy) from None
+    return listener
+
+
+def _warning(host: str) -> str:
+    return (
+        f"raftmon: --listen {plain(host)}: other machines can reach this port, and nothing is encrypted: whoever "
+        "gets to know the address sees the runs\n"
+        f"  Better: listen on {WEB_ADDRESS} and come through `ssh -L 8765:{WEB_ADDRESS} HOST`."
+    )
+
+
+def _serve(command: list[str], logdirs: Sequence[Logdir], listener: socket.socket, at: Listen, loopback: bool) -> None:
+    import asyncio
+
+    from raftmon.tui.web.server import WebServer, serve
+
+    secret = secrets.token_urlsafe(18)
+    title = f"raftmon {plain(names_of(logdirs))}"
+    server = WebServer(command, title=title, host=at.host, secret=secret, loopback=loopback)
+    name = socket.gethostname() if at.host in ("0.0.0.0", "::") else at.host
+    url = f"http://{f'[{name}]' if ':' in name else name}:{at.port}/{secret}/"
+    asyncio.run(serve(server, listener, lambda: click.echo(f"raftmon is served on {url} (Ctrl+C ends it)")))

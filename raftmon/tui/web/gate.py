@@ -1,0 +1,62 @@
+"""Who may come in: what the headers of a request say about the page that made it.
+
+A server on the loopback interface is within reach of every page that the same person's browser shows. Two tricks
+have to fail: a page elsewhere opens a WebSocket here (browsers let it, and name the page in `Origin`), and a page
+elsewhere has its own host name resolved to this machine (then `Host` is that name). The secret in the path of the
+address is a third lock, and the only one against other users of this machine, who may send any header.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+__all__ = ["is_loopback", "is_secret", "refusal"]
+
+_HOST: Final = re.compile(r"[A-Za-z0-9._:\[\]-]+")
+"""Names and addresses with a port, and nothing that means something elsewhere."""
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address, without brackets, can only mean the machine itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        # Browsers resolve these themselves, never through DNS (RFC 6761, 6.3).
+        return host.lower().rstrip(".") == "localhost"
+
+
+def is_secret(given: str, secret: str) -> bool:
+    """Compare in a time that does not tell how much of it is right."""
+    return hmac.compare_digest(given.encode("utf-8", "replace"), secret.encode())
+
+
+def refusal(host: str | None, origin: str | None, served: str, loopback: bool) -> str | None:
+    """Return why a request is turned away; None: it may pass.
+
+    Args:
+        host: its header `Host`; None: there is none.
+        origin: its header `Origin`, which browsers send with every WebSocket; None: there is none.
+        served: the host that the server was told to listen on, without brackets.
+        loopback: whether it listens on the loopback interface alone.
+    """
+    name = _name(host) if host else None
+    if host is None or name is None:
+        return "The header Host is missing or is none."
+    if loopback and not is_loopback(name) and name != served.lower():
+        return f"This server is called localhost or {served}, not {name}."
+    if origin is not None and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
+        return f"A page of {origin} may not use this server."
+    return None
+
+
+def _name(host: str) -> str | None:
+    if not _HOST.fullmatch(host):
+        return None
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
