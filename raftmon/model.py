@@ -86,6 +86,23 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Mute:
+    """A finding that a person does not want to be called for, of one run or one campaign."""
+
+    path: str
+    """Directory of the run or campaign, without symbolic links; a URL without secrets."""
+    rule: str
+    """Id of the rule."""
+    seen: float | None
+    """Wall time of the run's newest point when it was muted, by the trainer's clock: what begins in the directory after
+    that is another run. None: not known, or a campaign."""
+    at: float
+    """When it was muted, in seconds since the epoch."""
+    lifted_at: float | None = None
+    """When it was muted no longer; None: it still is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether the learning rate of a run is right."""
 

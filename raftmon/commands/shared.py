@@ -43,7 +43,9 @@ settings_option = click.option(
 )
 
 journal_option = click.option(
-    "--journal", type=click.Path(path_type=Path, dir_okay=False), help="Journal of overrides; else the user's own."
+    "--journal",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Journal of overrides and mutes; else the user's own.",
 )
 
 
