@@ -2,8 +2,8 @@
 
 An override is noted *before* the config is replaced (``intended``), and again when that is done (``written``) or was
 refused (``failed``). After a crash between the two the config itself tells which: its bytes are those of `before` or of
-`after`. Nothing is ever deleted: ``undo`` adds the time at which an override was taken back, `Journal.lift` that at which a mute
-was.
+`after`. Nothing is ever deleted: ``undo`` adds the time at which an override was taken back, `Journal.lift` the time at
+which a mute was.
 """
 
 from __future__ import annotations

@@ -133,6 +133,10 @@ class RaftmonApp(App[int]):
             if isinstance(screen, FindingSheet) and screen.is_mounted:
                 screen.show_mutes()
 
+    def on_finding_sheet_muted(self) -> None:
+        """Show behind the sheet what is muted."""
+        self._overview.show_mutes()
+
     def on_snapshot_arrived(self, message: SnapshotArrived) -> None:
         """Show a snapshot, or keep it until the view is no longer frozen."""
         if self._latest is None:

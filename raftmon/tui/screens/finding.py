@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.message import Message
 
 from raftmon.model import CampaignView, Finding, FindingState, PointsTo, RunView
 from raftmon.tui.mutes import Mutes
@@ -114,6 +115,9 @@ class FindingSheet(Sheet):
         ),
     ]
 
+    class Muted(Message):
+        """A finding was muted, or is muted no longer."""
+
     def __init__(
         self,
         run: RunView | None,
@@ -191,6 +195,7 @@ class FindingSheet(Sheet):
         finding, view = self._findings[self._page - 1]
         self._mutes.toggle(view, finding.rule)
         self.show_mutes()
+        self.post_message(self.Muted())
 
     def _renew_hint(self) -> None:
         self.query_one("#hint", LinesView).show(lambda _: [Content.styled(self.hint(), "$text-primary")])

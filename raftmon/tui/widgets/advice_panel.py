@@ -71,10 +71,11 @@ def finding_lines(finding: Finding, width: int, *, cycles: bool = False, muted: 
     """
     glyph, word, style = SEVERITIES[finding.severity]
     since = f"since {'cycle' if cycles else 'step'} {finding.since_step}" if finding.since_step is not None else ""
-    state = " · ".join([*(["muted"] if muted else []), *([finding.state] if finding.state != "firing" else [])])
+    state = "" if finding.state == "firing" else finding.state
     title = wrap(assemble((finding.title, MUTED if muted else "")), width, HANG)
     lines = [assemble((f"{glyph} {word}".ljust(HANG), MUTED if muted else style)) + title[0][HANG:], *title[1:]]
-    when = assemble((" ".join(filter(None, (state, since))), MUTED))
+    words = " ".join(filter(None, (state, since)))
+    when = assemble((" · ".join(filter(None, (words, "muted" if muted else ""))), MUTED))
     if lines[-1].cell_length + when.cell_length + 2 <= width:
         return [*lines[:-1], lines[-1] + Content("  ") + when]
     return lines + wrap(when, width, HANG)
