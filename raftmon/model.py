@@ -199,6 +199,8 @@ class RunView:
     advice: tuple[Advice, ...]
     first_wall_time: float | None = None
     """Wall time of the oldest point in seconds since the epoch, as the trainer wrote it."""
+    step_axis: str = "optimizer_step"
+    """What the trainer counts as a step; ``cycle`` where one run holds a whole campaign. See `rules/dialects.yaml`."""
     clock: tuple[Ints, Floats] | None = None
     """Some steps, ascending, and the wall times at which they were logged, of the same length, for an axis of time;
     None if they are not known."""
