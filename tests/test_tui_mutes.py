@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from textual.content import Content
 from textual.message import Message
 
-from raftmon.commands import looking
+from raftmon.cli import main
 from raftmon.errors import Refused
 from raftmon.journal import Journal
 from raftmon.model import CampaignView, Mute, RunView, Snapshot
+from raftmon.tui.app import RaftmonApp
 from raftmon.tui.mutes import JournalMutes, Mutes, MutesArrived
 from raftmon.tui.screens.finding import FindingSheet, explained, finding_lines
 from raftmon.tui.screens.rules import rule_lines
@@ -359,11 +360,11 @@ def test_another_run_in_the_same_directory_is_not_muted() -> None:
 
 
 class Desk:
-    """Mutes over a fake store, each answer taken in before the next question."""
+    """Mutes, over a fake store unless given, each answer taken in before the next question."""
 
-    def __init__(self) -> None:
+    def __init__(self, mutes: Mutes | None = None) -> None:
         self.store, self.answers = FakeStore(), queue.SimpleQueue[MutesArrived]()
-        self.mutes = Mutes(self.store)
+        self.mutes = mutes or Mutes(self.store)
         self.mutes.begin(self._post)
         self.take()
 
@@ -480,7 +481,18 @@ async def test_a_journal_that_cannot_be_used_stops_nothing(tmp_path: Path, broke
         assert "muted for this run" in session.text("#text")
 
 
-def test_the_journal_may_be_named_without_apply() -> None:
-    (option,) = (o for o in looking.watch.params if o.name == "journal")
-    assert "mutes" in str(getattr(option, "help", ""))
-    assert looking._changer((Path("runs"),), None, None, None, Path("journal")) is None
+def test_watch_takes_the_mutes_of_the_journal_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --apply, too."""
+    opened: list[RaftmonApp] = []
+    monkeypatch.setattr(RaftmonApp, "run", lambda app: opened.append(app))
+    with pytest.raises(SystemExit) as end:
+        main(["watch", str(tmp_path), "--journal", str(tmp_path / "mine.sqlite3")])
+    assert end.value.code == 0
+    mutes = opened[0].mutes
+    desk = Desk(mutes)
+    mutes.toggle(make_run(path=str(tmp_path / "run")), RULE)
+    assert desk.take() == ""
+    mutes.stop()
+    assert [(m.path, m.rule, m.lifted_at) for m in Journal(tmp_path / "mine.sqlite3").mutes()] == [
+        (str(tmp_path / "run"), RULE, None)
+    ]
