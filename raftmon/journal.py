@@ -1,60 +1,39 @@
-"""What raftmon wrote into configs: one SQLite file per user, which outlives the campaigns.
+"""What raftmon wrote into configs, and which findings a person has muted: one SQLite file per user, for all campaigns.
 
 An override is noted *before* the config is replaced (``intended``), and again when that is done (``written``) or was
 refused (``failed``). After a crash between the two the config itself tells which: its bytes are those of `before` or of
-`after`. Nothing is ever deleted; ``undo`` adds the time at which an override was taken back.
+`after`. Nothing is ever deleted: ``undo`` adds the time at which an override was taken back, `Journal.lift` the time at
+which a mute was.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from raftmon.errors import Refused
+from raftmon.journal_file import JournalFile
+from raftmon.model import Mute
 from raftmon.remote.address import Address, Logdir, as_logdir
-from raftmon.runs.watch import is_remote
 
 __all__ = ["Entry", "Journal", "Kind", "State", "default_path", "place_of", "plain_path"]
 
 State: TypeAlias = Literal["intended", "written", "failed"]
 Kind: TypeAlias = Literal["pre-cycle", "plan"]
 
-BUSY_SECONDS: Final = 5.0
-"""How long another writer of the journal is waited for."""
-_MIGRATIONS: Final[Sequence[str]] = (
-    """
-    CREATE TABLE overrides (
-        id INTEGER PRIMARY KEY,
-        at REAL NOT NULL,
-        kind TEXT NOT NULL,
-        state TEXT NOT NULL,
-        config TEXT NOT NULL,
-        campaign TEXT NOT NULL,
-        key TEXT NOT NULL,
-        cycle INTEGER,
-        learning_rate REAL,
-        evidence_factor REAL,
-        before BLOB NOT NULL,
-        after BLOB NOT NULL,
-        document TEXT NOT NULL,
-        undone_at REAL
-    ) STRICT;
-    CREATE INDEX overrides_by_config ON overrides (config, id);
-    """,
-)
-"""Statements that lead from one version of the schema to the next; the version is SQLite's ``user_version``."""
 _COLUMNS: Final = (
     "at, kind, state, config, campaign, key, cycle, learning_rate, evidence_factor, before, after, document, undone_at"
 )
-_REMEDY: Final = "Give another journal with --journal PATH."
+_OVERRIDES_SINCE, _MUTES_SINCE = 1, 2
+"""Schema in which each table came."""
+_LIFT: Final = "UPDATE mutes SET lifted_at = ? WHERE path = ? AND rule = ? AND lifted_at IS NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +86,7 @@ def default_path() -> Path:
 
 
 class Journal:
-    """A journal file, made when the first override is noted.
+    """A journal file, made when the first override or mute is noted.
 
     Args:
         path: the file; None: the user's own.
@@ -118,6 +97,7 @@ class Journal:
 
     def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.time) -> None:
         self.path = path if path is not None else default_path()
+        self._file = JournalFile(self.path)
         self._clock = clock
 
     @contextmanager
@@ -153,18 +133,18 @@ class Journal:
             json.dumps(entry.document),
             None,
         )
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             cursor = connection.execute(f"INSERT INTO overrides ({_COLUMNS}) VALUES ({','.join('?' * 13)})", values)
             return int(cursor.lastrowid or 0)
 
     def finish(self, number: int, state: State) -> None:
         """Note what became of an override."""
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             connection.execute("UPDATE overrides SET state = ? WHERE id = ?", (state, number))
 
     def undo(self, number: int) -> None:
         """Note that an override was taken back."""
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             connection.execute("UPDATE overrides SET undone_at = ? WHERE id = ?", (self._clock(), number))
 
     def standing(self, config: Path) -> Iterator[Entry]:
@@ -176,97 +156,40 @@ class Journal:
         """Return everything, the oldest first."""
         return self._select("1 ORDER BY id", ())
 
-    def _select(self, where: str, values: tuple[str, ...]) -> list[Entry]:
-        with self._trouble():
-            if not self.path.exists():
+    def mute(self, path: str, rule: str, seen: float | None = None) -> None:
+        """Note that a finding is muted; one that is already is muted anew.
+
+        Args:
+            path: directory of the run or campaign, or its URL.
+            rule: id of the finding's rule.
+            seen: wall time of the run's newest point, by the trainer's clock; None: not known, or a campaign.
+        """
+        now = self._clock()
+        with self._file.writing() as connection:
+            connection.execute(_LIFT, (now, place_of(path), rule))
+            connection.execute(
+                "INSERT INTO mutes (at, path, rule, seen) VALUES (?, ?, ?, ?)", (now, place_of(path), rule, seen)
+            )
+
+    def lift(self, path: str, rule: str) -> None:
+        """Note that a finding is muted no longer."""
+        with self._file.writing() as connection:
+            connection.execute(_LIFT, (self._clock(), place_of(path), rule))
+
+    def mutes(self) -> list[Mute]:
+        """Return all mutes, also those that were lifted, the oldest first."""
+        with self._file.reading(_MUTES_SINCE) as connection:
+            if connection is None:
                 return []
-            with closing(self._open_for_reading()) as connection:
-                version = _version(connection)
-                if version > len(_MIGRATIONS):
-                    raise self._too_new(version)
-                if not version:
-                    return []
-                rows = connection.execute(f"SELECT {_COLUMNS}, id FROM overrides WHERE {where}", values).fetchall()
-                return [_entry(row) for row in rows]
+            rows = connection.execute("SELECT path, rule, seen, at, lifted_at FROM mutes ORDER BY id").fetchall()
+            return [Mute(*row) for row in rows]
 
-    def _open_for_reading(self) -> sqlite3.Connection:
-        """Open the journal without writing to it: it may lie where nobody may write."""
-        uri = f"{self.path.absolute().as_uri()}?mode=ro"
-        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-        try:
-            _version(connection)
-        except sqlite3.OperationalError:
-            # In WAL mode even a reader makes a file beside it; where it may not, nobody else writes either.
-            connection.close()
-            connection = sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None)
-        return connection
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Open the journal for one transaction."""
-        with self._trouble():
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not self.path.exists():
-                # Configs may hold keys and tokens.
-                os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600))
-            with closing(self._connect()) as connection, connection:
-                connection.execute("BEGIN IMMEDIATE")
-                yield connection
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
-        try:
-            # In one statement: another process may be making the tables right now.
-            version, tables = connection.execute(
-                "SELECT (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_master)"
-            ).fetchone()
-            if tables and not version:
-                raise Refused(str(self.path), "a database of another program", _REMEDY)
-            # Machines share no memory through a network file system, and SQLite does not notice that by itself.
-            mode = "DELETE" if is_remote(self.path.parent) else "WAL"
-            with suppress(sqlite3.OperationalError):
-                # Refused while another process is in it, which has then set the mode itself.
-                connection.execute(f"PRAGMA journal_mode = {mode}")
-            # An override must be in the journal before it is in the config, even if the power fails.
-            connection.execute("PRAGMA synchronous = FULL")
-            self._migrate(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        version = _version(connection)
-        if version > len(_MIGRATIONS):
-            raise self._too_new(version)
-        if version == len(_MIGRATIONS):
-            return
-        with connection:
-            connection.execute("BEGIN IMMEDIATE")
-            # Asked again under the lock: another process may have done it.
-            for number in range(_version(connection), len(_MIGRATIONS)):
-                for statement in _MIGRATIONS[number].split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {number + 1}")
-
-    def _too_new(self, version: int) -> Refused:
-        what = f"is of a newer raftmon (schema {version}, known: {len(_MIGRATIONS)})"
-        return Refused(str(self.path), what, f"Update raftmon. {_REMEDY}")
-
-    @contextmanager
-    def _trouble(self) -> Iterator[None]:
-        """Turn what SQLite and the file system raise into a refusal with a remedy."""
-        try:
-            yield
-        except (sqlite3.DatabaseError, zlib.error, json.JSONDecodeError) as error:
-            raise Refused(str(self.path), f"the journal cannot be used: {error}", _REMEDY) from None
-        except OSError as error:
-            what = f"the journal cannot be used: {error.strerror or error}"
-            raise Refused(str(self.path), what, _REMEDY) from None
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    def _select(self, where: str, values: tuple[str, ...]) -> list[Entry]:
+        with self._file.reading(_OVERRIDES_SINCE) as connection:
+            if connection is None:
+                return []
+            rows = connection.execute(f"SELECT {_COLUMNS}, id FROM overrides WHERE {where}", values).fetchall()
+            return [_entry(row) for row in rows]
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:

@@ -87,6 +87,23 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Mute:
+    """A finding that a person does not want to be called for, of one run or one campaign."""
+
+    path: str
+    """Directory of the run or campaign, without symbolic links; a URL without secrets."""
+    rule: str
+    """Id of the rule."""
+    seen: float | None
+    """Wall time of the run's newest point when it was muted, by the trainer's clock: what begins in the directory after
+    that is another run. None: not known, or a campaign."""
+    at: float
+    """When it was muted, in seconds since the epoch."""
+    lifted_at: float | None = None
+    """When it was muted no longer; None: it still is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether the learning rate of a run is right."""
 
@@ -194,6 +211,8 @@ class RunView:
     advice: tuple[Advice, ...]
     first_wall_time: float | None = None
     """Wall time of the oldest point in seconds since the epoch, as the trainer wrote it."""
+    step_axis: str = "optimizer_step"
+    """What the trainer counts as a step; ``cycle`` where one run holds a whole campaign. See `rules/dialects.yaml`."""
     clock: tuple[Ints, Floats] | None = None
     """Some steps, ascending, and the wall times at which they were logged, of the same length, for an axis of time;
     None if they are not known."""

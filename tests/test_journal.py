@@ -73,7 +73,7 @@ def test_it_is_in_wal_mode_with_a_version(journal: Journal) -> None:
     journal.begin(ENTRY)
     with sqlite3.connect(journal.path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
     connection.close()
 
 
@@ -84,7 +84,7 @@ def test_one_of_a_newer_raftmon_is_left_alone(journal: Journal) -> None:
     connection.close()
 
     for action in (lambda: journal.begin(ENTRY), journal.entries, lambda: list(journal.standing(Path("x")))):
-        with pytest.raises(Refused, match=r"newer raftmon \(schema 7, known: 1\)"):
+        with pytest.raises(Refused, match=r"newer raftmon \(schema 7, known: 2\)"):
             action()
 
 

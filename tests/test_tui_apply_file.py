@@ -98,7 +98,6 @@ def test_the_real_changer_raises_what_the_screen_can_say(tmp_path: Path) -> None
     [
         (["--apply", "--authority", "test"], "--apply: there is no config to write into"),
         (["--authority", "test"], "--authority: nothing is written without --apply"),
-        (["--journal", "j"], "--journal: nothing is written without --apply"),
         (["LOGS", "--config", "raft.yaml", "--apply"], "2 logdirs, and a config is of one campaign"),
         (["--config", "none.yaml", "--apply"], "none.yaml"),
     ],

@@ -178,7 +178,7 @@ def test_a_verdict_has_a_glyph_and_a_word() -> None:
 
 def test_findings_are_explained_gravest_first() -> None:
     run, campaign = snapshots.live_cycle(), snapshots.raft_campaign()
-    order = [(finding.rule, cycles) for finding, cycles in explained(run, campaign)]
+    order = [(finding.rule, view is campaign) for finding, view in explained(run, campaign)]
     assert order == [
         ("loss-draws-up", False),
         ("cycle-rate-falls", True),

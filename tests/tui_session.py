@@ -15,6 +15,7 @@ from raftmon.model import Snapshot
 from raftmon.tui.app import RaftmonApp
 from raftmon.tui.changer import Changer
 from raftmon.tui.look import Look
+from raftmon.tui.mutes import MuteStore
 from raftmon.tui.plot import Plot
 from raftmon.tui.screens.overview import Overview
 from raftmon.tui.state import StateFile
@@ -66,13 +67,18 @@ class ScriptedSource:
 
 
 class CountingApp(RaftmonApp):
-    """Counts how often the terminal was written to."""
+    """Counts how often the terminal was written to, and how often it rang."""
 
     displays = 0
+    bells = 0
 
     def post_display_hook(self) -> None:
         """Count."""
         self.displays += 1
+
+    def bell(self) -> None:
+        """Count."""
+        self.bells += 1
 
 
 class Session:
@@ -84,6 +90,11 @@ class Session:
     async def settle(self) -> None:
         """Wait until the worker waits and all messages are handled."""
         assert await asyncio.to_thread(self.source.at_rest.wait, 10)
+        await self.pilot.pause()
+
+    async def muted(self) -> None:
+        """Wait until the store of mutes has answered, and that is handled."""
+        assert await asyncio.to_thread(self.app.mutes.at_rest.wait, 10)
         await self.pilot.pause()
 
     async def push(self, state: Snapshot) -> None:
@@ -151,9 +162,10 @@ async def running(
     look: Look | None = None,
     state: StateFile | None = None,
     changer: Changer | None = None,
+    mutes: MuteStore | None = None,
 ) -> AsyncIterator[Session]:
     source = ScriptedSource(first)
-    app = CountingApp(source, interval=0.001, look=look, state=state, changer=changer)
+    app = CountingApp(source, interval=0.001, look=look, state=state, changer=changer, mutes=mutes)
     async with app.run_test(size=size, notifications=True) as pilot:
         session = Session(app, source, pilot)
         await session.settle()

@@ -190,6 +190,7 @@ class RunJudge:
             last_step=self.run.last_step,
             last_wall_time=self.run.last_wall_time,
             first_wall_time=self.run.first_wall_time,
+            step_axis=self._dialect.step_axis,
             clock=self.run.clock.known,
             series={role: self._series_view(role, tag) for role, tag in self._assigned.items()},
             other_tags=len(self.run.series) - len(self._assigned),

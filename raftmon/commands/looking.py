@@ -64,6 +64,7 @@ def watch(
     """Show runs live in the terminal, advice first; with --apply, write the next cycle's learning rate."""
     from raftmon.advice.settings import read_settings
     from raftmon.tui.app import RaftmonApp
+    from raftmon.tui.mutes import JournalMutes
     from raftmon.tui.source import LateSource
     from raftmon.tui.state import StateFile, default_file
 
@@ -85,7 +86,8 @@ def watch(
         source = open_monitor(logdirs, settings, watching=True, config=config, journal=journal, usable=False)
     # What is armed is in sight.
     title = f"raftmon --apply {plain(config.name)}" if changer is not None and config is not None else "raftmon"
-    app = RaftmonApp(source, title=title, look=look, state=StateFile(default_file(logdirs)), changer=changer)
+    state = StateFile(default_file(logdirs))
+    app = RaftmonApp(source, title=title, look=look, state=state, changer=changer, mutes=JournalMutes(journal))
     app.set_keymap(read_settings(settings).keymap)
     code = app.run()
     if app.refusal is not None:
@@ -151,9 +153,9 @@ def _changer(
     from raftmon.tui.changer import ConfigChanger
 
     if config is None:
-        name = "--authority" if authority is not None else "--journal" if journal is not None else None
-        if name is not None:
-            raise UsageError(name, "nothing is written without --apply", "Add --apply and --config, or leave it out.")
+        if authority is not None:
+            remedy = "Add --apply and --config, or leave it out."
+            raise UsageError("--authority", "nothing is written without --apply", remedy)
         return None
     if len(logdirs) != 1:
         raise UsageError("--apply", f"{len(logdirs)} logdirs, and a config is of one campaign", "Give one LOGDIR.")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from raftmon.model import Finding, Snapshot, Standstill
+from typing import TypeAlias
+
+from raftmon.model import CampaignView, Finding, RunView, Snapshot, Standstill
 from raftmon.slotted import dataclass
 from raftmon.tui.text import run_name
 
 __all__ = ["News", "halts", "news"]
+
+_Told: TypeAlias = tuple[str, Finding, RunView | CampaignView]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +22,8 @@ class News:
     finding: Finding
     ended: bool
     """Whether it has ended."""
+    view: RunView | CampaignView
+    """Whose it is."""
 
 
 def news(before: Snapshot | None, after: Snapshot) -> list[News]:
@@ -30,9 +36,11 @@ def news(before: Snapshot | None, after: Snapshot) -> list[News]:
         return []
     were, are = _grave(before), _grave(after)
     quiet = {(path, f.rule) for path, f in _all(after) if f.state in ("resolved", "inactive")}
-    begun = [News(name, finding, False) for key, (name, finding) in are.items() if key not in were]
+    begun = [News(name, finding, False, view) for key, (name, finding, view) in are.items() if key not in were]
     return begun + [
-        News(name, finding, True) for key, (name, finding) in were.items() if key not in are and key in quiet
+        News(name, finding, True, view)
+        for key, (name, finding, view) in were.items()
+        if key not in are and key in quiet
     ]
 
 
@@ -51,11 +59,11 @@ def halts(before: Snapshot | None, after: Snapshot) -> list[tuple[str, Standstil
     ]
 
 
-def _grave(snapshot: Snapshot) -> dict[tuple[str, str], tuple[str, Finding]]:
-    """Return name and finding by path and rule."""
-    found = [(run.path, run_name(run), finding) for run in snapshot.runs for finding in run.firing]
-    found += [(c.path, c.title, finding) for c in snapshot.campaigns for finding in c.firing]
-    return {(path, f.rule): (name, f) for path, name, f in found if f.severity in ("high", "critical")}
+def _grave(snapshot: Snapshot) -> dict[tuple[str, str], _Told]:
+    """Return name, finding and whose it is by path and rule."""
+    found: list[_Told] = [(run_name(run), finding, run) for run in snapshot.runs for finding in run.firing]
+    found += [(c.title, finding, c) for c in snapshot.campaigns for finding in c.firing]
+    return {(view.path, f.rule): (name, f, view) for name, f, view in found if f.severity in ("high", "critical")}
 
 
 def _all(snapshot: Snapshot) -> list[tuple[str, Finding]]:

@@ -22,12 +22,14 @@ from textual.widget import Widget
 from raftmon.errors import RaftmonError
 from raftmon.model import Snapshot
 from raftmon.plain import plain
-from raftmon.tui.announce import halts, news
+from raftmon.tui.announce import News, halts, news
 from raftmon.tui.changer import Changer
 from raftmon.tui.hangup import tell_of_hangup
 from raftmon.tui.look import DEFAULT_THEME, THEMES, Ascii, Look
+from raftmon.tui.mutes import Mutes, MutesArrived, MuteStore
 from raftmon.tui.screens.apply import ApplySheet
 from raftmon.tui.screens.detail import DetailScreen
+from raftmon.tui.screens.finding import FindingSheet
 from raftmon.tui.screens.help import BindingGroup, HelpSheet, key_names
 from raftmon.tui.screens.overview import Overview
 from raftmon.tui.source import Follower, SnapshotArrived, SnapshotFailed, SnapshotSource, SourceRefused
@@ -44,6 +46,8 @@ HUNG_UP = 129
 """Exit code after the terminal is gone: that of a program which SIGHUP ends."""
 MOST_NEWS = 3
 """Notices for one snapshot; more would hide the screen."""
+HELD = 2.0
+"""Seconds that notices wait for word on what is muted."""
 
 
 class RaftmonApp(App[int]):
@@ -59,6 +63,7 @@ class RaftmonApp(App[int]):
         look: colours and signs, and whether news pop up.
         state: how the screens were left the last time; None: nothing is kept.
         changer: writes the next cycle's learning rate; None: nothing can be written.
+        mutes: keeps what is muted; None: it ends with the app.
     """
 
     # Absolute, because Textual looks for a relative one beside the module of a subclass.
@@ -78,6 +83,7 @@ class RaftmonApp(App[int]):
         look: Look | None = None,
         state: StateFile | None = None,
         changer: Changer | None = None,
+        mutes: MuteStore | None = None,
     ) -> None:
         self._look = look or Look()
         self._state_file = state
@@ -100,7 +106,10 @@ class RaftmonApp(App[int]):
         self._latest: Snapshot | None = None
         self._shown: Snapshot | None = None
         self._error = ""
-        self._overview = Overview(title, changer)
+        self.mutes = Mutes(mutes)
+        """Which findings make no notice."""
+        self._held: list[News] = []
+        self._overview = Overview(title, changer, self.mutes)
 
     def get_default_screen(self) -> Screen[None]:
         """Begin with the overview."""
@@ -123,9 +132,28 @@ class RaftmonApp(App[int]):
     def on_unmount(self) -> None:
         """End the worker and close the source."""
         self._follower.stop()
+        self.mutes.stop()
+
+    def on_mutes_arrived(self, message: MutesArrived) -> None:
+        """Show what is muted, and announce what is not."""
+        trouble = self.mutes.take(message)
+        if trouble:
+            self.notify(trouble, title="Mutes are not kept", severity="warning", markup=False, timeout=10)
+        self._tell()
+        self._overview.show_mutes()
+        for screen in self.screen_stack:
+            if isinstance(screen, FindingSheet) and screen.is_mounted:
+                screen.show_mutes()
+
+    def on_finding_sheet_muted(self) -> None:
+        """Show behind the sheet what is muted."""
+        self._overview.show_mutes()
 
     def on_snapshot_arrived(self, message: SnapshotArrived) -> None:
         """Show a snapshot, or keep it until the view is no longer frozen."""
+        if self._latest is None:
+            # Not before there is something to show, and long before the first notice.
+            self.mutes.begin(self.post_message)
         self._announce(message.snapshot)
         self._latest = message.snapshot
         self._error = ""
@@ -195,6 +223,7 @@ class RaftmonApp(App[int]):
             ("Runs", RunsTable.BINDINGS),
             ("Advice", LinesView.BINDINGS),
             ("Charts", ChartsPanel.BINDINGS),
+            ("Explanation", FindingSheet.BINDINGS),
             ("Apply", ApplySheet.BINDINGS),
             ("Cycles", [*CyclesScreen.BINDINGS, *DetailScreen.BINDINGS]),
             ("Run screen", RunScreen.BINDINGS),
@@ -221,6 +250,13 @@ class RaftmonApp(App[int]):
                 if isinstance(binding, Binding) and binding.id and binding.action not in ("quit_now", "help_quit"):
                     name = binding.tooltip or binding.description
                     yield SystemCommand(name, _key_of(binding, self.keys), partial(self._do, binding.action, node))
+        mute, where = (
+            key_names(self.keys.get(name, key)) for name, key in (("finding-mute", "m"), ("explain", "enter"))
+        )
+        explain = partial(self._do, "explain", self._overview)
+        yield SystemCommand(
+            "Mute or unmute a finding for its run", f"opens the explanation; key: {where}, {mute}", explain
+        )
 
     def _do(self, action: str, node: DOMNode) -> None:
         self.call_later(self.run_action, action, node)
@@ -245,17 +281,31 @@ class RaftmonApp(App[int]):
             screen.show_status(status)
 
     def _announce(self, snapshot: Snapshot) -> None:
-        found = [] if self._look.quiet else news(self._latest, snapshot)
+        self._tell_of_halts(snapshot)
+        self._held += [] if self._look.quiet else news(self._latest, snapshot)
+        if self._held and self.mutes.ask():
+            # Other processes mute, too; a journal that does not answer must not silence anything, though.
+            self.set_timer(HELD, self._tell)
+        else:
+            self._tell()
+
+    def _tell(self) -> None:
+        found = [item for item in self._held if not self.mutes.holds(item.view, item.finding.rule)]
+        self._held = []
         for item in found[:MOST_NEWS]:
             grave = item.finding.severity == "critical"
             severity: SeverityLevel = "information" if item.ended else "error" if grave else "warning"
             title = f"{plain(item.name)}{': has ended' if item.ended else ''}"
             self.notify(plain(item.finding.title), title=title, severity=severity, markup=False)
+        if found:
+            self.bell()
+
+    def _tell_of_halts(self, snapshot: Snapshot) -> None:
         still = [] if self._look.quiet else halts(self._latest, snapshot)
         for name, halt in still[:MOST_NEWS]:
             title = f"{plain(name)}: {STANDSTILLS[halt.kind][1]}"
             self.notify(plain(sentence(halt.text)), title=title, severity="error", markup=False)
-        if found or still:
+        if still:
             self.bell()
 
 

@@ -60,6 +60,8 @@ class Marker:
     x: float
     glyph: str
     """One character, near the bottom."""
+    label: str = ""
+    """Right of the glyph, where it hides no data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,11 @@ class _Grid:
         inks = self.inks[row][max(column - 1, 0) : column + length + 1]
         return 0 <= column <= self.width - length and all(ink in ("", "level", "band") for ink in inks)
 
+    def unused(self, row: int, column: int, length: int) -> bool:
+        """Whether text would hide no data, and nothing else that was written."""
+        inks = self.inks[row][column : column + length]
+        return len(inks) == length and all(ink in ("", "marker", "band", "level") for ink in inks)
+
     def erase(self, ink: Ink) -> None:
         """Blank all characters of an ink."""
         for chars, inks in zip(self.chars, self.inks, strict=True):
@@ -297,9 +304,18 @@ def _signs(grid: _Grid, chart: Chart, frame: Frame, left: int) -> None:
             grid.put(at, left + column, curve.sign, curve.ink)
     for marker in chart.markers:
         for column in raster.cell_columns(frame, np.array([marker.x])):
-            inks = [inks[left + column] for inks in grid.inks[: frame.height]]
-            unused = [row for row, ink in enumerate(inks) if ink in ("", "marker", "band", "level")]
-            grid.put(unused[-1] if unused else -1, left + column, marker.glyph, "sign")
+            _mark(grid, frame.height, left + column, marker)
+
+
+def _mark(grid: _Grid, height: int, column: int, marker: Marker) -> None:
+    """Write a marker's glyph into the lowest unused cell of its column, with its label if there is room anywhere."""
+    size = 1 + len(marker.label)
+    unused = [row for row in range(height) if grid.unused(row, column, 1)]
+    roomy = [row for row in unused if grid.unused(row, column, size)]
+    if roomy:
+        grid.put(roomy[-1], column, marker.glyph + marker.label, "sign")
+    elif unused:
+        grid.put(unused[-1], column, marker.glyph, "sign")
 
 
 def _points(grid: _Grid, bars: Bars, frame: Frame, left: int) -> None:

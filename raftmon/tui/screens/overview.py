@@ -18,6 +18,7 @@ from raftmon.model import CampaignView, RunView, Snapshot
 from raftmon.plain import plain
 from raftmon.tui.changer import Changer
 from raftmon.tui.export import file_stem, said, series_csv, write_new
+from raftmon.tui.mutes import Mutes
 from raftmon.tui.overlay import Marks
 from raftmon.tui.screens.apply import READ_ONLY, ApplySheet
 from raftmon.tui.screens.finding import FindingSheet
@@ -112,8 +113,9 @@ class Overview(Screen[None]):
         ),
     ]
 
-    def __init__(self, title: str, changer: Changer | None = None) -> None:
+    def __init__(self, title: str, changer: Changer | None = None, mutes: Mutes | None = None) -> None:
         super().__init__()
+        self._mutes = mutes if mutes is not None else Mutes()
         self._title = title
         self._changer = changer
         self._snapshot: Snapshot | None = None
@@ -178,6 +180,11 @@ class Overview(Screen[None]):
         if self.is_mounted:
             self._draw()
 
+    def show_mutes(self) -> None:
+        """Show anew what is muted."""
+        if self.is_mounted:
+            self._draw_run()
+
     @property
     def state(self) -> State:
         """How it is left."""
@@ -227,15 +234,15 @@ class Overview(Screen[None]):
 
     def action_explain(self) -> None:
         """Explain what fires."""
-        self.app.push_screen(FindingSheet(self.run, self.campaign))
+        self.app.push_screen(FindingSheet(self.run, self.campaign, mutes=self._mutes))
 
     def action_explain_verdict(self) -> None:
         """Explain the verdict of the selected run."""
-        self.app.push_screen(FindingSheet(self.run, self.campaign, verdict=True))
+        self.app.push_screen(FindingSheet(self.run, self.campaign, verdict=True, mutes=self._mutes))
 
     def action_rules(self) -> None:
         """List the rules."""
-        self.app.push_screen(RulesSheet(self.run, self.campaign))
+        self.app.push_screen(RulesSheet(self.run, self.campaign, self._mutes.holds))
 
     def action_cycles(self) -> None:
         """Show the campaign as a table."""
@@ -270,7 +277,7 @@ class Overview(Screen[None]):
 
     def action_copy(self) -> None:
         """Copy the advice as plain text."""
-        lines = advice_lines(self.run, self.campaign, 100)
+        lines = advice_lines(self.run, self.campaign, 100, is_muted=self._mutes.holds)
         self.app.copy_to_clipboard("\n".join(line.plain.rstrip() for line in lines).strip() + "\n")
         self.app.notify("The advice is on the clipboard.", timeout=2)
 
@@ -340,7 +347,7 @@ class Overview(Screen[None]):
         return [
             *still,
             *([] if compact or not still else [Content()]),
-            *advice_lines(run, campaign, width, compact=compact),
+            *advice_lines(run, campaign, width, compact=compact, is_muted=self._mutes.holds),
         ]
 
     def _draw_campaign(self, campaign: CampaignView | None, run: RunView | None) -> None:

@@ -12,6 +12,7 @@ from raftmon.model import CampaignView, Finding, RunView
 from raftmon.tui.screens.finding import ORDER, STATES, explained
 from raftmon.tui.screens.sheet import Sheet
 from raftmon.tui.text import MUTED, SEVERITIES, assemble, fit, plural, run_name
+from raftmon.tui.widgets.advice_panel import IsMuted, none_muted
 from raftmon.tui.widgets.lines import wrap
 
 __all__ = ["RulesSheet", "rule_lines"]
@@ -22,12 +23,15 @@ WIDE = 80
 """Cells from which on the id and the title stand side by side."""
 
 
-def rule_lines(findings: list[tuple[Finding, bool]], width: int) -> list[Content]:
+def rule_lines(
+    findings: list[tuple[Finding, RunView | CampaignView]], width: int, is_muted: IsMuted = none_muted
+) -> list[Content]:
     """Return the rules by what they say, those that fire first.
 
     Args:
-        findings: each with whether it counts in cycles, in the order of `ORDER`.
+        findings: each with whose it is, in the order of `ORDER`.
         width: cells.
+        is_muted: tells what is muted.
     """
     if not findings:
         return [assemble(("no rule has looked at this run", MUTED))]
@@ -36,19 +40,22 @@ def rule_lines(findings: list[tuple[Finding, bool]], width: int) -> list[Content
         ours = list(group)
         title = STATES[ORDER[state]]
         lines += [assemble((title, "bold"), (f"  {plural(len(ours), 'rule')}", MUTED))]
-        for finding, cycles in ours:
-            lines += _rule(finding, cycles, width)
+        for finding, view in ours:
+            muted = is_muted(view, finding.rule)
+            lines += _rule(finding, isinstance(view, CampaignView), width, muted=muted)
         lines.append(Content())
     return lines[:-1]
 
 
-def _rule(finding: Finding, cycles: bool, width: int) -> list[Content]:
+def _rule(finding: Finding, cycles: bool, width: int, *, muted: bool) -> list[Content]:
     glyph, word, style = SEVERITIES[finding.severity]
     since = f"  since {'cycle' if cycles else 'step'} {finding.since_step}" if finding.since_step is not None else ""
     waits = f"  waits for {', '.join(finding.missing)}" if finding.missing else ""
     cause = f"  explained by {finding.inhibited_by}" if finding.inhibited_by is not None else ""
-    head = assemble(("  " + f"{glyph} {word}".ljust(11), style), (fit(finding.rule, ID_WIDTH), "$text-primary"), " ")
-    text = assemble(finding.title, (since + waits + cause, MUTED))
+    grave = ("  " + f"{glyph} {word}".ljust(11), MUTED if muted else style)
+    head = assemble(grave, (fit(finding.rule, ID_WIDTH), MUTED if muted else "$text-primary"), " ")
+    silent = "  muted" if muted else ""
+    text = assemble((finding.title, MUTED if muted else ""), (silent + since + waits + cause, MUTED))
     if width < WIDE:
         return [head, *wrap(text, width, 4)]
     lines = wrap(text, width, head.cell_length)
@@ -61,6 +68,7 @@ class RulesSheet(Sheet):
     Args:
         run: the run, or None.
         campaign: its campaign, or None.
+        is_muted: tells what is muted.
     """
 
     TITLE_TEXT = "RULES"
@@ -68,14 +76,15 @@ class RulesSheet(Sheet):
         Binding("r", "dismiss_sheet", "Close", show=False, id="rules-close", tooltip="Back to the overview"),
     ]
 
-    def __init__(self, run: RunView | None, campaign: CampaignView | None) -> None:
+    def __init__(self, run: RunView | None, campaign: CampaignView | None, is_muted: IsMuted = none_muted) -> None:
         super().__init__()
         self._about = run_name(run) if run is not None else campaign.title if campaign is not None else ""
-        self._findings = explained(run, campaign)
+        self._is_muted = is_muted
+        self._findings = explained(run, campaign, is_muted)
 
     def lines(self, width: int) -> list[Content]:
         """Return the rules."""
-        return rule_lines(self._findings, width)
+        return rule_lines(self._findings, width, self._is_muted)
 
     def detail(self) -> str:
         """Return whose rules they are."""

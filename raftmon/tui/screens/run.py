@@ -13,6 +13,7 @@ from textual.containers import Grid, VerticalScroll
 from textual.content import Content
 
 from raftmon.model import CampaignView, RunView, Snapshot
+from raftmon.tui.cycle_starts import cycle_times
 from raftmon.tui.figure import Chart
 from raftmon.tui.overlay import Marks
 from raftmon.tui.plot import Plot
@@ -235,7 +236,8 @@ class RunScreen(DetailScreen):
             return None
         runs = {run.path: run for run in self.snapshot.runs} if self.snapshot is not None else {}
         others = {self._marks.letter(path): runs[path] for path in self._marks.places if path in runs}
-        return Subject(self.run, self.kind, self.smoothed, others)
+        cycles = cycle_times(self.snapshot, self.run) if self.snapshot is not None else ()
+        return Subject(self.run, self.kind, self.smoothed, others, cycles)
 
     def _choose(self, index: int) -> None:
         self._chosen = index

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 from textual.content import Content
 
@@ -24,8 +25,10 @@ from raftmon.tui.text import (
 from raftmon.tui.widgets.campaign_panel import next_lines
 from raftmon.tui.widgets.lines import wrap
 
-__all__ = ["advice_lines", "by_severity", "finding_lines", "verdict_line"]
+__all__ = ["IsMuted", "advice_lines", "by_severity", "finding_lines", "none_muted", "verdict_line"]
 
+IsMuted: TypeAlias = Callable[[RunView | CampaignView, str], bool]
+"""Tells of a run or campaign and the id of a rule whether that finding is muted."""
 INDENT = 2
 HANG = 11
 """Cells before the title of a finding."""
@@ -35,6 +38,11 @@ SENTENCES = {
     "ok": "LEARNING RATE OK",
     "undecided": "UNDECIDED",
 }
+
+
+def none_muted(view: RunView | CampaignView, rule: str) -> bool:  # noqa: ARG001 - an `IsMuted`
+    """Tell that nothing is muted."""
+    return False
 
 
 def by_severity(findings: Iterable[Finding]) -> list[Finding]:
@@ -52,58 +60,76 @@ def verdict_line(verdict: Verdict) -> Content:
     return assemble((f" {glyph} {SENTENCES[kind]} ", badge), (sure, "bold"))
 
 
-def finding_lines(finding: Finding, width: int, *, cycles: bool = False) -> list[Content]:
+def finding_lines(finding: Finding, width: int, *, cycles: bool = False, muted: bool = False) -> list[Content]:
     """Return a finding as severity, title, since when; in one line if that fits.
 
     Args:
         finding: what was found.
         width: cells.
         cycles: steps are numbers of cycles.
+        muted: a person does not want to be called for it.
     """
     glyph, word, style = SEVERITIES[finding.severity]
     since = f"since {'cycle' if cycles else 'step'} {finding.since_step}" if finding.since_step is not None else ""
     state = "" if finding.state == "firing" else finding.state
-    title = wrap(assemble(finding.title), width, HANG)
-    lines = [assemble((f"{glyph} {word}".ljust(HANG), style)) + title[0][HANG:], *title[1:]]
-    when = assemble((" ".join(filter(None, (state, since))), MUTED))
+    title = wrap(assemble((finding.title, MUTED if muted else "")), width, HANG)
+    lines = [assemble((f"{glyph} {word}".ljust(HANG), MUTED if muted else style)) + title[0][HANG:], *title[1:]]
+    words = " ".join(filter(None, (state, since)))
+    when = assemble((" · ".join(filter(None, (words, "muted" if muted else ""))), MUTED))
     if lines[-1].cell_length + when.cell_length + 2 <= width:
         return [*lines[:-1], lines[-1] + Content("  ") + when]
     return lines + wrap(when, width, HANG)
 
 
 def advice_lines(
-    run: RunView | None, campaign: CampaignView | None, width: int, *, compact: bool = False
+    run: RunView | None,
+    campaign: CampaignView | None,
+    width: int,
+    *,
+    compact: bool = False,
+    is_muted: IsMuted = none_muted,
 ) -> list[Content]:
-    """Return the lines of the panel.
+    """Return the lines of the panel; what is muted comes last.
 
     Args:
         run: the selected run, or None.
         campaign: the campaign of that run, or None.
         width: cells.
         compact: leave out blank lines.
+        is_muted: tells what is muted.
     """
-    lines = _all_lines(run, campaign, width)
+    lines = [*_all_lines(run, campaign, width, is_muted), *_muted(run, campaign, width, is_muted)]
     return [line for line in lines if line] if compact else lines
 
 
-def _all_lines(run: RunView | None, campaign: CampaignView | None, width: int) -> list[Content]:
+def _all_lines(run: RunView | None, campaign: CampaignView | None, width: int, is_muted: IsMuted) -> list[Content]:
     if run is None:
-        return _campaign(campaign, width) if campaign is not None else [assemble(("no run selected", MUTED))]
+        none = [assemble(("no run selected", MUTED))]
+        return _campaign(campaign, width, is_muted) if campaign is not None else none
     ours = [verdict_line(run.verdict), *wrap(assemble(sentence(run.verdict.why)), width)]
     for advice in run.advice:
         ours += [Content(), *_advice(advice, width)]
-    ours += _firing(run, width)
-    theirs = _campaign(campaign, width) if campaign is not None else []
-    if campaign is not None and run.verdict.learning_rate == "undecided" and _decides(campaign):
+    ours += _firing(run, width, is_muted)
+    theirs = _campaign(campaign, width, is_muted) if campaign is not None else []
+    if campaign is not None and run.verdict.learning_rate == "undecided" and _decides(campaign, is_muted):
         ours, theirs = theirs, ours
     gap = [Content()] if ours and theirs else []
     return [*ours, *gap, *theirs, *_quiet(run, width), *_config(run, width)]
 
 
-def _decides(campaign: CampaignView) -> bool:
+def _muted(run: RunView | None, campaign: CampaignView | None, width: int, is_muted: IsMuted) -> list[Content]:
+    ours = [f for f in _shown(run) if is_muted(run, f.rule)] if run is not None else []
+    theirs = [f for f in by_severity(campaign.firing) if is_muted(campaign, f.rule)] if campaign is not None else []
+    lines = [line for finding in ours for line in finding_lines(finding, width, muted=True)]
+    lines += [line for finding in theirs for line in finding_lines(finding, width, cycles=True, muted=True)]
+    return [Content(), *lines] if lines else []
+
+
+def _decides(campaign: CampaignView, is_muted: IsMuted) -> bool:
     """Whether the campaign says more than to go on."""
     plan = campaign.next
-    return bool(campaign.firing) or (plan is not None and (plan.stop or plan.roll_back_to is not None))
+    loud = any(not is_muted(campaign, finding.rule) for finding in campaign.firing)
+    return loud or (plan is not None and (plan.stop or plan.roll_back_to is not None))
 
 
 def _advice(advice: Advice, width: int) -> list[Content]:
@@ -131,13 +157,17 @@ def _ratio(advice: Advice) -> str:
     return f"  ×{number(round(proposed / current, 2))}" if current and proposed and proposed != current else ""
 
 
-def _firing(run: RunView, width: int) -> list[Content]:
-    shown = by_severity(run.firing) + [f for f in run.findings if f.state == "pending" and f.inhibited_by is None]
+def _shown(run: RunView) -> list[Finding]:
+    return by_severity(run.firing) + [f for f in run.findings if f.state == "pending" and f.inhibited_by is None]
+
+
+def _firing(run: RunView, width: int, is_muted: IsMuted) -> list[Content]:
+    shown = [finding for finding in _shown(run) if not is_muted(run, finding.rule)]
     lines = [line for finding in shown for line in finding_lines(finding, width)]
     return [Content(), *lines] if lines else []
 
 
-def _campaign(campaign: CampaignView, width: int) -> list[Content]:
+def _campaign(campaign: CampaignView, width: int, is_muted: IsMuted) -> list[Content]:
     lines: list[Content] = []
     plan = campaign.next
     if plan is not None:
@@ -145,7 +175,7 @@ def _campaign(campaign: CampaignView, width: int) -> list[Content]:
         lines += wrap(assemble(plan.text), width, INDENT) if plan.text else []
         because = " · ".join(plan.because)
         lines += wrap(assemble((because, MUTED)), width, INDENT) if because else []
-    found = by_severity(campaign.firing)
+    found = [finding for finding in by_severity(campaign.firing) if not is_muted(campaign, finding.rule)]
     lines += [line for finding in found for line in finding_lines(finding, width, cycles=True)]
     return lines
 

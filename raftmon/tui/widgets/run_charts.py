@@ -11,6 +11,7 @@ import numpy as np
 
 from raftmon.model import Finding, RunView, SeriesView
 from raftmon.plain import plain
+from raftmon.tui.cycle_starts import cycle_starts
 from raftmon.tui.figure import Chart, Curve, Ink, Marker
 from raftmon.tui.overlay import LETTERS
 from raftmon.tui.raster import Floats
@@ -31,6 +32,8 @@ __all__ = ["Event", "Subject", "events_of", "grid_of", "rate_changes", "roles_to
 
 RATE_GLYPH = "η"
 """Marks a change of the learning rate."""
+CYCLE_GLYPH = "▸"
+"""Marks the start of a cycle, whose number stands beside it."""
 LEAST_CHANGE = 0.05
 """Share of the peak rate below which a change of the learning rate gets no marker."""
 ABRUPT = 3.0
@@ -49,6 +52,13 @@ class Event:
     step: float
     glyph: str
     text: str
+    number: int | None = None
+    """Of the cycle that begins; None: it is no such event."""
+
+    @property
+    def label(self) -> str:
+        """What stands beside the glyph."""
+        return str(self.number) if self.number is not None else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +70,8 @@ class Subject:
     smoothed: bool = True
     others: Mapping[str, RunView] = field(default_factory=dict)
     """Letter to marked run; may hold the run itself, which then has its own colour and letter."""
+    cycles: tuple[tuple[int, float], ...] = ()
+    """Other cycles of the run's campaign, see `raftmon.tui.cycle_starts.cycle_times`."""
 
     @cached_property
     def axis(self) -> StepAxis:
@@ -69,7 +81,9 @@ class Subject:
     @cached_property
     def events(self) -> tuple[Event, ...]:
         """What happened in the run, the gravest last."""
-        return events_of(self.run)
+        starts = cycle_starts(self.run, self.cycles, self.axis.kind)
+        begun = (Event(start.step, CYCLE_GLYPH, "cycle begins", start.cycle) for start in starts)
+        return (*begun, *events_of(self.run))
 
     @cached_property
     def drawn_others(self) -> dict[str, tuple[RunView, StepAxis]]:
@@ -132,7 +146,7 @@ class Subject:
             curves=tuple(curves),
             faults=self.axis.of(chart.faults),
             x_name=self.axis.kind,
-            markers=tuple(Marker(self.axis.at(event.step), event.glyph) for event in self.events),
+            markers=tuple(Marker(self.axis.at(event.step), event.glyph, event.label) for event in self.events),
             others=tuple(self._other(letter, *other) for letter, other in others.items()),
         )
 

@@ -46,8 +46,18 @@ def legend_lines(subject: Subject, marks: Marks, width: int, most: int) -> list[
 
 def _event(events: list[Event]) -> list[Part]:
     first = events[-1]
+    numbers = [event.number for event in reversed(events) if event.number is not None]
+    if numbers:
+        which = f"cycle {numbers[0]} begins" if len(numbers) == 1 else f"cycles {_several(numbers)} begin"
+        return [(first.glyph, "bold $text-warning"), (f" {which} (step {first.step:.0f})", MUTED)]
     times = f" ×{len(events)}" if len(events) > 1 else ""
     return [(first.glyph, "bold $text-warning"), (f" {first.text}{times} (step {first.step:.0f})", MUTED)]
+
+
+def _several(numbers: list[int]) -> str:
+    """Return ``2–6`` for numbers without a gap, else all of them."""
+    whole = numbers == list(range(numbers[0], numbers[-1] + 1))
+    return f"{numbers[0]}–{numbers[-1]}" if whole else ", ".join(map(str, numbers))
 
 
 def _run(letter: str, run: RunView, subject: Subject, shared: str) -> list[Part]:

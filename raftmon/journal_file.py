@@ -1,0 +1,159 @@
+"""The journal's file: opened for one question or one transaction, brought to the newest schema, its trouble told."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from raftmon.errors import Refused
+from raftmon.runs.watch import is_remote
+
+__all__ = ["MIGRATIONS", "JournalFile"]
+
+BUSY_SECONDS: Final = 5.0
+"""How long another writer of the journal is waited for."""
+MIGRATIONS: Final[Sequence[str]] = (
+    """
+    CREATE TABLE overrides (
+        id INTEGER PRIMARY KEY,
+        at REAL NOT NULL,
+        kind TEXT NOT NULL,
+        state TEXT NOT NULL,
+        config TEXT NOT NULL,
+        campaign TEXT NOT NULL,
+        key TEXT NOT NULL,
+        cycle INTEGER,
+        learning_rate REAL,
+        evidence_factor REAL,
+        before BLOB NOT NULL,
+        after BLOB NOT NULL,
+        document TEXT NOT NULL,
+        undone_at REAL
+    ) STRICT;
+    CREATE INDEX overrides_by_config ON overrides (config, id);
+    """,
+    """
+    CREATE TABLE mutes (
+        id INTEGER PRIMARY KEY,
+        at REAL NOT NULL,
+        path TEXT NOT NULL,
+        rule TEXT NOT NULL,
+        seen REAL,
+        lifted_at REAL
+    ) STRICT;
+    CREATE UNIQUE INDEX mutes_that_stand ON mutes (path, rule) WHERE lifted_at IS NULL;
+    """,
+)
+"""Statements that lead from one version of the schema to the next; the version is SQLite's ``user_version``."""
+_REMEDY: Final = "Give another journal with --journal PATH."
+
+
+class JournalFile:
+    """An SQLite file that several processes may use, made when it is first written to.
+
+    Args:
+        path: where it lies.
+
+    Every method raises `Refused` where the file cannot be used, with the reason.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def reading(self, since: int) -> Iterator[sqlite3.Connection | None]:
+        """Open the journal for a question; None where there is none yet, or one of a schema before `since`."""
+        with self._trouble():
+            if not self.path.exists():
+                yield None
+                return
+            with closing(self._open_for_reading()) as connection:
+                version = _version(connection)
+                if version > len(MIGRATIONS):
+                    raise self._too_new(version)
+                yield connection if version >= since else None
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Open the journal for one transaction."""
+        with self._trouble():
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self.path.exists():
+                # Configs may hold keys and tokens.
+                os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600))
+            with closing(self._connect()) as connection, connection:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+
+    def _open_for_reading(self) -> sqlite3.Connection:
+        """Open the journal without writing to it: it may lie where nobody may write."""
+        uri = f"{self.path.absolute().as_uri()}?mode=ro"
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            _version(connection)
+        except sqlite3.OperationalError:
+            # In WAL mode even a reader makes a file beside it; where it may not, nobody else writes either.
+            connection.close()
+            connection = sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None)
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            # In one statement: another process may be making the tables right now.
+            version, tables = connection.execute(
+                "SELECT (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_master)"
+            ).fetchone()
+            if tables and not version:
+                raise Refused(str(self.path), "a database of another program", _REMEDY)
+            # Machines share no memory through a network file system, and SQLite does not notice that by itself.
+            mode = "DELETE" if is_remote(self.path.parent) else "WAL"
+            with suppress(sqlite3.OperationalError):
+                # Refused while another process is in it, which has then set the mode itself.
+                connection.execute(f"PRAGMA journal_mode = {mode}")
+            # An override must be in the journal before it is in the config, even if the power fails.
+            connection.execute("PRAGMA synchronous = FULL")
+            self._migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        version = _version(connection)
+        if version > len(MIGRATIONS):
+            raise self._too_new(version)
+        if version == len(MIGRATIONS):
+            return
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            # Asked again under the lock: another process may have done it.
+            for number in range(_version(connection), len(MIGRATIONS)):
+                for statement in MIGRATIONS[number].split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number + 1}")
+
+    def _too_new(self, version: int) -> Refused:
+        what = f"is of a newer raftmon (schema {version}, known: {len(MIGRATIONS)})"
+        return Refused(str(self.path), what, f"Update raftmon. {_REMEDY}")
+
+    @contextmanager
+    def _trouble(self) -> Iterator[None]:
+        """Turn what SQLite and the file system raise into a refusal with a remedy."""
+        try:
+            yield
+        except (sqlite3.DatabaseError, zlib.error, json.JSONDecodeError) as error:
+            raise Refused(str(self.path), f"the journal cannot be used: {error}", _REMEDY) from None
+        except OSError as error:
+            what = f"the journal cannot be used: {error.strerror or error}"
+            raise Refused(str(self.path), what, _REMEDY) from None
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
