@@ -142,6 +142,9 @@ class FollowedRun:
             self.judge = self._judges.judge(self.run)
         if self.judge is not None:
             self.judge.follow(update, in_campaign=self.campaign is not None, look_beside=beside_changed)
+            # Before anybody is shown what a view and the runs beside it would keep alive.
+            if not update.more and self._by_rhythm(now) != "live":
+                self.run.settle()
         return True
 
     @property
@@ -159,6 +162,8 @@ class FollowedRun:
         """
         if self.judge is not None:
             state, still = self._shown = self.standing(now)
+            if state != "live":
+                self.run.settle()
             view = self.judge.view(state, campaign, self.cycle, siblings)
             if still is None:
                 return view

@@ -1,8 +1,10 @@
 """Series: exact at the end, thinned in the past, never without its landmarks."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from numpy.typing import NDArray
 
 from raftmon.runs.series import BUCKETS, EXACT, Series
 
@@ -35,6 +37,71 @@ def test_a_spike_of_one_sample_and_a_nan_survive_any_length_and_chunking(n: int,
         assert series.steps[0] == 0
     tail = min(n, EXACT)
     np.testing.assert_array_equal(series.values[len(series.values) - tail :], values[n - tail :])
+
+
+class SeriesMachine(RuleBasedStateMachine):
+    """Points come in pieces, are taken back, and the series settles, in any order; compared with a plain list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.series = Series()
+        self.points: list[tuple[int, float]] = []
+        self.handed_out: list[tuple[NDArray[np.float64], list[float]]] = []
+
+    @rule(count=st.integers(1, 3000), spike=st.booleans())
+    def append(self, count: int, spike: bool) -> None:
+        first = self.points[-1][0] + 1 if self.points else 0
+        values = np.cos(np.arange(first, first + count))
+        if spike:
+            values[count // 2] = 100.0 + first
+        steps = np.arange(first, first + count, dtype=np.int64)
+        self.series.append(steps, values)
+        self.points += zip(steps.tolist(), values.tolist(), strict=True)
+
+    @rule(share=st.floats(0.0, 1.0))
+    def rewind(self, share: float) -> None:
+        step = round(share * (self.points[-1][0] + 1)) if self.points else 0
+        dropped = self.series.rewind(step)
+        kept = [point for point in self.points if point[0] < step]
+        assert dropped == (len(kept) < len(self.points))
+        self.points = kept
+
+    @rule()
+    def settle(self) -> None:
+        self.series.settle()
+        assert len(self.series.steps) <= EXACT + 5 * BUCKETS
+
+    @rule()
+    def hand_out(self) -> None:
+        view = self.series.values
+        self.handed_out.append((view, view.tolist()))
+
+    @invariant()
+    def the_promises_hold(self) -> None:
+        kept = list(zip(self.series.steps.tolist(), self.series.values.tolist(), strict=True))
+        assert set(kept) <= set(self.points)
+        assert kept == sorted(kept)
+        spikes = {point for point in self.points if point[1] >= 100.0}
+        assert spikes <= set(kept)
+        assert self.series.last_step == (kept[-1][0] if kept else None)
+        assert all(view.tolist() == values for view, values in self.handed_out)
+
+        # Points of a bucket that were thinned out cannot be taken back one by one.
+        assert len(kept) <= self.series.count <= len(self.points)
+
+
+TestSeriesMachine = SeriesMachine.TestCase
+TestSeriesMachine.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+
+
+def test_a_series_that_settles_takes_no_more_than_it_keeps() -> None:
+    series = filled(np.arange(250_000, dtype=np.float64), 50_000)
+    series.settle()
+
+    assert series.count == 250_000
+    assert series.values.base is not None
+    assert len(series.values.base) == len(series.values)
+    np.testing.assert_array_equal(series.steps[-EXACT:], np.arange(250_000 - EXACT, 250_000))
 
 
 def test_history_keeps_the_same_resolution_everywhere() -> None:

@@ -233,6 +233,11 @@ class Run:
         self._note_newest(batch)
         return rewound
 
+    def settle(self) -> None:
+        """Take as little memory as the promises of `Series` allow: nothing is being written."""
+        for series in self.series.values():
+            series.settle()
+
     def _note_newest(self, batch: ScalarBatch) -> None:
         first, wall_time = float(batch.wall_time[0]), float(batch.wall_time[-1])
         if np.isfinite(first) and self.first_wall_time is None:

@@ -28,11 +28,14 @@ _Number = TypeVar("_Number", np.int64, np.float64)
 class Series:
     """A growing column of points that can be rewound.
 
+    All kept points lie in one buffer: the thinned ones, the exact ones, and room. Views of it are handed out, and only
+    cells behind their ends are ever written; what changes a point moves to a new buffer.
+
     Attributes:
         count: points received and not taken back, thinned ones included.
     """
 
-    __slots__ = ("_cache", "_length", "_old_index", "_old_steps", "_old_values", "_steps", "_values", "_width", "count")
+    __slots__ = ("_index", "_length", "_steps", "_thinned", "_values", "_views", "_width", "count")
 
     def __init__(self) -> None:
         self.count = 0
@@ -40,10 +43,9 @@ class Series:
         self._steps: Ints = np.empty(64, dtype=np.int64)
         self._values: Floats = np.empty(64, dtype=np.float64)
         self._width = 4
-        self._old_index: Ints = np.empty(0, dtype=np.int64)
-        self._old_steps: Ints = np.empty(0, dtype=np.int64)
-        self._old_values: Floats = np.empty(0, dtype=np.float64)
-        self._cache: tuple[Ints, Floats] | None = None
+        self._thinned = 0
+        self._index: Ints = np.empty(0, dtype=np.int64)
+        self._views: tuple[Ints, Floats] | None = None
 
     @property
     def steps(self) -> Ints:
@@ -58,14 +60,12 @@ class Series:
     @property
     def last_step(self) -> int | None:
         """Step of the newest point; None without points."""
-        if self._length:
-            return int(self._steps[self._length - 1])
-        return int(self._old_steps[-1]) if len(self._old_steps) else None
+        return int(self._steps[self._length - 1]) if self._length else None
 
     def append(self, steps: Ints, values: Floats) -> None:
         """Add points, both of shape ``[n]``, in the order of the file."""
         end = self._length + len(steps)
-        if end <= min(len(self._steps), 2 * EXACT):
+        if end <= min(len(self._steps), self._thinned + 2 * EXACT):
             self._put(end, steps, values)
             return
         for start in range(0, len(steps), EXACT):
@@ -77,61 +77,66 @@ class Series:
         Returns:
             Whether anything was dropped.
         """
-        keep, old = self._steps[: self._length] < step, self._old_steps < step
-        kept = int(np.count_nonzero(keep))
-        if kept == self._length and old.all():
+        keep = self._steps[: self._length] < step
+        if keep.all():
             return False
+        self._index = self._index[keep[: self._thinned]]
+        exact = int(np.count_nonzero(keep[self._thinned :]))
         self._steps, self._values = self._steps[: self._length][keep], self._values[: self._length][keep]
-        self._length = kept
-        self._old_index, self._old_steps = self._old_index[old], self._old_steps[old]
-        self._old_values = self._old_values[old]
-        newest_old = int(self._old_index[-1]) + 1 if len(self._old_index) else 0
-        self.count = newest_old + kept
-        self._cache = None
+        self._thinned = len(self._index)
+        self._length = self._thinned + exact
+        self.count = (int(self._index[-1]) + 1 if self._thinned else 0) + exact
+        self._views = None
         return True
 
+    def settle(self) -> None:
+        """Take as little memory as the promise allows: the run is over, or rests."""
+        exact = self._length - self._thinned
+        if exact > EXACT:
+            self._thin(exact - EXACT)
+        if len(self._steps) > self._length:
+            self._resize(self._length)
+
     def _append_some(self, steps: Ints, values: Floats) -> None:
-        if self._length + len(steps) > 2 * EXACT:
-            self._move_to_buckets(self._length - EXACT)
+        exact = self._length - self._thinned
+        if exact + len(steps) > 2 * EXACT:
+            self._thin(exact - EXACT)
         needed = self._length + len(steps)
         if needed > len(self._steps):
-            size = max(needed, 2 * len(self._steps))
-            self._steps, self._values = _grown(self._steps, size), _grown(self._values, size)
+            self._resize(max(needed, len(self._steps) * 3 // 2))
         self._put(needed, steps, values)
 
     def _put(self, end: int, steps: Ints, values: Floats) -> None:
         """Write points into the room that is there, up to a place."""
-        # Views that were handed out share this memory: only cells behind their ends are ever written.
         self._steps[self._length : end] = steps
         self._values[self._length : end] = values
         self.count += end - self._length
         self._length = end
-        self._cache = None
+        self._views = None
 
-    def _move_to_buckets(self, length: int) -> None:
-        """Thin the oldest exact points into the buckets."""
-        first = self.count - self._length
-        index = np.concatenate([self._old_index, np.arange(first, first + length, dtype=np.int64)])
-        steps = np.concatenate([self._old_steps, self._steps[:length]])
-        values = np.concatenate([self._old_values, self._values[:length]])
+    def _thin(self, length: int) -> None:
+        """Take so many of the oldest exact points into the buckets."""
+        first = self.count - (self._length - self._thinned)
+        index = np.concatenate([self._index, np.arange(first, first + length, dtype=np.int64)])
+        old = len(index)
         while int(index[-1]) // self._width >= BUCKETS:
             self._width *= 2
-        keep = _landmarks(index // self._width, values)
-        self._old_index, self._old_steps, self._old_values = index[keep], steps[keep], values[keep]
-        self._steps, self._values = (
-            self._steps[length : self._length].copy(),
-            self._values[length : self._length].copy(),
-        )
-        self._length -= length
+        keep = _landmarks(index // self._width, self._values[:old])
+        self._index = index[keep]
+        self._steps = np.concatenate([self._steps[:old][keep], self._steps[old : self._length]])
+        self._values = np.concatenate([self._values[:old][keep], self._values[old : self._length]])
+        self._thinned, self._length = len(self._index), len(self._steps)
+        self._views = None
+
+    def _resize(self, size: int) -> None:
+        steps, values = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.float64)
+        steps[: self._length], values[: self._length] = self._steps[: self._length], self._values[: self._length]
+        self._steps, self._values, self._views = steps, values, None
 
     def _kept(self) -> tuple[Ints, Floats]:
-        if self._cache is None:
-            steps, values = self._steps[: self._length], self._values[: self._length]
-            if len(self._old_index):
-                steps = np.concatenate([self._old_steps, steps])
-                values = np.concatenate([self._old_values, values])
-            self._cache = _read_only(steps), _read_only(values)
-        return self._cache
+        if self._views is None:
+            self._views = _read_only(self._steps[: self._length]), _read_only(self._values[: self._length])
+        return self._views
 
 
 def _landmarks(bucket: Ints, values: Floats) -> NDArray[np.bool_]:
@@ -148,12 +153,6 @@ def _landmarks(bucket: Ints, values: Floats) -> NDArray[np.bool_]:
     broken = np.lexsort((finite, bucket))
     keep[broken[starts]] |= ~finite[broken[starts]]
     return keep
-
-
-def _grown(array: NDArray[_Number], size: int) -> NDArray[_Number]:
-    grown = np.empty(size, dtype=array.dtype)
-    grown[: len(array)] = array
-    return grown
 
 
 def _read_only(view: NDArray[_Number]) -> NDArray[_Number]:
