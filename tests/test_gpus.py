@@ -19,7 +19,7 @@ import pytest
 from raftmon.gpus.amd import AmdGpus
 from raftmon.gpus.nvidia import NvidiaGpus
 from raftmon.gpus.samples import KEPT, STALE_SECONDS, Samples
-from raftmon.gpus.watch import GpuReader, GpuWatch, find_readers, watch_gpus
+from raftmon.gpus.watch import MOST_FAILURES, GpuReader, GpuWatch, find_readers, watch_gpus
 from raftmon.model import GpuView
 
 H100 = "NVIDIA H100 80GB HBM3"
@@ -262,6 +262,16 @@ def test_a_watch_ends_quietly_when_there_is_nothing_or_a_library_breaks() -> Non
     assert watched(list, 5).views() == ()
     broken = Reader(busy(0.5), RuntimeError("segment"))
     assert [view.utilisation for view in watched(lambda: [broken], 5).views()] == [0.5]
+
+
+def test_a_reading_that_fails_once_is_left_out_and_a_library_that_goes_on_failing_is_left_alone() -> None:
+    fails = [RuntimeError("once")]
+    once = Reader(busy(0.5), *fails, busy(0.5))
+    watched(lambda: [once], 3)
+    assert not once.readings
+    broken = Reader(*fails * (MOST_FAILURES + 3))
+    watched(lambda: [broken], MOST_FAILURES + 3)
+    assert len(broken.readings) == 3
 
 
 def threads(watch: GpuWatch) -> list[threading.Thread]:

@@ -98,7 +98,7 @@ def test_the_real_changer_raises_what_the_screen_can_say(tmp_path: Path) -> None
     [
         (["--apply", "--authority", "test"], "--apply: there is no config to write into"),
         (["--authority", "test"], "--authority: nothing is written without --apply"),
-        (["LOGS", "--config", "raft.yaml", "--apply"], "2 logdirs, and a config is of one campaign"),
+        (["LOGS", "--config", __file__, "--apply"], "2 logdirs, and a config is of one campaign"),
         (["--config", "none.yaml", "--apply"], "none.yaml"),
     ],
 )
@@ -114,7 +114,12 @@ def test_the_option_arms_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     # A config that cannot be used as it is does not keep anybody from watching: the sheet says why.
     changer.config.write_text("optim: [")
     opened: list[RaftmonApp] = []
-    monkeypatch.setattr(RaftmonApp, "run", lambda app: opened.append(app))
+
+    def run(app: RaftmonApp) -> int:
+        opened.append(app)
+        return 0
+
+    monkeypatch.setattr(RaftmonApp, "run_in_terminal", run)
     with pytest.raises(SystemExit) as end:
         main(["watch", str(changer.logdir), "--config", str(changer.config), "--apply", "--authority", "test"])
     assert end.value.code == 0

@@ -484,7 +484,12 @@ async def test_a_journal_that_cannot_be_used_stops_nothing(tmp_path: Path, broke
 def test_watch_takes_the_mutes_of_the_journal_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without --apply, too."""
     opened: list[RaftmonApp] = []
-    monkeypatch.setattr(RaftmonApp, "run", lambda app: opened.append(app))
+
+    def run(app: RaftmonApp) -> int:
+        opened.append(app)
+        return 0
+
+    monkeypatch.setattr(RaftmonApp, "run_in_terminal", run)
     with pytest.raises(SystemExit) as end:
         main(["watch", str(tmp_path), "--journal", str(tmp_path / "mine.sqlite3")])
     assert end.value.code == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -13,8 +15,8 @@ from raftmon.cli import main
 from raftmon.errors import RaftmonError, UsageError
 from raftmon.model import Snapshot
 from raftmon.tui.app import RaftmonApp
-from raftmon.tui.hangup import tell_of_hangup
 from raftmon.tui.source import Follower, LateSource, SnapshotFailed, SourceRefused
+from raftmon.tui.terminal import tell_of_hangup
 from tests import snapshots
 from tests.tui_session import ScriptedSource
 
@@ -106,12 +108,41 @@ def test_what_is_wrong_is_said_after_the_screen_is_gone(
         return 2
 
     monkeypatch.setattr(RaftmonApp, "run", run)
+    monkeypatch.setenv("TEXTUAL_DRIVER", "a.browser:Tab")
     with pytest.raises(SystemExit) as ended:
         main(["watch", str(tmp_path)])
     assert ended.value.code == 2
     said = capsys.readouterr()
     assert "rules/x.yaml:3:1: no such key" in said.err
     assert said.out == ""
+
+
+@pytest.mark.parametrize("command", [["watch", "."], ["demo"]])
+def test_without_a_terminal_it_says_so_instead_of_painting_into_the_void(command: list[str], tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "raftmon.cli", *command],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("raftmon: standard input: is no terminal")
+    assert "advise LOGDIR --follow" in ended.stderr
+
+
+async def test_a_crash_has_an_exit_code() -> None:
+    class Broken(RaftmonApp):
+        def action_help(self) -> None:
+            raise LookupError("a defect")
+
+    app = Broken(ScriptedSource(snapshots.raft()))
+    with pytest.raises(LookupError):
+        async with app.run_test() as pilot:
+            await pilot.press("question_mark")
+    assert app.return_code == 1
 
 
 def test_a_terminal_that_goes_away_is_told_of() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import compress
 
 import pytest
 
 from raftmon.model import Problem
 from raftmon.plain import plain
-from raftmon.tui.filter import RunFilter
+from raftmon.tui.filter import RunFilter, TooSlow
 from raftmon.tui.screens.finding import explained, finding_lines
 from raftmon.tui.text import cut_end, cut_middle, fit, metric, number, run_name, steps
 from raftmon.tui.widgets.advice_panel import advice_lines, verdict_line
@@ -36,14 +37,39 @@ from tests.tui_session import running
 )
 def test_filters(text: str, passing: str) -> None:
     run_filter = RunFilter.parse(text)
-    assert [name for name in ("cycle_1", "cycle_2", "SFT") if run_filter.passes(name)] == passing.split()
+    names = ("cycle_1", "cycle_2", "SFT")
+    assert list(compress(names, run_filter.passing(names))) == passing.split()
     assert run_filter.error == ""
 
 
 def test_a_broken_pattern_lets_everything_through_and_says_why() -> None:
     run_filter = RunFilter.parse("x /(/")
-    assert run_filter.passes("anything")
+    assert run_filter.passing(["anything"]) == [True]
     assert "not a regular expression" in run_filter.error
+
+
+@pytest.mark.parametrize("pattern", ["a{99999999999999}", "(" * 5000 + ")" * 5000, "[z-a]"])
+def test_no_pattern_ends_the_screen(pattern: str) -> None:
+    run_filter = RunFilter.parse(f"/{pattern}/")
+    assert run_filter.error.startswith("not a regular expression")
+    assert run_filter.passing(["anything"]) == [True]
+
+
+def test_a_pattern_that_takes_for_ever_is_given_up() -> None:
+    run_filter = RunFilter.parse("/^(a|aa)+$/")
+    with pytest.raises(TooSlow):
+        run_filter.passing(["a" * 80 + "b"] * 1000)
+    given_up = run_filter.given_up()
+    assert given_up.passing(["anything"]) == [True]
+    assert "too long" in given_up.error
+
+
+async def test_a_filter_that_takes_for_ever_shows_all_runs_and_says_so() -> None:
+    runs = [replace(run, run="a" * 80 + run.run) for run in snapshots.many(20).runs]
+    async with running(snapshots.snapshot(runs)) as session:
+        await session.press("slash", *"/^(a|aa)+$/")
+        assert "takes too long" in session.text("#filter-error")
+        assert len(session.table.shown) == 20
 
 
 def test_long_names_lose_their_middle() -> None:

@@ -14,7 +14,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 from aiohttp.test_utils import TestServer
 
 from raftmon.tui.web import tab
-from raftmon.tui.web.server import WebServer
+from raftmon.tui.web.server import WebServer, diagnostics
 
 PATIENCE = 60.0
 DEAF = """
@@ -29,6 +29,13 @@ import os
 os.write(1, b"__GANGLION__\\n")
 while True:
     os.write(1, b"D\\0\\0\\x10\\0" + b"x" * 4096)
+"""
+ECHO = """
+import os, struct
+os.write(1, b"__GANGLION__\\n")
+while data := os.read(0, 4096):
+    if b"resize" in data:
+        os.write(1, b"D" + struct.pack(">I", len(data)) + data)
 """
 SAYS = 'import os; os.write(1, b"{}")'
 
@@ -73,6 +80,25 @@ async def test_an_app_that_obeys_nothing_is_killed(tabs: Tabs) -> None:
     await tabs.close()
 
     assert (await websocket.receive()).type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED)
+
+
+async def test_no_page_has_a_terminal_of_a_billion_columns(tabs: Tabs) -> None:
+    websocket = await tabs.open(sys.executable, "-c", ECHO)
+    await websocket.send_json(["resize", {"width": 1e9, "height": -5}])
+    told = await asyncio.wait_for(websocket.receive(), PATIENCE)
+    assert b'"width": 1000, "height": 1' in told.data
+
+
+async def test_what_is_no_request_is_said_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    log = diagnostics()
+    try:
+        raise ValueError("400, message:\n  Missing 'Host' header")
+    except ValueError:
+        log.exception("Error handling request from %s", "127.0.0.1")
+    assert (
+        capsys.readouterr().err
+        == "raftmon: Error handling request from 127.0.0.1: 400, message: Missing 'Host' header\n"
+    )
 
 
 async def test_an_app_that_never_stops_talking_ends_with_its_tab(tabs: Tabs) -> None:

@@ -39,7 +39,7 @@ __all__ = ["advise", "demo", "watch"]
 @settings_option
 @click.option(
     "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
     metavar="CONFIG",
     help="The trainer's config of the next cycle, with which its rate begins.",
 )
@@ -89,10 +89,7 @@ def watch(
     state = StateFile(default_file(logdirs))
     app = RaftmonApp(source, title=title, look=look, state=state, changer=changer, mutes=JournalMutes(journal))
     app.set_keymap(read_settings(settings).keymap)
-    code = app.run()
-    if app.refusal is not None:
-        raise app.refusal
-    sys.exit(code or 0)
+    sys.exit(app.run_in_terminal())
 
 
 @click.command()

@@ -66,7 +66,7 @@ def _open_screen(monitor: Monitor, train: bool) -> int:
     from raftmon.tui.app import RaftmonApp
 
     what = "a campaign in training, first cycle in about a minute" if train else "a recorded campaign, replayed"
-    return RaftmonApp(monitor, title=f"raftmon demo · {what}").run() or 0
+    return RaftmonApp(monitor, title=f"raftmon demo · {what}").run_in_terminal()
 
 
 def _tell(target: Path, monitor: Monitor, writer: subprocess.Popen[bytes]) -> int:

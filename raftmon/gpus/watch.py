@@ -14,10 +14,12 @@ from raftmon.gpus.nvidia import DRIVER_FILES, NvidiaGpus, Nvml, load_nvml
 from raftmon.gpus.samples import Samples
 from raftmon.model import GpuView
 
-__all__ = ["SAMPLE_SECONDS", "GpuReader", "GpuWatch", "find_readers", "watch_gpus"]
+__all__ = ["MOST_FAILURES", "SAMPLE_SECONDS", "GpuReader", "GpuWatch", "find_readers", "watch_gpus"]
 
 SAMPLE_SECONDS: Final = 2.0
 """Seconds between two readings, and before the first one."""
+MOST_FAILURES: Final = 5
+"""Readings that may fail one after another in a way that a driver's library does not know of."""
 
 
 class GpuReader(Protocol):
@@ -80,6 +82,7 @@ class GpuWatch:
     def run(self) -> None:
         """Read until it is closed, or nothing is there to be read: what the thread does."""
         readers: Sequence[GpuReader] | None = None
+        failures = 0
         while not self._pause(SAMPLE_SECONDS):
             self._wanted.wait()
             if self._closed.is_set():
@@ -88,9 +91,13 @@ class GpuWatch:
                 readers = self._find() if readers is None else readers
                 views = [view for reader in readers for view in reader.read()]
             except Exception:  # whatever a driver's library does, the runs are shown without it
-                return
+                failures += 1
+                if failures >= MOST_FAILURES:
+                    return
+                continue
             if not readers:
                 return
+            failures = 0
             with self._lock:
                 self._samples.take(views, self._clock())
 

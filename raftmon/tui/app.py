@@ -24,7 +24,6 @@ from raftmon.model import Snapshot
 from raftmon.plain import plain
 from raftmon.tui.announce import News, halts, news
 from raftmon.tui.changer import Changer
-from raftmon.tui.hangup import tell_of_hangup
 from raftmon.tui.look import DEFAULT_THEME, THEMES, Ascii, Look
 from raftmon.tui.mutes import Mutes, MutesArrived, MuteStore
 from raftmon.tui.screens.apply import ApplySheet
@@ -34,6 +33,7 @@ from raftmon.tui.screens.help import BindingGroup, HelpSheet, key_names
 from raftmon.tui.screens.overview import Overview
 from raftmon.tui.source import Follower, SnapshotArrived, SnapshotFailed, SnapshotSource, SourceRefused
 from raftmon.tui.state import BrokenState, StateFile
+from raftmon.tui.terminal import require_terminal, tell_of_hangup
 from raftmon.tui.text import STANDSTILLS, sentence
 from raftmon.tui.widgets.charts_panel import ChartsPanel
 from raftmon.tui.widgets.lines import LinesView
@@ -110,6 +110,18 @@ class RaftmonApp(App[int]):
         """Which findings make no notice."""
         self._held: list[News] = []
         self._overview = Overview(title, changer, self.mutes)
+
+    def run_in_terminal(self) -> int:
+        """Run until somebody leaves; returns the exit code.
+
+        Raises:
+            RaftmonError: there is no terminal, or the source cannot be opened.
+        """
+        require_terminal()
+        self.run()
+        if self.refusal is not None:
+            raise self.refusal
+        return self.return_code or 0
 
     def get_default_screen(self) -> Screen[None]:
         """Begin with the overview."""

@@ -7,12 +7,13 @@ the other runs' wall times tell of; and one whose very steps are cycles, as halo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from raftmon.model import CampaignView, RunView, Snapshot
+from raftmon.model import RunView, Snapshot
 from raftmon.slotted import dataclass
+from raftmon.tui.belonging import campaign_around, is_cycle_of
 from raftmon.tui.step_axis import AxisKind
 
 __all__ = ["CycleStart", "cycle_starts", "cycle_times"]
@@ -32,15 +33,15 @@ def cycle_times(snapshot: Snapshot, run: RunView) -> tuple[tuple[int, float], ..
 
     The campaign is that in whose directory the run lies; the innermost, where there are several.
     """
-    campaign = _campaign_of(run, snapshot.campaigns)
+    campaign = campaign_around(snapshot, run)
     if campaign is None:
         return ()
     first: dict[int, float] = {}
     for other in snapshot.runs:
         cycle, began = other.cycle, other.first_wall_time
-        if cycle is None or began is None or cycle == run.cycle or not _is_cycle_of(other, campaign):
+        if cycle is None or began is None or cycle == run.cycle or not is_cycle_of(other, campaign):
             continue
-        if _campaign_of(other, snapshot.campaigns) is campaign:
+        if campaign_around(snapshot, other) is campaign:
             first[cycle] = min(began, first.get(cycle, began))
     return tuple(sorted(first.items()))
 
@@ -70,17 +71,3 @@ def _by_step(run: RunView) -> Iterator[CycleStart]:
     steps = np.unique(np.concatenate(logged)) if logged else np.empty(0, np.int64)
     for before, step in zip(steps[:-1].tolist(), steps[1:].tolist(), strict=True):
         yield CycleStart(step, float(before))
-
-
-def _campaign_of(run: RunView, campaigns: Sequence[CampaignView]) -> CampaignView | None:
-    ours = [campaign for campaign in campaigns if _lies_in(run, campaign)]
-    return max(ours, key=lambda campaign: len(campaign.path), default=None)
-
-
-def _lies_in(run: RunView, campaign: CampaignView) -> bool:
-    return _is_cycle_of(run, campaign) or f"{run.path}/".startswith(f"{campaign.path.rstrip('/')}/")
-
-
-def _is_cycle_of(run: RunView, campaign: CampaignView) -> bool:
-    # Two logdirs may hold campaigns of the same name.
-    return run.campaign == campaign.name and run.path.startswith(campaign.path)

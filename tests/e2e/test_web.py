@@ -211,7 +211,9 @@ async def test_what_no_page_says_closes_the_tab(served: Served, session: aiohttp
 
     code, _, err = await asyncio.to_thread(served.end, signal.SIGTERM)
 
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert [line.split(":")[0] for line in err.splitlines()] == ["raftmon"]
+    assert "HTTPS traffic on an HTTP port" in err
 
 
 async def test_awkward_names_and_options_reach_the_app(tmp_path: Path, session: aiohttp.ClientSession) -> None:

@@ -16,6 +16,7 @@ from textual.widgets import Input
 
 from raftmon.model import CampaignView, RunView, Snapshot
 from raftmon.plain import plain
+from raftmon.tui.belonging import campaign_of
 from raftmon.tui.changer import Changer
 from raftmon.tui.export import file_stem, said, series_csv, write_new
 from raftmon.tui.mutes import Mutes
@@ -39,19 +40,10 @@ from raftmon.tui.widgets.status_bar import Status, StatusBar
 if TYPE_CHECKING:
     from raftmon.tui.app import RaftmonApp
 
-__all__ = ["Overview", "campaign_of"]
+__all__ = ["Overview"]
 
 NARROW, SHORT, TALL = 100, 28, 40
 """Columns and lines of the terminal: below the first two room is saved, from the last on counts are shown."""
-
-
-def campaign_of(snapshot: Snapshot, run: RunView | None) -> CampaignView | None:
-    """Return the campaign of a run; without a run the first one there is."""
-    if run is None:
-        return snapshot.campaigns[0] if snapshot.campaigns and not snapshot.runs else None
-    ours = [c for c in snapshot.campaigns if c.name == run.campaign]
-    # Two logdirs may hold campaigns of the same name.
-    return next((c for c in ours if run.path.startswith(c.path)), ours[0] if ours else None)
 
 
 class Overview(Screen[None]):
@@ -322,7 +314,8 @@ class Overview(Screen[None]):
         if snapshot is None:
             table.show((), "reading the event files…")
         else:
-            table.show(snapshot.runs, f"waiting for event files in {', '.join(snapshot.logdirs) or 'no logdir'}")
+            waiting = f"waiting for event files in {', '.join(snapshot.logdirs) or 'no logdir'}"
+            table.show(snapshot.runs, waiting, snapshot.logdirs)
         height = self.size.height
         share = 4 if height < SHORT else height // 4
         table.styles.height = min(table.wanted_height(), share + 1)
@@ -335,7 +328,8 @@ class Overview(Screen[None]):
         path = run.path if run is not None else None
         advice.show(lambda width: self._advice(run, campaign, width), from_top=path != self._advised)
         self._advised = path
-        self.query_one("#advice-heading", Heading).show(run_name(run) if run is not None else "")
+        name = self.query_one(RunsTable).name_of(run) if run is not None else ""
+        self.query_one("#advice-heading", Heading).show(name)
         if self._snapshot is not None:
             self.query_one(ChartsPanel).show(run, campaign)
 

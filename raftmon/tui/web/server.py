@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import html
+import logging
 import signal
 import socket
 import string
@@ -16,10 +17,11 @@ from typing import Final
 from aiohttp import web
 from textual_serve.server import Server
 
+from raftmon.plain import plain
 from raftmon.tui.web.gate import is_secret, refusal
-from raftmon.tui.web.tab import Tab
+from raftmon.tui.web.tab import MOST_CELLS, Tab
 
-__all__ = ["WebServer", "serve"]
+__all__ = ["WebServer", "diagnostics", "serve"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -39,8 +41,6 @@ HEADERS: Final = {
 }
 HEARTBEAT: Final = 15.0
 """Seconds between two signs of life on a WebSocket; without an answer the tab's app ends."""
-MOST_CELLS: Final = 1000
-"""Columns or rows of a terminal."""
 STOP_SECONDS: Final = 1.0
 """How long requests that are being answered may take when the server ends."""
 
@@ -141,6 +141,20 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
         response.headers.setdefault(name, value)
 
 
+def diagnostics() -> logging.Logger:
+    """Return what takes down the server's own troubles: a line each on standard error, without a traceback."""
+
+    class OneLine(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            error = record.exc_info[1] if record.exc_info else None
+            text = f"{record.getMessage()}: {error}" if error else record.getMessage()
+            print(f"raftmon: {plain(' '.join(text.split()))}", file=sys.stderr)
+
+    log = logging.Logger("raftmon.web")
+    log.addHandler(OneLine())
+    return log
+
+
 async def serve(server: WebServer, listener: socket.socket, tell: Callable[[], None]) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP; then end all tabs.
 
@@ -153,7 +167,7 @@ async def serve(server: WebServer, listener: socket.socket, tell: Callable[[], N
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, over.set)
-    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=STOP_SECONDS)
+    runner = web.AppRunner(server.application(), access_log=None, logger=diagnostics(), shutdown_timeout=STOP_SECONDS)
     await runner.setup()
     try:
         await web.SockSite(runner, listener).start()

@@ -14,12 +14,14 @@ from aiohttp.web import WebSocketResponse
 from textual_serve.app_service import AppService
 from textual_serve.download_manager import DownloadManager
 
-__all__ = ["Tab"]
+__all__ = ["MOST_CELLS", "Tab"]
 
 DRIVER: Final = "raftmon.tui.web.driver:TabDriver"
 READY: Final = b"__GANGLION__\n"
 """The line with which Textual's driver begins."""
 PRELUDE_LINES: Final = 10
+MOST_CELLS: Final = 1000
+"""Columns or rows of a terminal."""
 QUIT_SECONDS: Final = 2.0
 """How long an app may take to end when it is told to quit, and again when it is told to terminate."""
 
@@ -65,6 +67,10 @@ class Tab(AppService):
         )
         self._stdin = process.stdin
         return process
+
+    async def set_terminal_size(self, width: int, height: int) -> None:
+        """Tell the app how large the page's terminal is; nobody has one of more than `MOST_CELLS` columns or rows."""
+        await super().set_terminal_size(_cells(width), _cells(height))
 
     async def run(self) -> None:
         """Carry what the app says to the browser until the app ends; then the browser is told."""
@@ -130,3 +136,7 @@ class Tab(AppService):
             self._stdin.close()
         if reading is not None:
             await reading
+
+
+def _cells(count: int) -> int:
+    return min(max(int(count), 1), MOST_CELLS)

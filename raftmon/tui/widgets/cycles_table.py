@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from textual.content import Content
 
 from raftmon.model import CampaignView, CycleView, RunView
+from raftmon.tui.belonging import is_cycle_of
 from raftmon.tui.text import MUTED, Part, assemble, fit
 from raftmon.tui.widgets.campaign_panel import rate_name
 from raftmon.tui.widgets.cycle_columns import GAP, CycleColumn, columns_for
@@ -46,12 +47,7 @@ def runs_of(campaign: CampaignView, runs: Sequence[RunView]) -> dict[int, RunVie
 
     Two logdirs may hold campaigns, and runs, of the same names: those of the other one lie at other paths.
     """
-    inside = campaign.path.rstrip("/") + "/"
-    ours = {
-        run.run: run
-        for run in runs
-        if run.campaign == campaign.name and (run.path == campaign.path or run.path.startswith(inside))
-    }
+    ours = {run.run: run for run in runs if is_cycle_of(run, campaign)}
     return {cycle.cycle: ours[cycle.run] for cycle in campaign.cycles if cycle.run is not None and cycle.run in ours}
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -14,7 +15,8 @@ from textual.strip import Strip
 
 from raftmon.model import RunView
 from raftmon.plain import plain
-from raftmon.tui.filter import RunFilter
+from raftmon.tui.belonging import logdir_names
+from raftmon.tui.filter import RunFilter, TooSlow
 from raftmon.tui.text import MUTED, assemble, fit, run_name, state_of
 from raftmon.tui.widgets.lines import Inked, wrap
 from raftmon.tui.widgets.run_columns import GAP, LEAD, NAME_COMFORT, Column, columns_for, common_directory
@@ -69,6 +71,7 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
         self._following = True
         self._waiting = ""
         self._prefix = ""
+        self._logdir_names: dict[str, str] = {}
         self._longest = 0
         self.filter = RunFilter()
         """What is shown; see `set_filter`."""
@@ -85,7 +88,7 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
         """The runs that pass the filter."""
         return tuple(self._runs)
 
-    def show(self, runs: tuple[RunView, ...], waiting: str) -> None:
+    def show(self, runs: tuple[RunView, ...], waiting: str, logdirs: Sequence[str] = ()) -> None:
         """Show runs; the cursor stays on its run wherever that moved.
 
         Until a key or the mouse moves it, it is on a live run, or else on the one that grew last.
@@ -93,12 +96,20 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
         Args:
             runs: in the order of the rows.
             waiting: what to say while there are none.
+            logdirs: where they were found; of several, their names stand before those of the runs.
         """
         self._all, self._waiting = runs, waiting
-        names = [run_name(run) for run in runs]
+        self._logdir_names = logdir_names(logdirs)
+        names = [self.name_of(run) for run in runs]
         self._prefix = common_directory(names)
         self._longest = max((cell_len(plain(name)) for name in names), default=0) - cell_len(self._prefix)
         self._apply()
+
+    def name_of(self, run: RunView) -> str:
+        """Return what a run is called here."""
+        logdir = run.path if run.run == "." else run.path.removesuffix(f"/{run.run}")
+        above = self._logdir_names.get(logdir)
+        return run_name(run) if above is None else above if run.run == "." else f"{above}/{run.run}"
 
     def set_filter(self, text: str) -> None:
         """Show only the runs that a `RunFilter` lets through."""
@@ -177,7 +188,7 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
 
     def _apply(self) -> None:
         before = self.selected
-        self._runs = [run for run in self._all if self.filter.passes(run_name(run))]
+        self._runs = self._passing()
         paths = [run.path for run in self._runs]
         if before is not None and before.path in paths:
             self._cursor = paths.index(before.path)
@@ -189,6 +200,13 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
         now = self.selected
         if now is not before:
             self.post_message(self.Selected(now))
+
+    def _passing(self) -> list[RunView]:
+        try:
+            return list(compress(self._all, self.filter.passing([self.name_of(run) for run in self._all])))
+        except TooSlow:
+            self.filter = self.filter.given_up()
+            return list(self._all)
 
     def _go(self, cursor: int) -> None:
         cursor = max(0, min(cursor, len(self._runs) - 1))
@@ -233,6 +251,6 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
             ("❯" if selected else " ", "bold $text-primary"),
             (self.letter(run.path) or " ", "bold $text-accent"),
             (f"{glyph} ", state_style),
-            (fit(run_name(run).removeprefix(self._prefix), name_width), name_style),
+            (fit(self.name_of(run).removeprefix(self._prefix), name_width), name_style),
             *cells,
         )

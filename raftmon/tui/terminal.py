@@ -1,4 +1,4 @@
-"""The end of the terminal: a screen that nobody can see must not live on.
+"""The terminal: there must be one, and a screen that nobody can see must not live on.
 
 The kernel ends a program by SIGHUP when the terminal that controls it goes away. One that was started without (by
 `setsid`, in a container, by a service) is not told, and Textual's input thread then reads an end of file over and over,
@@ -7,12 +7,26 @@ as fast as it can.
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 import threading
 from collections.abc import Callable
 
-__all__ = ["tell_of_hangup"]
+from raftmon.errors import UsageError
+
+__all__ = ["require_terminal", "tell_of_hangup"]
+
+
+def require_terminal() -> None:
+    """Raise `UsageError` where there is nothing to draw on; a browser's tab is no terminal, and has its own driver."""
+    if os.environ.get("TEXTUAL_DRIVER"):
+        return
+    # Textual reads keys from standard input and draws on standard error.
+    for name, stream in (("input", sys.__stdin__), ("error", sys.__stderr__)):
+        if stream is None or not stream.isatty():
+            remedy = "`raftmon advise LOGDIR --follow` prints what changes; `watch LOGDIR --web` shows it in a browser."
+            raise UsageError(f"standard {name}", "is no terminal, and the screen needs one", remedy)
 
 
 def tell_of_hangup(tell: Callable[[], object], file: int | None = None) -> None:
