@@ -44,7 +44,7 @@ class Series:
         self._values: Floats = np.empty(64, dtype=np.float64)
         self._width = 4
         self._thinned = 0
-        self._index: Ints = np.empty(0, dtype=np.int64)
+        self._index: NDArray[np.integer] = np.empty(0, dtype=np.uint32)
         self._views: tuple[Ints, Floats] | None = None
 
     @property
@@ -122,7 +122,9 @@ class Series:
         while int(index[-1]) // self._width >= BUCKETS:
             self._width *= 2
         keep = _landmarks(index // self._width, self._values[:old])
-        self._index = index[keep]
+        index = index[keep]
+        # Half the size, for a memory that many series share.
+        self._index = index.astype(np.uint32) if int(index[-1]) < 1 << 32 else index
         self._steps = np.concatenate([self._steps[:old][keep], self._steps[old : self._length]])
         self._values = np.concatenate([self._values[:old][keep], self._values[old : self._length]])
         self._thinned, self._length = len(self._index), len(self._steps)

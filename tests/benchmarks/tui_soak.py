@@ -39,7 +39,11 @@ KEPT: Final = 40
 """Runs in the logdir; the oldest that are over are deleted."""
 WARM, WARM_TURNS = 0.25, 30
 """Share of the day, and turns at least, after which memory has to be flat."""
-KEYS: Final = ("j", "v", "question_mark", "escape", "right", "k", "y", "enter", "escape", "G", "p", "escape", "g")
+KEYS: Final = (
+    *("j", "v", "question_mark", "escape", "right", "k", "y", "enter", "escape", "G", "p", "escape", "g"),
+    *("3", "right", "plus", "x", "escape", "2", "j", "escape", "r", "escape", "w", "escape", "m", "3", "w", "escape"),
+    *("slash", "1", "enter", "escape", "escape", "space", "space", "ctrl+p", "escape"),
+)
 PATIENCE: Final = 60.0
 """Seconds in which what was appended must be on the screen."""
 
@@ -131,7 +135,9 @@ async def _play(events: int, root: Path) -> tuple[Day, list[float], float]:
     app = Watched(monitor, interval=0.002)
     begun = time.monotonic()
     async with app.run_test(size=(120, 30), notifications=True) as pilot:
-        for number in range(turns):
+        number = -1
+        while number + 1 < turns or day.appended < events:
+            number += 1
             now = began + HOURS * 3600.0 * number / turns
             day.turn(number)
             end = time.monotonic() + PATIENCE
