@@ -14,6 +14,7 @@ from textual.strip import Strip
 
 from raftmon.model import RunView
 from raftmon.plain import plain
+from raftmon.tui.bindings import keys_of
 from raftmon.tui.filter import RunFilter
 from raftmon.tui.text import MUTED, assemble, fit, run_name, state_of
 from raftmon.tui.widgets.lines import Inked, wrap
@@ -205,7 +206,9 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
         self._top = max(0, min(self._top, len(self._runs) - self._rows))
 
     def _empty_lines(self) -> list[Content]:
-        text = f"no run matches the filter “{self.filter.text}”; press / to change it" if self._all else self._waiting
+        key = keys_of(self.screen).get("filter", "/")
+        text = f"no run matches the filter “{self.filter.text}”; press {key} to change it"
+        text = text if self._all else self._waiting
         return wrap(assemble((text, MUTED)), max(self.size.width, NAME_COMFORT), LEAD)
 
     def _heading(self, columns: list[Column], name_width: int) -> Content:
