@@ -13,6 +13,7 @@ from textual.app import App, SystemCommand
 from textual.await_complete import AwaitComplete
 from textual.binding import BindingType
 from textual.command import CommandPalette
+from textual.events import Resize
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
@@ -27,7 +28,7 @@ from raftmon.tui.changer import Changer
 from raftmon.tui.hangup import tell_of_hangup
 from raftmon.tui.look import DEFAULT_THEME, THEMES, Ascii, Look
 from raftmon.tui.mutes import Mutes, MutesArrived, MuteStore
-from raftmon.tui.palette import LEAST_HEIGHT, LEAST_WIDTH, commands
+from raftmon.tui.palette import commands, has_room
 from raftmon.tui.screens.detail import DetailScreen
 from raftmon.tui.screens.finding import FindingSheet
 from raftmon.tui.screens.help import HelpSheet
@@ -235,19 +236,15 @@ class RaftmonApp(App[int]):
 
     def action_command_palette(self) -> None:
         """Open the palette where it has room."""
-        if self._has_room:
+        if has_room(self.size):
             super().action_command_palette()
         else:
             self.bell()
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: Resize) -> None:
         """Close a palette that has no room any more."""
-        if isinstance(self.screen, CommandPalette) and not self._has_room:
+        if isinstance(self.screen, CommandPalette) and not has_room(event.size):
             self.pop_screen()
-
-    @property
-    def _has_room(self) -> bool:
-        return self.size.width >= LEAST_WIDTH and self.size.height >= LEAST_HEIGHT
 
     def action_quit_now(self) -> None:
         """Leave."""

@@ -50,10 +50,17 @@ EVERYWHERE: Final[list[Binding]] = [
         show=False,
         priority=True,
         id="interrupt",
-        tooltip="Leave raftmon, whatever is open",
+        tooltip="Leave raftmon, from every screen and sheet",
     ),
     # No id: settings cannot change it, so that there is a way out of any of them.
-    Binding("ctrl+q", "app.quit_now", "Quit", show=False, priority=True, tooltip="The same; no setting changes it"),
+    Binding(
+        "ctrl+q",
+        "app.quit_now",
+        "Quit",
+        show=False,
+        priority=True,
+        tooltip="Leave raftmon; no setting changes this key",
+    ),
 ]
 """On every screen and sheet, and while one types."""
 

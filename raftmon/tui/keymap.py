@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from textual.binding import Binding
-from textual.keys import Keys, key_to_character
+from textual.keys import REPLACED_KEYS, Keys, key_to_character
 
 from raftmon.advice.settings import read_settings
 from raftmon.documents import read_fields, suggest
@@ -72,15 +71,15 @@ def groups() -> list[BindingGroup]:
         ("Overview: runs", RunsTable.BINDINGS),
         ("Overview: charts", ChartsPanel.BINDINGS),
         ("Overview: filter line", FilterBar.BINDINGS),
-        ("Advice, Cycles, and what opens over a screen", LinesView.BINDINGS),
+        ("Advice, Cycles, and the text of every sheet", LinesView.BINDINGS),
         ("Cycles and Run", own),
         ("Cycles", CyclesScreen.BINDINGS),
         ("Run", RunScreen.BINDINGS),
-        ("What opens over a screen", [b for b in only_bindings(Sheet.BINDINGS) if b not in EVERYWHERE]),
-        ("Explanation", FindingSheet.BINDINGS),
-        ("Rules", RulesSheet.BINDINGS),
-        ("Problems", ProblemsSheet.BINDINGS),
-        ("Apply", ApplySheet.BINDINGS),
+        ("Every sheet (what opens over a screen)", [b for b in only_bindings(Sheet.BINDINGS) if b not in EVERYWHERE]),
+        ("Sheet WHY, of a finding", FindingSheet.BINDINGS),
+        ("Sheet RULES", RulesSheet.BINDINGS),
+        ("Sheet PROBLEMS", ProblemsSheet.BINDINGS),
+        ("Sheet APPLY", ApplySheet.BINDINGS),
     ]
 
 
@@ -160,7 +159,7 @@ def _clashes(situation: Situation, keymap: Mapping[str, str]) -> Iterator[tuple[
         if name not in keymap:
             continue
         keys = _split(keymap[name])
-        typed = [key for key in keys if binding.priority and key_to_character(key) is not None]
+        typed = [key for key in keys if binding.priority and _character(key)]
         if situation.typing and typed:
             what = f"`keymap.{name}` is `{key_names(typed[0])}`, which is typed as text in {situation.name}"
             yield Defect(name, what, "Choose a key that types nothing, for example f5 or ctrl+x."), frozenset((name,))
@@ -198,8 +197,14 @@ def _is_known(base: str) -> bool:
     names = {str(key.value) for key in Keys if not str(key.value).startswith("<")}
     if len(base) == 1:
         return base.isprintable() and not base.isspace()
-    character = key_to_character(base)
-    return base in names or (character is not None and unicodedata.name(character, "") != "")
+    return base in names or bool(_character(base))
+
+
+def _character(key: str) -> str:
+    """Return what a key types; nothing for one that types nothing."""
+    character = key_to_character(REPLACED_KEYS.get(key, key)) or ""
+    # Escape and others are named like control characters.
+    return character if character.isprintable() else ""
 
 
 def _split(keys: str) -> set[str]:

@@ -7,6 +7,7 @@ from functools import partial
 
 from textual.app import App, SystemCommand
 from textual.dom import DOMNode
+from textual.geometry import Size
 from textual.screen import Screen
 
 from raftmon.tui.bindings import EVERYWHERE, bindings_of, key_names
@@ -14,10 +15,15 @@ from raftmon.tui.screens.overview import Overview
 from raftmon.tui.widgets.charts_panel import ChartsPanel
 from raftmon.tui.widgets.runs_table import RunsTable
 
-__all__ = ["LEAST_HEIGHT", "LEAST_WIDTH", "commands"]
+__all__ = ["commands", "has_room"]
 
 LEAST_WIDTH, LEAST_HEIGHT = 20, 8
 """Columns and lines of the terminal from which on the palette has room; Textual's list breaks with none."""
+
+
+def has_room(size: Size) -> bool:
+    """Tell whether a terminal has room for the palette."""
+    return size.width >= LEAST_WIDTH and size.height >= LEAST_HEIGHT
 
 
 def commands(app: App[int], screen: Screen[object], keymap: Mapping[str, str]) -> Iterator[SystemCommand]:
@@ -31,14 +37,16 @@ def commands(app: App[int], screen: Screen[object], keymap: Mapping[str, str]) -
         screen: the one that the palette is opened over.
         keymap: keys by binding id, where settings changed them.
     """
-    seen: set[str] = set()
+    seen: set[object] = set()
     for node in _nodes(app, screen):
         # What is done behind a sheet is not to be seen.
         for binding in EVERYWHERE if node is app and screen.is_modal else bindings_of(type(node)):
             name = binding.tooltip or binding.description
-            if name in seen or "command_palette" in binding.action:
+            # What is called the same, and what does the same: keys that close, or leave, have several bindings.
+            same = {name, binding.action if binding.action.startswith("app.") else (id(node), binding.action)}
+            if same & seen or binding.action == "app.command_palette":
                 continue
-            seen.add(name)
+            seen |= same
             key = key_names(keymap.get(binding.id or "", binding.key))
             yield SystemCommand(name, f"key: {key}", partial(_do, app, binding.action, node))
     yield SystemCommand("Choose another theme", "colours; kept for the next time", app.action_change_theme)

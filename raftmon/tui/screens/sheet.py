@@ -69,7 +69,8 @@ class Sheet(ModalScreen[None]):
         words = []
         for names, what in (*wanted, ("lines-up lines-down", "scroll")):
             ours = [keys[name] for name in names.split() if name in keys]
-            words += [f"{('' if max(map(len, ours)) == 1 else ' ').join(ours)} {what}"] if ours else []
+            # Arrows say what they are side by side, letters do not.
+            words += [f"{(' ' if any(map(str.isalnum, ours)) else '').join(ours)} {what}"] if ours else []
         return " · ".join(words)
 
     def renew(self) -> None:

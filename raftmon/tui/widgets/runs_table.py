@@ -48,8 +48,8 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "move(1)", "Down", show=False, id="run-down", tooltip="Select the next run"),
         Binding("up,k", "move(-1)", "Up", show=False, id="run-up", tooltip="Select the run before"),
-        Binding("pagedown", "page(1)", "Page down", show=False, id="run-page-down", tooltip="One page down"),
-        Binding("pageup", "page(-1)", "Page up", show=False, id="run-page-up", tooltip="One page up"),
+        Binding("pagedown", "page(1)", "Page down", show=False, id="run-page-down", tooltip="One page of runs down"),
+        Binding("pageup", "page(-1)", "Page up", show=False, id="run-page-up", tooltip="One page of runs up"),
         Binding("home,g", "go_to_end(-1)", "First", show=False, id="run-first", tooltip="Select the first run"),
         Binding("end,G", "go_to_end(1)", "Last", show=False, id="run-last", tooltip="Select the last run"),
     ]
