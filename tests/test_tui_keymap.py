@@ -35,7 +35,7 @@ from tests.tui_session import LARGE, MEDIUM, SMALL, Session, running
 
 SIZES = pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE])
 SHEETS = ("enter", "w", "r", "p", "a", "question_mark")
-PLACES = {"1": Overview, "2": CyclesScreen, "3": RunScreen}
+PLACES: dict[str, type] = {"1": Overview, "2": CyclesScreen, "3": RunScreen}
 
 
 def owners() -> list[type[DOMNode]]:
