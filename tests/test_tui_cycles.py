@@ -53,7 +53,7 @@ async def test_the_cycles_of_the_selected_run(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("key", ["escape", "q", "1", "2"])
+@pytest.mark.parametrize("key", ["escape", "q", "1"])
 async def test_the_way_back(size: tuple[int, int], key: str) -> None:
     async with running(raft(), size) as session:
         await session.press("2", key)

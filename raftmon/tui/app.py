@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from rich.console import RenderableType
 from textual.app import App, SystemCommand
 from textual.await_complete import AwaitComplete
-from textual.binding import Binding, BindingType
-from textual.dom import DOMNode
+from textual.binding import BindingType
+from textual.command import CommandPalette
+from textual.events import Resize
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
@@ -23,21 +23,19 @@ from raftmon.errors import RaftmonError
 from raftmon.model import Snapshot
 from raftmon.plain import plain
 from raftmon.tui.announce import News, halts, news
+from raftmon.tui.bindings import EVERYWHERE, PAUSE, QUIT
 from raftmon.tui.changer import Changer
 from raftmon.tui.look import DEFAULT_THEME, THEMES, Ascii, Look
 from raftmon.tui.mutes import Mutes, MutesArrived, MuteStore
-from raftmon.tui.screens.apply import ApplySheet
+from raftmon.tui.palette import commands, has_room
 from raftmon.tui.screens.detail import DetailScreen
 from raftmon.tui.screens.finding import FindingSheet
-from raftmon.tui.screens.help import BindingGroup, HelpSheet, key_names
+from raftmon.tui.screens.help import HelpSheet
 from raftmon.tui.screens.overview import Overview
 from raftmon.tui.source import Follower, SnapshotArrived, SnapshotFailed, SnapshotSource, SourceRefused
 from raftmon.tui.state import BrokenState, StateFile
 from raftmon.tui.terminal import require_terminal, tell_of_hangup
 from raftmon.tui.text import STANDSTILLS, sentence
-from raftmon.tui.widgets.charts_panel import ChartsPanel
-from raftmon.tui.widgets.lines import LinesView
-from raftmon.tui.widgets.runs_table import RunsTable
 from raftmon.tui.widgets.status_bar import Status
 
 __all__ = ["RaftmonApp", "SnapshotSource"]
@@ -68,11 +66,7 @@ class RaftmonApp(App[int]):
 
     # Absolute, because Textual looks for a relative one beside the module of a subclass.
     CSS_PATH = Path(__file__).with_name("app.tcss")
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "pause", "Pause", id="pause", tooltip="Freeze the view; reading goes on"),
-        Binding("question_mark", "help", "Help", id="help", tooltip="Keys and signs"),
-        Binding("q,ctrl+c", "quit_now", "Quit", id="quit", tooltip="Leave raftmon; the training is not touched"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [PAUSE, *EVERYWHERE, QUIT]
 
     def __init__(
         self,
@@ -224,23 +218,45 @@ class RaftmonApp(App[int]):
             widget.refresh()
         return popped
 
-    def action_help(self) -> None:
-        """Show the keys."""
-        # Imported here: the first screen does without them.
-        from raftmon.tui.screens.cycles import CyclesScreen
-        from raftmon.tui.screens.run import RunScreen
+    async def action_go(self, place: str) -> None:
+        """Switch between the overview, Cycles and Run.
 
-        groups: list[BindingGroup] = [
-            ("Everywhere", [*Overview.BINDINGS, *RaftmonApp.BINDINGS]),
-            ("Runs", RunsTable.BINDINGS),
-            ("Advice", LinesView.BINDINGS),
-            ("Charts", ChartsPanel.BINDINGS),
-            ("Explanation", FindingSheet.BINDINGS),
-            ("Apply", ApplySheet.BINDINGS),
-            ("Cycles", [*CyclesScreen.BINDINGS, *DetailScreen.BINDINGS]),
-            ("Run screen", RunScreen.BINDINGS),
-        ]
-        self.push_screen(HelpSheet(groups, self.keys))
+        Args:
+            place: ``overview``, ``cycles`` or ``run``.
+        """
+        screen = self.screen
+        if isinstance(screen, DetailScreen):
+            if place == screen.PLACE:
+                return
+            self.pop_screen()
+        if place != "overview":
+            await self.run_action(place, self._overview)
+
+    async def action_overview(self, action: str) -> None:
+        """Do an action of the overview, whose selection all screens follow."""
+        await self.run_action(action, self._overview)
+
+    def action_help(self) -> None:
+        """Show the keys, or close them again."""
+        # Imported here: the first screen does without them.
+        from raftmon.tui.keymap import groups
+
+        if isinstance(self.screen, HelpSheet):
+            self.screen.action_dismiss_sheet()
+        else:
+            self.push_screen(HelpSheet(groups(), self.keys))
+
+    def action_command_palette(self) -> None:
+        """Open the palette where it has room."""
+        if has_room(self.size):
+            super().action_command_palette()
+        else:
+            self.bell()
+
+    def on_resize(self, event: Resize) -> None:
+        """Close a palette that has no room any more."""
+        if isinstance(self.screen, CommandPalette) and not has_room(event.size):
+            self.pop_screen()
 
     def action_quit_now(self) -> None:
         """Leave."""
@@ -252,26 +268,8 @@ class RaftmonApp(App[int]):
         super().set_keymap(self.keys)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Offer every action in the command palette: those of the overview, of its panels, and of everywhere."""
-        yield from super().get_system_commands(screen)
-        if screen is not self._overview:
-            return
-        table, charts = self._overview.query_one(RunsTable), self._overview.query_one(ChartsPanel)
-        for node in (self._overview, table, charts, self):
-            for binding in type(node).BINDINGS:
-                if isinstance(binding, Binding) and binding.id and binding.action not in ("quit_now", "help_quit"):
-                    name = binding.tooltip or binding.description
-                    yield SystemCommand(name, _key_of(binding, self.keys), partial(self._do, binding.action, node))
-        mute, where = (
-            key_names(self.keys.get(name, key)) for name, key in (("finding-mute", "m"), ("explain", "enter"))
-        )
-        explain = partial(self._do, "explain", self._overview)
-        yield SystemCommand(
-            "Mute or unmute a finding for its run", f"opens the explanation; key: {where}, {mute}", explain
-        )
-
-    def _do(self, action: str, node: DOMNode) -> None:
-        self.call_later(self.run_action, action, node)
+        """Offer every action of the present screen in the command palette."""
+        return commands(self, screen, self.keys)
 
     def _show_latest(self) -> None:
         if not self.paused and self._latest is not None and self._latest is not self._shown:
@@ -319,8 +317,3 @@ class RaftmonApp(App[int]):
             self.notify(plain(sentence(halt.text)), title=title, severity="error", markup=False)
         if still:
             self.bell()
-
-
-def _key_of(binding: Binding, keymap: Mapping[str, str]) -> str:
-    """Return the keys of a binding as people read them."""
-    return f"key: {key_names(keymap.get(binding.id or '', binding.key))}"

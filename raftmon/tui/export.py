@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from textual.app import App
+
 from raftmon.model import RunView, SeriesView
+from raftmon.plain import plain
 from raftmon.tui.text import plural, run_name
 
-__all__ = ["file_stem", "said", "series_csv", "write_new"]
+__all__ = ["export_screen", "export_series", "file_stem", "said", "series_csv", "write_new"]
 
 HEADER = ("run", "role", "tag", "step", "value")
 MOST_NAMES = 1000
@@ -35,6 +38,27 @@ def series_csv(run: RunView, roles: Iterable[str]) -> str:
             points = zip(series.steps.tolist(), series.values.tolist(), strict=True)
             writer.writerows((_harmless(name), role, _harmless(series.tag), step, value) for step, value in points)
     return text.getvalue()
+
+
+def export_series(app: App[int], run: RunView | None, roles: Sequence[str]) -> None:
+    """Write series of a run to a CSV file in the current directory, and tell where.
+
+    Args:
+        app: tells.
+        run: the run; None: there is nothing to write.
+        roles: which series; those that it has not are left out.
+    """
+    series = [run.series[role] for role in roles if role in run.series] if run is not None else []
+    if run is None or not series:
+        app.notify("No series to export.", severity="warning", timeout=4)
+        return
+    text, stem = series_csv(run, roles), f"raftmon-{file_stem(run_name(run))}"
+    _write(app, stem, ".csv", text, lambda path: said(path, series))
+
+
+def export_screen(app: App[int]) -> None:
+    """Write what is on the screen to an SVG file in the current directory, and tell where."""
+    _write(app, "raftmon-screen", ".svg", app.export_screenshot(), lambda path: f"The screen is in {path}")
 
 
 def said(path: Path, series: Iterable[SeriesView]) -> str:
@@ -66,6 +90,16 @@ def write_new(directory: Path, stem: str, suffix: str, text: str) -> Path:
             continue
         return path
     raise FileExistsError(f"there are {MOST_NAMES - 1} files {stem}*{suffix} in {directory} already")
+
+
+def _write(app: App[int], stem: str, suffix: str, text: str, tell: Callable[[Path], str]) -> None:
+    try:
+        path = write_new(Path.cwd(), stem, suffix, text)
+    except OSError as error:
+        why = plain(f"{error.strerror or error}; start raftmon in a directory that you may write to.")
+        app.notify(why, title="Not written", severity="error", markup=False)
+    else:
+        app.notify(plain(tell(path)), markup=False, timeout=6)
 
 
 def _harmless(text: str) -> str:

@@ -22,11 +22,12 @@ FILE = "events.out.tfevents.1700000000.host.1.0"
 class Tmux:
     """A tmux server of its own with one window, in which a command runs."""
 
-    def __init__(self, socket: Path, command: list[str], end: Path) -> None:
+    def __init__(self, socket: Path, command: list[str], end: Path, size: tuple[int, int] = (120, 30)) -> None:
         self._socket, self._end = socket, end
         self._pause = threading.Event()
         line = f"{shlex.join(command)}; echo $? > {shlex.quote(str(end))}"
-        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "30", "/bin/sh", "-c", line)
+        width, height = map(str, size)
+        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", width, "-y", height, "/bin/sh", "-c", line)
 
     def tmux(self, *arguments: str) -> str:
         """Run tmux and return what it prints."""
@@ -85,7 +86,9 @@ def logdir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path, logdir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tmux]:
+def terminal(
+    tmp_path: Path, logdir: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Tmux]:
     home = tmp_path / "home"
     home.mkdir()
     # A person's own settings must not matter, and the server hands on what it was started with.
@@ -93,7 +96,8 @@ def terminal(tmp_path: Path, logdir: Path, monkeypatch: pytest.MonkeyPatch) -> I
         monkeypatch.setenv(name, str(home))
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.delenv("TMUX", raising=False)
-    terminal = Tmux(tmp_path / "s", [sys.executable, "-m", "raftmon.cli", "watch", str(logdir)], tmp_path / "rc")
+    command = [sys.executable, "-m", "raftmon.cli", "watch", str(logdir)]
+    terminal = Tmux(tmp_path / "s", command, tmp_path / "rc", getattr(request, "param", (120, 30)))
     yield terminal
     terminal.close()
 
@@ -125,6 +129,28 @@ def test_a_person_watches_a_growing_logdir(terminal: Tmux, logdir: Path) -> None
     terminal.until(lambda text: "PAUSED" not in text and step_of(text, "first") == "50")
 
     terminal.press("q")
+    assert terminal.exit_code() == 0
+
+
+@pytest.mark.parametrize("terminal", [(80, 24), (120, 30), (200, 50)], indirect=True)
+@pytest.mark.parametrize("leave", ["C-c", "C-q"])
+def test_a_person_goes_through_the_screens(terminal: Tmux, logdir: Path, leave: str) -> None:
+    append(logdir, "raft/cycle_1", 1, 20)
+    terminal.until(lambda text: "cycle_1" in text and "LOSS 1.8" in text)
+
+    terminal.press("2")
+    terminal.until(lambda text: "CYCLES raft" in text and "Other panel" in text)
+    terminal.press("3")
+    terminal.until(lambda text: "RUN" in text and "2 series" in text and "x Axis" in text)
+    append(logdir, "raft/cycle_1", 21, 40)
+    terminal.until(lambda text: "1.6" in text)
+    terminal.press("r")
+    terminal.until(lambda text: "RULES" in text and "esc close" in text)
+    terminal.press("?")
+    terminal.until(lambda text: "HELP" in text and "Everywhere" in text)
+    terminal.press("?")
+    terminal.until(lambda text: "RULES" in text and "HELP" not in text)
+    terminal.press(leave)
     assert terminal.exit_code() == 0
 
 

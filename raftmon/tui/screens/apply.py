@@ -14,7 +14,6 @@ from textual.content import Content
 from raftmon.model import CampaignView, RunView
 from raftmon.tui.apply_pages import ApplyPages, Page, working
 from raftmon.tui.changer import Changer
-from raftmon.tui.screens.help import key_names
 from raftmon.tui.screens.sheet import Sheet
 from raftmon.tui.widgets.apply_panel import grounds_of
 from raftmon.tui.widgets.lines import LinesView
@@ -43,7 +42,7 @@ class ApplySheet(Sheet):
         Binding("u", "undo", "Undo", show=False, id="apply-undo", tooltip="Take back the last override, after a yes"),
         Binding("c", "copy", "Copy", show=False, id="apply-copy", tooltip="Copy the diff to the clipboard"),
         Binding("r", "look", "Again", show=False, id="apply-again", tooltip="Work it out again"),
-        Binding("a", "dismiss_sheet", "Close", show=False, id="apply-close", tooltip="Back to the overview"),
+        Binding("a", "dismiss_sheet", "Close", show=False, id="apply-close", tooltip="Close it again"),
     ]
 
     def __init__(self, changer: Changer, run: RunView | None, campaign: CampaignView | None) -> None:
@@ -69,7 +68,6 @@ class ApplySheet(Sheet):
 
     def hint(self) -> str:
         """Return the keys that do something now."""
-        keys = {active.binding.id: key_names(key) for key, active in reversed(self.active_bindings.items())}
         wanted = [("close", "close")]
         if not self._page.busy:
             wanted = [
@@ -79,7 +77,7 @@ class ApplySheet(Sheet):
                 *([("apply-copy", "copy diff")] if self._page.diff else []),
                 ("apply-again", "again"),
             ]
-        return " · ".join(f"{keys[name]} {what}" for name, what in wanted if name in keys) + " · ↑↓ scroll"
+        return self.key_hints(wanted)
 
     def renew(self) -> None:
         """Show another page and its keys."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 
 from raftmon.model import CampaignView
+from raftmon.tui.bindings import EXPLAIN, FOCUS, SCREENSHOT, VERDICT
 from raftmon.tui.screens.detail import DetailScreen
 from raftmon.tui.text import MUTED, assemble
 from raftmon.tui.widgets.campaign_panel import best_line
@@ -34,10 +36,13 @@ class CyclesScreen(DetailScreen):
     CyclesScreen #cycles-rows, CyclesScreen #plan { padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("2", "leave", "Overview", show=False, id="cycles-close", tooltip="Back to the overview"),
-        Binding("tab", "app.focus_next", "Other panel", id="focus-next", tooltip="Go to the next panel"),
-        Binding("shift+tab", "app.focus_previous", "Back", show=False, id="focus-back", tooltip="Go back a panel"),
+        replace(FOCUS[0], show=True),
+        FOCUS[1],
+        EXPLAIN,
+        VERDICT,
+        SCREENSHOT,
     ]
+    PLACE = "cycles"
 
     def __init__(self, title: str) -> None:
         super().__init__(title)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -10,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from raftmon.model import CampaignView, RunView, Snapshot
+from raftmon.tui.bindings import SCREENS
 from raftmon.tui.widgets.keys_bar import KeysBar
 from raftmon.tui.widgets.status_bar import Status, StatusBar
 
@@ -24,8 +26,12 @@ class DetailScreen(Screen[None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,1", "leave", "Overview", id="leave", tooltip="Back to the overview"),
+        Binding("escape,q", "leave", "Overview", id="leave", tooltip="Back to the overview"),
+        # Their line of keys has room for their own.
+        *(replace(binding, show=False) for binding in SCREENS),
     ]
+    PLACE: ClassVar[str] = ""
+    """What the key that leads here calls it."""
 
     def __init__(self, title: str) -> None:
         super().__init__()

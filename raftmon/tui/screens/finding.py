@@ -10,7 +10,6 @@ from textual.message import Message
 
 from raftmon.model import CampaignView, Finding, FindingState, PointsTo, RunView
 from raftmon.tui.mutes import Mutes
-from raftmon.tui.screens.help import key_names
 from raftmon.tui.screens.sheet import Sheet
 from raftmon.tui.text import MUTED, SEVERITIES, assemble, run_name
 from raftmon.tui.widgets.advice_panel import IsMuted, by_severity, none_muted
@@ -154,15 +153,13 @@ class FindingSheet(Sheet):
 
     def hint(self) -> str:
         """Return the keys that do something on this page."""
-        keys = {active.binding.id: key_names(key) for key, active in reversed(self.active_bindings.items())}
         wanted = [("close", "close")]
         if self._page:
             finding, view = self._findings[self._page - 1]
             wanted.append(("finding-mute", "unmute" if self._mutes.holds(view, finding.rule) else "mute"))
         if self._findings and self._run is not None:
             wanted.append(("finding-verdict", "verdict"))
-        words = [f"{keys[name]} {what}" for name, what in wanted if name in keys]
-        return " · ".join([*words, *(["←→ findings"] if self._findings else []), "↑↓ scroll"])
+        return self.key_hints([*wanted, *([("finding-back finding-next", "findings")] if self._findings else [])])
 
     def renew(self) -> None:
         """Show another page and its keys."""

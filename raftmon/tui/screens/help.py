@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 
+from raftmon.tui.bindings import key_names, only_bindings
 from raftmon.tui.screens.sheet import Sheet
 from raftmon.tui.text import MUTED, SEVERITIES, STANDSTILLS, STATES, VERDICTS, assemble, fit
 from raftmon.tui.widgets.lines import wrap
 
-__all__ = ["BindingGroup", "HelpSheet", "help_lines", "key_names"]
+__all__ = ["BindingGroup", "HelpSheet", "help_lines"]
 
 BindingGroup = tuple[str, Sequence[BindingType]]
 """Where the keys work, and their bindings."""
 KEY_WIDTH = 16
-SIGNS = {
-    "question_mark": "?",
-    "slash": "/",
-    "left_square_bracket": "[",
-    "right_square_bracket": "]",
-    "up": "↑",
-    "down": "↓",
-    "left": "←",
-    "right": "→",
-    "pagedown": "pgdn",
-    "pageup": "pgup",
-    "escape": "esc",
-}
-
-
-def key_names(keys: str) -> str:
-    """Return keys as people read them: ``down,j`` gives ``↓ j``."""
-    return " ".join(SIGNS.get(key.strip(), key.strip()) for key in keys.split(","))
+"""Cells for the keys, with the gap behind them."""
 
 
 def help_lines(groups: Iterable[BindingGroup], keymap: Mapping[str, str], width: int) -> list[Content]:
@@ -48,11 +31,12 @@ def help_lines(groups: Iterable[BindingGroup], keymap: Mapping[str, str], width:
     lines: list[Content] = []
     for title, bindings in groups:
         lines.append(assemble((title, "bold")))
-        for binding in bindings:
-            if isinstance(binding, Binding):
-                keys = key_names(keymap.get(binding.id or "", binding.key))
-                text = assemble((fit(keys, KEY_WIDTH), "$text-primary"), binding.tooltip or binding.description)
-                lines += wrap(text, width, 2, KEY_WIDTH + 2)
+        for binding in only_bindings(bindings):
+            keys = key_names(keymap.get(binding.id or "", binding.key))
+            # Many keys take more than their column: none of them may be cut.
+            named = fit(keys, KEY_WIDTH - 1) if len(keys) < KEY_WIDTH else keys
+            text = assemble((f"{named} ", "$text-primary"), binding.tooltip or binding.description)
+            lines += wrap(text, width, 2, KEY_WIDTH + 2)
         lines.append(Content())
     lines.append(assemble(("Signs", "bold")))
     for name, entries in (
@@ -69,9 +53,6 @@ class HelpSheet(Sheet):
     """Keys and signs."""
 
     TITLE_TEXT = "HELP"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark", "dismiss_sheet", "Close", show=False, id="help-close", tooltip="Back to the overview"),
-    ]
 
     def __init__(self, groups: Sequence[BindingGroup], keymap: Mapping[str, str]) -> None:
         super().__init__()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
@@ -15,10 +13,10 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from raftmon.model import CampaignView, RunView, Snapshot
-from raftmon.plain import plain
 from raftmon.tui.belonging import campaign_of
+from raftmon.tui.bindings import EXPLAIN, FOCUS, SCREENS, SCREENSHOT, VERDICT
 from raftmon.tui.changer import Changer
-from raftmon.tui.export import file_stem, said, series_csv, write_new
+from raftmon.tui.export import export_screen, export_series
 from raftmon.tui.mutes import Mutes
 from raftmon.tui.overlay import Marks
 from raftmon.tui.screens.apply import READ_ONLY, ApplySheet
@@ -26,7 +24,7 @@ from raftmon.tui.screens.finding import FindingSheet
 from raftmon.tui.screens.problems import ProblemsSheet
 from raftmon.tui.screens.rules import RulesSheet
 from raftmon.tui.state import State
-from raftmon.tui.text import MUTED, run_name
+from raftmon.tui.text import MUTED
 from raftmon.tui.widgets.advice_panel import advice_lines
 from raftmon.tui.widgets.campaign_panel import CampaignPanel, best_line, campaign_lines
 from raftmon.tui.widgets.charts_panel import ChartsPanel
@@ -52,24 +50,9 @@ class Overview(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", id="filter", tooltip="Filter runs: word, !word, /pattern/"),
         Binding("y", "toggle_log", "Log", id="log", tooltip="Logarithmic or linear y axes"),
-        Binding("enter", "explain", "Why", id="explain", tooltip="Explain the findings, the gravest first"),
-        Binding(
-            "w", "explain_verdict", "Verdict", show=False, id="verdict", tooltip="What the verdict was weighed from"
-        ),
+        EXPLAIN,
+        VERDICT,
         Binding("v", "next_chart", "Chart", id="chart", tooltip="Enlarge the next chart"),
-        Binding("r", "rules", "Rules", show=False, id="rules", tooltip="Every rule, and what it says of this run"),
-        Binding(
-            "2", "cycles", "Cycles", show=False, id="cycles", tooltip="All cycles of the campaign, and what comes next"
-        ),
-        Binding("p", "problems", "Problems", id="problems", tooltip="Files, rules and configs with problems"),
-        Binding(
-            "a",
-            "apply",
-            "Apply",
-            show=False,
-            id="apply",
-            tooltip="Write the next cycle's learning rate (with --config CONFIG --apply)",
-        ),
         Binding(
             "left,h,left_square_bracket",
             "cursor(-1)",
@@ -89,12 +72,9 @@ class Overview(Screen[None]):
         Binding(
             "e", "export", "Export", show=False, id="export", tooltip="Write the charts' series to a CSV file here"
         ),
-        Binding("s", "screenshot", "Shot", show=False, id="screenshot", tooltip="Write the screen to an SVG file here"),
-        Binding("3", "run", "Run", show=False, id="run", tooltip="All charts of the run, zoom, marked runs over it"),
+        SCREENSHOT,
         Binding("m", "mark", "Mark", show=False, id="mark", tooltip="Mark the run to be drawn over others on screen 3"),
-        Binding("c", "copy", "Copy", show=False, id="copy", tooltip="Copy the advice to the clipboard"),
-        Binding("tab", "app.focus_next", "Next", show=False, id="focus-next", tooltip="Go to the next panel"),
-        Binding("shift+tab", "app.focus_previous", "Back", show=False, id="focus-back", tooltip="Go back a panel"),
+        *FOCUS,
         Binding(
             "escape",
             "reset",
@@ -103,6 +83,7 @@ class Overview(Screen[None]):
             id="reset",
             tooltip="Drop cursor, then filter; then follow live run",
         ),
+        *SCREENS,
     ]
 
     def __init__(self, title: str, changer: Changer | None = None, mutes: Mutes | None = None) -> None:
@@ -275,27 +256,12 @@ class Overview(Screen[None]):
 
     def action_export(self) -> None:
         """Write the visible series to a file."""
-        run = self.run
-        shown = [plot.chart.role for plot in self.query_one(ChartsPanel).plots if plot.chart is not None]
-        series = [run.series[role] for role in shown if run is not None and role in run.series]
-        if run is None or not series:
-            self.app.notify("No series to export.", severity="warning", timeout=4)
-            return
-        text, stem = series_csv(run, shown), f"raftmon-{file_stem(run_name(run))}"
-        self._write(stem, ".csv", text, lambda path: said(path, series))
+        roles = [plot.chart.role for plot in self.query_one(ChartsPanel).plots if plot.chart is not None]
+        export_series(self.app, self.run, roles)
 
     def action_screenshot(self) -> None:
-        """Write the screen to a file."""
-        self._write("raftmon-screen", ".svg", self.app.export_screenshot(), lambda path: f"The screen is in {path}")
-
-    def _write(self, stem: str, suffix: str, text: str, tell: Callable[[Path], str]) -> None:
-        try:
-            path = write_new(Path.cwd(), stem, suffix, text)
-        except OSError as error:
-            why = plain(f"{error.strerror or error}; start raftmon in a directory that you may write to.")
-            self.app.notify(why, title="Not written", severity="error", markup=False)
-        else:
-            self.app.notify(plain(tell(path)), markup=False, timeout=6)
+        """Write the screen to a file, whichever is on top."""
+        export_screen(self.app)
 
     def action_reset(self) -> None:
         """Take away what narrows the view, one thing at a time."""

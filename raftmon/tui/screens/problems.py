@@ -31,7 +31,7 @@ class ProblemsSheet(Sheet):
 
     TITLE_TEXT = "PROBLEMS"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("p", "dismiss_sheet", "Close", show=False, id="problems-close", tooltip="Back to the overview"),
+        Binding("p", "dismiss_sheet", "Close", show=False, id="problems-close", tooltip="Close it again"),
     ]
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:

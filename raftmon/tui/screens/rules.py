@@ -73,7 +73,7 @@ class RulesSheet(Sheet):
 
     TITLE_TEXT = "RULES"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "dismiss_sheet", "Close", show=False, id="rules-close", tooltip="Back to the overview"),
+        Binding("r", "dismiss_sheet", "Close", show=False, id="rules-close", tooltip="Close it again"),
     ]
 
     def __init__(self, run: RunView | None, campaign: CampaignView | None, is_muted: IsMuted = none_muted) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +14,9 @@ from textual.containers import Grid, VerticalScroll
 from textual.content import Content
 
 from raftmon.model import CampaignView, RunView, Snapshot
+from raftmon.tui.bindings import SCREENSHOT
 from raftmon.tui.cycle_starts import cycle_times
+from raftmon.tui.export import export_series
 from raftmon.tui.figure import Chart
 from raftmon.tui.overlay import Marks
 from raftmon.tui.plot import Plot
@@ -78,7 +81,13 @@ class RunScreen(DetailScreen):
             id="run-chart-back",
             tooltip="Choose the previous",
         ),
+        Binding(
+            "e", "export", "Export", show=False, id="run-export", tooltip="Write the series on the screen to a CSV file"
+        ),
+        # `s` smooths here.
+        replace(SCREENSHOT, key="S", id="run-screenshot"),
     ]
+    PLACE = "run"
 
     def __init__(self, title: str, marks: Marks | None = None) -> None:
         super().__init__(title)
@@ -196,6 +205,10 @@ class RunScreen(DetailScreen):
         """Show or hide the smoothed curves."""
         self.smoothed = not self.smoothed
         self.draw()
+
+    def action_export(self) -> None:
+        """Write the series of the charts on the screen to a file."""
+        export_series(self.app, self.run, [plot.chart.role for plot in self.plots if plot.chart is not None])
 
     def action_choose(self, direction: int) -> None:
         """Choose another chart, and bring it into view."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -11,6 +12,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 
+from raftmon.tui.bindings import HELP, keys_of
 from raftmon.tui.widgets.lines import Heading, LinesView
 
 __all__ = ["Sheet"]
@@ -23,7 +25,8 @@ class Sheet(ModalScreen[None]):
     """Lines in a box; escape, `q` or the key that opened it closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,enter", "dismiss_sheet", "Close", id="close", tooltip="Back to the overview"),
+        Binding("escape,q,enter", "dismiss_sheet", "Close", id="close", tooltip="Close what is open"),
+        HELP,
     ]
     TITLE_TEXT: ClassVar[str] = ""
 
@@ -54,7 +57,21 @@ class Sheet(ModalScreen[None]):
 
     def hint(self) -> str:
         """Return the keys of the sheet."""
-        return "esc close · ↑↓ scroll"
+        return self.key_hints([("close", "close")])
+
+    def key_hints(self, wanted: Sequence[tuple[str, str]]) -> str:
+        """Return keys with what they do, as they are now, settings regarded; those that scroll come last.
+
+        Args:
+            wanted: ids of bindings, several with a blank between them, and what they do; what no key does is left out.
+        """
+        keys = keys_of(self)
+        words = []
+        for names, what in (*wanted, ("lines-up lines-down", "scroll")):
+            ours = [keys[name] for name in names.split() if name in keys]
+            # Arrows say what they are side by side, letters do not.
+            words += [f"{(' ' if any(map(str.isalnum, ours)) else '').join(ours)} {what}"] if ours else []
+        return " · ".join(words)
 
     def renew(self) -> None:
         """Show the lines again after they changed."""

@@ -36,8 +36,22 @@ class ChartsPanel(Widget, can_focus=True, inherit_bindings=False):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "cursor(-1)", "Back", show=False, id="cursor-left", tooltip="Move the value cursor back"),
-        Binding("right,l", "cursor(1)", "On", show=False, id="cursor-right", tooltip="Move the value cursor on"),
+        Binding(
+            "left,h",
+            "cursor(-1)",
+            "Back",
+            show=False,
+            id="cursor-left",
+            tooltip="Move the value cursor back in all charts",
+        ),
+        Binding(
+            "right,l",
+            "cursor(1)",
+            "On",
+            show=False,
+            id="cursor-right",
+            tooltip="Move the value cursor on in all charts",
+        ),
         Binding("home,g", "cursor_end(-1)", "First", show=False, id="cursor-first", tooltip="Cursor to the first step"),
         Binding("end,G", "cursor_end(1)", "Last", show=False, id="cursor-last", tooltip="Cursor to the newest step"),
         Binding("down,j", "next_chart(1)", "Next", show=False, id="chart-next", tooltip="Enlarge the next chart"),

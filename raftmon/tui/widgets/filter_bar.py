@@ -10,6 +10,7 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Label
 
+from raftmon.tui.bindings import keys_of
 from raftmon.tui.widgets.keys_bar import KeysBar
 
 __all__ = ["FilterBar"]
@@ -29,6 +30,8 @@ class FilterBar(Horizontal):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        # Before the line itself gets them.
+        Binding("enter", "keep", "Keep", show=False, id="filter-keep", tooltip="Keep the filter", priority=True),
         Binding("escape", "drop", "Drop", show=False, id="filter-drop", tooltip="Show all runs again", priority=True),
     ]
 
@@ -38,7 +41,7 @@ class FilterBar(Horizontal):
     def compose(self) -> ComposeResult:
         """Lay out the line."""
         yield Label("filter /")
-        line = Input(placeholder="word   !word   /pattern/   enter keeps it, escape drops it", compact=True)
+        line = Input(compact=True)
         line.cursor_blink = False
         yield line
         yield Label(id="filter-error", markup=False)
@@ -49,6 +52,12 @@ class FilterBar(Horizontal):
         self.screen.query_one(KeysBar).display = False
         self.query_one(Input).focus()
 
+    def on_descendant_focus(self) -> None:
+        """Name the keys that close the line, as they are now."""
+        keys = keys_of(self.screen)
+        keep, drop = keys.get("filter-keep", "enter"), keys.get("filter-drop", "esc")
+        self.query_one(Input).placeholder = f"word   !word   /pattern/   {keep} keeps it, {drop} drops it"
+
     def complain(self, error: str) -> None:
         """Say why the text is no filter; nothing if it is one."""
         self.query_one("#filter-error", Label).update(error)
@@ -57,7 +66,7 @@ class FilterBar(Horizontal):
         """Drop the filter."""
         self.query_one(Input).value = ""
 
-    def on_input_submitted(self) -> None:
+    def action_keep(self) -> None:
         """Keep the filter and go back to the runs."""
         self._close()
 

@@ -16,6 +16,7 @@ from textual.strip import Strip
 from raftmon.model import RunView
 from raftmon.plain import plain
 from raftmon.tui.belonging import logdir_names
+from raftmon.tui.bindings import keys_of
 from raftmon.tui.filter import RunFilter, TooSlow
 from raftmon.tui.text import MUTED, assemble, fit, run_name, state_of
 from raftmon.tui.widgets.lines import Inked, wrap
@@ -49,8 +50,8 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "move(1)", "Down", show=False, id="run-down", tooltip="Select the next run"),
         Binding("up,k", "move(-1)", "Up", show=False, id="run-up", tooltip="Select the run before"),
-        Binding("pagedown", "page(1)", "Page down", show=False, id="run-page-down", tooltip="One page down"),
-        Binding("pageup", "page(-1)", "Page up", show=False, id="run-page-up", tooltip="One page up"),
+        Binding("pagedown", "page(1)", "Page down", show=False, id="run-page-down", tooltip="One page of runs down"),
+        Binding("pageup", "page(-1)", "Page up", show=False, id="run-page-up", tooltip="One page of runs up"),
         Binding("home,g", "go_to_end(-1)", "First", show=False, id="run-first", tooltip="Select the first run"),
         Binding("end,G", "go_to_end(1)", "Last", show=False, id="run-last", tooltip="Select the last run"),
     ]
@@ -223,7 +224,9 @@ class RunsTable(Inked, can_focus=True, inherit_bindings=False):
         self._top = max(0, min(self._top, len(self._runs) - self._rows))
 
     def _empty_lines(self) -> list[Content]:
-        text = f"no run matches the filter “{self.filter.text}”; press / to change it" if self._all else self._waiting
+        key = keys_of(self.screen).get("filter", "/")
+        text = f"no run matches the filter “{self.filter.text}”; press {key} to change it"
+        text = text if self._all else self._waiting
         return wrap(assemble((text, MUTED)), max(self.size.width, NAME_COMFORT), LEAD)
 
     def _heading(self, columns: list[Column], name_width: int) -> Content:
