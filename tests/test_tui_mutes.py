@@ -229,7 +229,7 @@ async def test_the_key_is_changed_by_its_id_and_stands_in_help_and_palette() -> 
         for _ in range(4):
             await session.press("pageup")
             read += session.text()
-        assert "Explanation" in read
+        assert "Sheet WHY" in read
         assert "Mute the finding for this run, or unmute it" in read
 
 
