@@ -14,8 +14,8 @@ MOST_NEWS, LOW_NEWS = 3, 2
 """Notices for one snapshot, also on a low terminal; more would hide the screen."""
 LOW_SECONDS = 3.0
 """How long a notice stays on a low terminal."""
-_WIDEST, _FRAME = 60, 3
-"""Cells of a notice at most, half of the terminal at most; and those that are not text: an edge, two blanks."""
+_WIDEST, _FRAME = 60, 4
+"""Cells of a notice at most, half of the terminal at most; and those that are not text: an edge, and blanks."""
 
 _Told: TypeAlias = tuple[str, Finding, RunView | CampaignView]
 

@@ -51,7 +51,7 @@ THEMES: Final = (
 )
 
 _BRAILLE: Final = range(0x2800, 0x2900)
-_BY_DOTS: Final = " .:-=+%&#"
+_BY_DOTS: Final = " .:-=+$&#"
 """Characters for none to eight dots; none of them is a sign that stands in a chart."""
 _SIGNS: Final = {
     **dict(zip("▁▂▃▄▅▆▇█", "_.,-=+*#", strict=True)),

@@ -13,7 +13,7 @@ from raftmon.tui.figure import Chart, Curve, draw, drawable_log, nearest
 from raftmon.tui.text import MUTED, cut_end, metric
 from raftmon.tui.widgets.lines import Inked, heading, wrap
 
-__all__ = ["Plot"]
+__all__ = ["Plot", "top_line"]
 
 
 class Plot(Inked):
@@ -132,10 +132,8 @@ class Plot(Inked):
         chart = self._chart
         if chart is None or height < 1:
             return []
-        parts = chart.summary if self._cursor is None else cursor_parts(chart, self._cursor)
         style = "bold underline $text-primary" if self._focused else "bold"
-        right = _right(chart, self._log)
-        top = _top(chart, parts, right, width, style)
+        top = top_line(chart, width, log=self._log, cursor=self._cursor, style=style)
         lines = [self.strip(top, width)]
         rows = draw(chart, width, height - 1, log=self._log, cursor=self._cursor, window=self._window)
         if all(ink == "" for row in rows for _, ink in row):
@@ -178,8 +176,10 @@ def fitting(parts: tuple[str, ...], room: int) -> str:
     return parts[0] if parts and len(parts[0]) <= room else ""
 
 
-def _top(chart: Chart, parts: tuple[str, ...], right: Content, width: int, style: str) -> Content:
-    """Return the heading; rather than a number cut in its middle, a short title, then no kind of axis."""
+def top_line(chart: Chart, width: int, *, log: bool, cursor: float | None = None, style: str = "bold") -> Content:
+    """Return the heading; rather than a number cut in its middle, a short title, then no word on the axis."""
+    parts = chart.summary if cursor is None else cursor_parts(chart, cursor)
+    right = _right(chart, log)
     for title, end in ((chart.title, right), (chart.short_title, right), (chart.short_title, Content())):
         room = width - len(title) - 1 - (end.cell_length + 1 if end else 0)
         detail = fitting(parts, room)
