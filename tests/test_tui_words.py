@@ -184,16 +184,25 @@ def test_tabs_are_whole_and_the_present_one_is_among_them(width: int, present: s
 
 def test_tabs_without_room_are_said_to_be_there() -> None:
     assert (
-        tabs_line(TABS, "loss", 80).plain
+        tabs_line(TABS, "loss", 80, "v").plain
         == "[LOSS] GRAD  LR  VERIFIED  EVAL LOSS  ENTROPY  KL".ljust(67) + "v: next chart"
     )
     assert tabs_line(TABS, "loss", 30).plain == "[LOSS] GRAD  LR  VERIFIED  …"
     assert tabs_line(TABS, "kl", 30).plain == "…  EVAL LOSS  ENTROPY [KL]"
     assert tabs_line((), "loss", 30).plain == ""
+    assert tabs_line(TABS, "loss", 80).plain.endswith("KL ")
 
 
 def tabs_of(session: Session) -> str:
     return session.text(ChartTabs)
+
+
+async def test_tabs_name_the_key_as_it_is() -> None:
+    async with running(snapshots.raft(), SMALL) as session:
+        assert tabs_of(session).rstrip().endswith("v: next chart")
+        session.app.set_keymap({"chart": "f6"})
+        await session.press("f6")
+        assert tabs_of(session).rstrip().endswith("f6: next chart")
 
 
 async def test_one_chart_has_tabs_that_keys_and_mouse_change() -> None:

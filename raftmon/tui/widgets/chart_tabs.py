@@ -16,7 +16,8 @@ __all__ = ["ChartTab", "ChartTabs", "PlacedTab", "placed_tabs", "tabs_line"]
 
 MORE = 2
 """Cells at an end for the mark of tabs that have no room."""
-HINT = "v: next chart"
+HINT = "next chart"
+"""What stands at the right end, behind the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,15 @@ def placed_tabs(tabs: tuple[ChartTab, ...], present: str, width: int) -> list[Pl
     return placed
 
 
-def tabs_line(tabs: tuple[ChartTab, ...], present: str, width: int) -> Content:
-    """Return the line: the present tab in bold between brackets, an ellipsis where tabs have no room."""
+def tabs_line(tabs: tuple[ChartTab, ...], present: str, width: int, key: str = "") -> Content:
+    """Return the line: the present tab in bold between brackets, an ellipsis where tabs have no room.
+
+    Args:
+        tabs: all, in their order.
+        present: role of the one that is shown.
+        width: cells.
+        key: changes to the next one; named at the right end where there is room. Empty: there is none.
+    """
     placed = placed_tabs(tabs, present, width)
     if not placed:
         return Content()
@@ -79,8 +87,9 @@ def tabs_line(tabs: tuple[ChartTab, ...], present: str, width: int) -> Content:
     if placed[-1].tab != tabs[-1]:
         parts.append((" …", MUTED))
     line = assemble(*parts)
-    gap = width - line.cell_length - len(HINT)
-    return line + assemble((" " * gap + HINT, MUTED)) if gap >= 2 and len(tabs) > 1 else line
+    hint = assemble((f"{key}: {HINT}", MUTED))
+    gap = width - line.cell_length - hint.cell_length
+    return line + Content(" " * gap) + hint if key and gap >= 2 and len(tabs) > 1 else line
 
 
 class ChartTabs(Inked):
@@ -118,4 +127,10 @@ class ChartTabs(Inked):
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - there is one line only
         """Draw the line."""
-        return self.strip(tabs_line(self._tabs, self._present, self.size.width), self.size.width)
+        return self.strip(tabs_line(self._tabs, self._present, self.size.width, self._key), self.size.width)
+
+    @property
+    def _key(self) -> str:
+        """The key that shows the next chart, as people read it; empty without one."""
+        bindings = (active.binding for active in self.screen.active_bindings.values())
+        return next((self.app.get_key_display(b) for b in bindings if b.action == "next_chart"), "")
