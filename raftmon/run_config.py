@@ -67,6 +67,8 @@ class RunConfig:
     """Warm-up as a share of the steps, where it is given so and no count of steps goes before it."""
     clips: bool | None = None
     """False where the trainer is known to clip nothing, because the limit is missing; None: not known."""
+    usual_clip: bool | None = None
+    """True where `max_grad_norm` is not this run's own, but its trainer's default; else None."""
 
     @property
     def is_known(self) -> bool:

@@ -188,7 +188,7 @@ def test_the_legend_names_them(at: dict[int, float]) -> None:
     (line,) = legend_lines(subject, Marks(), 100, 1)
     expected = {1: "cycle 2 begins", 2: "cycles 2–3 begin", 3: "cycles 2, 4, 5 begin"}[len(at)]
     assert line.plain == f"▸ {expected} (step 10)"
-    assert as_ascii(line.plain).startswith("> cycle")
+    assert as_ascii(line.plain).startswith("[ cycle")
 
 
 def test_the_number_stands_beside_the_mark_where_it_hides_no_data() -> None:

@@ -256,7 +256,7 @@ def test_what_evidence_makes_of_the_strategy_is_told() -> None:
 
 def test_the_notes_say_what_is_there() -> None:
     campaign = with_changes(snapshots.raft_campaign())
-    assert "z beyond ±2.69 at last" in plain(note_lines(campaign, 100))
+    assert "(2.69 standard errors, at the newest)" in plain(note_lines(campaign, 100))
     assert "?" not in plain(note_lines(campaign, 100))
     bare = with_changes(
         snapshots.raft_campaign(cycles=tuple(replace(c, verified=None, interval=None) for c in campaign.cycles))

@@ -55,7 +55,7 @@ def test_the_gradient_norm_with_its_clip_line_and_the_unproven_band() -> None:
         "    │⠤⣄⣀ ⣀ ⣀ ⣀ ⣀ ⣀ ⣀ ⣀ ⣀ ⣀ ⣀⢀⣠⠼⠉ ⣀ ⣀clip 0.3",
         "    │  ⠈⠉⠉⠙⠒⠒⠲⠤⠤⢤⣀⡀    ⣀⡤⠴⠒⠋⠉               ",
         "0.2 ┤⠄ ⠄ ⠄ ⠄ ⠄ ⠄ ⠄⠉⠉⠉⠉⠉⠁ ⠄ ⠄ ⠄ ⠄ ⠄ ⠄ ⠄ ⠄ ⠄ ⠄",
-        "    │⠅ ⠅ ⠅ ⠅ ⠅0.1–0.2: seed's band, unproven",
+        "    │⠅ ⠅ ⠅ ⠅ ⠅0.1–0.2: usual band (unproven)",
         "step               5               10       ",
     ]
 
@@ -150,7 +150,7 @@ def test_the_cursor_reads_every_curve() -> None:
 def test_headings_say_what_fits() -> None:
     assert fitting(("0.66", "ema 0.7", "clip 1"), 40) == "0.66 · ema 0.7 · clip 1"
     assert fitting(("0.66", "ema 0.7", "clip 1"), 16) == "0.66 · ema 0.7"
-    assert fitting(("0.66", "ema 0.7", "clip 1"), 2) == "0.66"
+    assert fitting(("0.66", "ema 0.7", "clip 1"), 2) == ""
     assert fitting((), 9) == ""
 
 

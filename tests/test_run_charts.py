@@ -271,7 +271,7 @@ def test_marked_runs_lie_behind_in_their_own_ink() -> None:
     run, other = timed_run("one"), timed_run("two", count=150)
     subject = Subject(run, others={"C": other})
     chart = subject.chart("loss")
-    assert [(c.ink, c.sign, c.name) for c in chart.others] == [("run2", "C", "C")]
+    assert [(c.ink, c.sign, c.name) for c in chart.others] == [("run2", "C", "C ema")]
     assert chart.curves[-1].sign == "❯"
     assert subject.extent == (1.0, 150.0)
     marked = Subject(run, others={"C": other, "A": run}).chart("loss")

@@ -51,6 +51,7 @@ async def test_a_broken_file_is_ignored_and_said(state_file: StateFile, content:
     async with running(snapshots.raft(), state=state_file) as session:
         ((notice),) = session.app._notifications
         assert str(state_file.path) in notice.message
+        assert "Error" not in notice.message
         assert session.app.theme == DEFAULT_THEME
         await session.press("q")
     assert state_file.read() == State(theme=DEFAULT_THEME, chart="loss")

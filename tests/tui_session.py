@@ -19,6 +19,7 @@ from raftmon.tui.mutes import MuteStore
 from raftmon.tui.plot import Plot
 from raftmon.tui.screens.overview import Overview
 from raftmon.tui.state import StateFile
+from raftmon.tui.widgets.chart_tabs import ChartTabs
 from raftmon.tui.widgets.charts_panel import ChartsPanel
 from raftmon.tui.widgets.lines import Heading, LinesView
 from raftmon.tui.widgets.runs_table import RunsTable
@@ -152,7 +153,7 @@ class Session:
         return screen
 
 
-OURS = (LinesView, Heading, RunsTable, StatusBar, Plot, Label)
+OURS = (LinesView, Heading, ChartTabs, RunsTable, StatusBar, Plot, Label)
 
 
 @asynccontextmanager

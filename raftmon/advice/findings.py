@@ -11,6 +11,7 @@ from typing import Final
 
 from raftmon.advice.rule import Rule
 from raftmon.model import SEVERITIES, Finding, FindingState, Reading
+from raftmon.signals.awaited import awaited
 from raftmon.signals.registry import SIGNALS
 
 __all__ = ["filled_in", "inhibited", "missing", "ordered", "quiet_finding", "silent_finding", "spoken_finding"]
@@ -85,35 +86,30 @@ def missing(rule: Rule, values: Sequence[float | None], counts: Mapping[str, int
         values: readings of `Rule.signals`.
         counts: points received per role.
     """
-    found = []
-    for name, value in zip(rule.signals, values, strict=True):
-        if value is not None:
-            continue
-        info = SIGNALS[name]
-        seen = counts.get(info.needs, 0)
-        if info.also and seen >= info.minimum:
-            found.append(info.also)
-        elif info.needs in ("run", "config", "campaign"):
-            found.append(info.description)
-        elif seen == 0:
-            found.append(info.needs.replace("_", " "))
-        else:
-            found.append(f"{info.minimum} {info.needs.replace('_', ' ')} points ({seen} so far)")
+    found = [
+        awaited(SIGNALS[name], counts.get(SIGNALS[name].needs, 0))
+        for name, value in zip(rule.signals, values, strict=True)
+        if value is None
+    ]
     return tuple(dict.fromkeys(found))
 
 
 class _Readable(float):
     """A number in an advice text: a missing or infinite reading stays a question mark in any format.
 
-    ``:.1p`` writes a share as percentage points, without a sign behind it; ``:?yes|no`` chooses between two words.
+    ``:.1p`` writes a share as percentage points, without a sign behind it; ``:?yes|no`` chooses between two words;
+    ``:.0%|not logged`` has words of its own for a missing reading.
     """
 
     def __format__(self, specification: str) -> str:
         if specification.startswith("?"):
             return specification[1:].split("|")[0 if self == 1.0 else 1] if math.isfinite(self) else "?"
-        if specification.endswith("p") and math.isfinite(self):
+        specification, _, missing = specification.partition("|")
+        if not math.isfinite(self):
+            return missing or "?"
+        if specification.endswith("p"):
             return format(100.0 * float(self), specification[:-1] + "f")
-        return format(float(self), specification or ".3g") if math.isfinite(self) else "?"
+        return format(float(self), specification or ".3g")
 
 
 class _AdviceText(string.Formatter):

@@ -223,7 +223,7 @@ class RunJudge:
         self.problems.clear()
         config = self._read_config()
         if config.max_grad_norm is None and self._dialect.max_grad_norm is not None:
-            config = dataclasses.replace(config, max_grad_norm=self._dialect.max_grad_norm)
+            config = dataclasses.replace(config, max_grad_norm=self._dialect.max_grad_norm, usual_clip=True)
         changed, self._config = config != self._config, config
         return changed
 

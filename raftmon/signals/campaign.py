@@ -86,7 +86,9 @@ class CampaignSignals:
         SignalInfo("campaign.held_out", "flag", "campaign", 1, "1 when the rates are on held-out prompts, else 0"),
         SignalInfo("campaign.drop", "share", "campaign", 2, "best rate so far less the newest rate"),
         SignalInfo("campaign.drop_of_best", "ratio", "campaign", 2, "the same over the best rate"),
-        SignalInfo("campaign.drop_margin", "sigma", "campaign", 2, "z of the drop less the z that it needs; > 0: real"),
+        SignalInfo(
+            "campaign.drop_margin", "sigma", "campaign", 2, "standard errors of the drop beyond those of chance"
+        ),
         SignalInfo(
             "campaign.below_best", "share", "campaign", 2, "level of the best less the newest rate's upper limit"
         ),

@@ -6,9 +6,16 @@ from typing import TypeAlias
 
 from raftmon.model import CampaignView, Finding, RunView, Snapshot, Standstill
 from raftmon.slotted import dataclass
-from raftmon.tui.text import run_name
+from raftmon.tui.text import cut_end, cut_middle, run_name
 
-__all__ = ["News", "halts", "news"]
+__all__ = ["LOW_SECONDS", "News", "halts", "most_news", "news", "short_notice"]
+
+MOST_NEWS, LOW_NEWS = 3, 2
+"""Notices for one snapshot, also on a low terminal; more would hide the screen."""
+LOW_SECONDS = 3.0
+"""How long a notice stays on a low terminal."""
+_WIDEST, _FRAME = 60, 4
+"""Cells of a notice at most, half of the terminal at most; and those that are not text: an edge, and blanks."""
 
 _Told: TypeAlias = tuple[str, Finding, RunView | CampaignView]
 
@@ -57,6 +64,24 @@ def halts(before: Snapshot | None, after: Snapshot) -> list[tuple[str, Standstil
         and run.standstill.kind in grave
         and were.get(run.path, run.standstill.kind) != run.standstill.kind
     ]
+
+
+def most_news(*, low: bool) -> int:
+    """Return how many notices there may be for one snapshot."""
+    return LOW_NEWS if low else MOST_NEWS
+
+
+def short_notice(name: str, what: str, text: str, width: int) -> tuple[str, str]:
+    """Return title and text of a notice that takes one line each.
+
+    Args:
+        name: of the run or campaign; gives way first.
+        what: what of it, behind the name.
+        text: what has happened.
+        width: cells of the terminal.
+    """
+    room = max(min(_WIDEST, width // 2) - _FRAME, 1)
+    return cut_middle(name, max(room - len(what), 0)) + what, cut_end(text, room)
 
 
 def _grave(snapshot: Snapshot) -> dict[tuple[str, str], _Told]:

@@ -11,7 +11,7 @@ from typing import ClassVar
 from rich.console import RenderableType
 from textual.app import App, SystemCommand
 from textual.await_complete import AwaitComplete
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.events import Resize
 from textual.filter import LineFilter
@@ -22,7 +22,7 @@ from textual.widget import Widget
 from raftmon.errors import RaftmonError
 from raftmon.model import Snapshot
 from raftmon.plain import plain
-from raftmon.tui.announce import News, halts, news
+from raftmon.tui.announce import LOW_SECONDS, News, halts, most_news, news, short_notice
 from raftmon.tui.bindings import EVERYWHERE, PAUSE, QUIT
 from raftmon.tui.changer import Changer
 from raftmon.tui.look import DEFAULT_THEME, THEMES, Ascii, Look
@@ -31,7 +31,7 @@ from raftmon.tui.palette import commands, has_room
 from raftmon.tui.screens.detail import DetailScreen
 from raftmon.tui.screens.finding import FindingSheet
 from raftmon.tui.screens.help import HelpSheet
-from raftmon.tui.screens.overview import Overview
+from raftmon.tui.screens.overview import SHORT, Overview
 from raftmon.tui.source import Follower, SnapshotArrived, SnapshotFailed, SnapshotSource, SourceRefused
 from raftmon.tui.state import BrokenState, StateFile
 from raftmon.tui.terminal import require_terminal, tell_of_hangup
@@ -42,8 +42,6 @@ __all__ = ["RaftmonApp", "SnapshotSource"]
 
 HUNG_UP = 129
 """Exit code after the terminal is gone: that of a program which SIGHUP ends."""
-MOST_NEWS = 3
-"""Notices for one snapshot; more would hide the screen."""
 HELD = 2.0
 """Seconds that notices wait for word on what is muted."""
 
@@ -64,6 +62,7 @@ class RaftmonApp(App[int]):
         mutes: keeps what is muted; None: it ends with the app.
     """
 
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (SHORT, "-high")]  # noqa: RUF012 - Textual declares it so
     # Absolute, because Textual looks for a relative one beside the module of a subclass.
     CSS_PATH = Path(__file__).with_name("app.tcss")
     BINDINGS: ClassVar[list[BindingType]] = [PAUSE, *EVERYWHERE, QUIT]
@@ -125,6 +124,11 @@ class RaftmonApp(App[int]):
         """Have every line that goes out in ASCII, where that is wanted."""
         filters = super().get_line_filters()
         return [*filters, self._ascii] if self._look.ascii else filters
+
+    def get_key_display(self, binding: Binding) -> str:
+        """Return a key as people read it: its name where its sign cannot be printed."""
+        shown = super().get_key_display(binding)
+        return shown if shown.isascii() or not self._look.ascii else binding.key
 
     def on_mount(self) -> None:
         """Go on where the screens were left, and begin to poll."""
@@ -302,18 +306,31 @@ class RaftmonApp(App[int]):
     def _tell(self) -> None:
         found = [item for item in self._held if not self.mutes.holds(item.view, item.finding.rule)]
         self._held = []
-        for item in found[:MOST_NEWS]:
+        for item in found[: self._most_news]:
             grave = item.finding.severity == "critical"
             severity: SeverityLevel = "information" if item.ended else "error" if grave else "warning"
-            title = f"{plain(item.name)}{': has ended' if item.ended else ''}"
-            self.notify(plain(item.finding.title), title=title, severity=severity, markup=False)
+            self._notice(item.name, ": has ended" if item.ended else "", item.finding.title, severity)
         if found:
             self.bell()
 
     def _tell_of_halts(self, snapshot: Snapshot) -> None:
         still = [] if self._look.quiet else halts(self._latest, snapshot)
-        for name, halt in still[:MOST_NEWS]:
-            title = f"{plain(name)}: {STANDSTILLS[halt.kind][1]}"
-            self.notify(plain(sentence(halt.text)), title=title, severity="error", markup=False)
+        for name, halt in still[: self._most_news]:
+            self._notice(name, f": {STANDSTILLS[halt.kind][1]}", sentence(halt.text), "error")
         if still:
             self.bell()
+
+    @property
+    def _is_low(self) -> bool:
+        return self.size.height < SHORT
+
+    @property
+    def _most_news(self) -> int:
+        return most_news(low=self._is_low)
+
+    def _notice(self, name: str, what: str, text: str, severity: SeverityLevel) -> None:
+        """Let news pop up; on a low terminal in two lines, and for a shorter time."""
+        title, timeout = plain(name) + what, None
+        if self._is_low:
+            title, text, timeout = *short_notice(name, what, text, self.size.width), LOW_SECONDS
+        self.notify(plain(text), title=title, severity=severity, markup=False, timeout=timeout)

@@ -5,23 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from itertools import groupby
-from typing import Literal, TypeAlias
 
 import numpy as np
 
 from raftmon.tui import raster
 from raftmon.tui.axis import log_ticks, percent_label, position_ticks, tick_label, ticks
+from raftmon.tui.grid import Grid, Ink, Row
 from raftmon.tui.raster import Dots, Floats, Frame
 
-__all__ = ["Band", "Bars", "Chart", "Curve", "Ink", "Level", "Marker", "Row", "draw", "drawable_log", "nearest"]
-
-_Part: TypeAlias = Literal["", "raw", "line", "axis", "level", "band", "bars", "mark", "cursor", "bad"]
-_Sign: TypeAlias = Literal["marker", "sign", "run0", "run1", "run2", "run3", "run4", "run5"]
-Ink: TypeAlias = _Part | _Sign
-"""What a character belongs to; a widget gives each its style."""
-Row: TypeAlias = list[tuple[str, Ink]]
-"""One line of a drawing as runs of equal ink."""
+__all__ = ["Band", "Bars", "Chart", "Curve", "Level", "Marker", "draw", "drawable_log", "nearest"]
 
 REACH = 3.0
 """A level or band is brought into view if that stretches the y axis by no more than this factor."""
@@ -114,6 +106,8 @@ class Chart:
     """The lowest in a column comes first."""
     others: tuple[Curve, ...] = ()
     """The same series of other runs, drawn behind."""
+    short_title: str = ""
+    """Heading where there is no room for `title` beside the newest value; empty: the same."""
 
     @property
     def empty(self) -> bool:
@@ -169,56 +163,11 @@ def draw(
     # The name of the x axis stands below the labels of the y axis.
     gutter = max([len(text) + 1 for text in labels] + [len(chart.x_name)])
     frame = Frame(max(width - gutter - 1, 1), height - 1, x_limits, y_limits, log)
-    grid = _Grid(width, height)
+    grid = Grid(width, height)
     _paint(grid, chart, frame, gutter + 1, cursor)
     _y_axis(grid, frame, values, labels, gutter)
     _x_axis(grid, chart, frame, gutter + 1)
     return grid.rows()
-
-
-class _Grid:
-    """Characters and inks under construction."""
-
-    def __init__(self, width: int, height: int) -> None:
-        self.width, self.height = width, height
-        self.chars = [[" "] * width for _ in range(height)]
-        self.inks: list[list[Ink]] = [[""] * width for _ in range(height)]
-
-    def put(self, row: int, column: int, text: str, ink: Ink) -> None:
-        """Write text; what lies outside is cut off."""
-        for at, char in enumerate(text, column):
-            if 0 <= at < self.width and 0 <= row < self.height:
-                self.chars[row][at], self.inks[row][at] = char, ink
-
-    def free(self, row: int, column: int, length: int) -> bool:
-        """Whether text would hide nothing but levels and bands."""
-        inks = self.inks[row][max(column - 1, 0) : column + length + 1]
-        return 0 <= column <= self.width - length and all(ink in ("", "level", "band") for ink in inks)
-
-    def unused(self, row: int, column: int, length: int) -> bool:
-        """Whether text would hide no data, and nothing else that was written."""
-        inks = self.inks[row][column : column + length]
-        return len(inks) == length and all(ink in ("", "marker", "band", "level") for ink in inks)
-
-    def erase(self, ink: Ink) -> None:
-        """Blank all characters of an ink."""
-        for chars, inks in zip(self.chars, self.inks, strict=True):
-            for at, found in enumerate(inks):
-                if found == ink:
-                    chars[at], inks[at] = " ", ""
-
-    def rows(self) -> list[Row]:
-        """Return the lines as runs of equal ink."""
-        lines: list[Row] = []
-        for chars, inks in zip(self.chars, self.inks, strict=True):
-            at = 0
-            line: Row = []
-            for ink, run in groupby(inks):
-                length = len(list(run))
-                line.append(("".join(chars[at : at + length]), ink))
-                at += length
-            lines.append(line)
-        return lines
 
 
 def _limits(
@@ -268,7 +217,7 @@ def _layers(chart: Chart, frame: Frame, cursor: float | None) -> list[tuple[Dots
     return layers + [(raster.line(frame, curve.x, curve.y), curve.ink) for curve in curves]
 
 
-def _paint(grid: _Grid, chart: Chart, frame: Frame, left: int, cursor: float | None) -> None:
+def _paint(grid: Grid, chart: Chart, frame: Frame, left: int, cursor: float | None) -> None:
     layers = _layers(chart, frame, cursor)
     cells = raster.compose(frame, [dots for dots, _ in layers])
     for row, (text, inks) in enumerate(zip(raster.text_of(cells), cells.ink.tolist(), strict=True)):
@@ -289,7 +238,7 @@ def _paint(grid: _Grid, chart: Chart, frame: Frame, left: int, cursor: float | N
             grid.erase("band")
 
 
-def _signs(grid: _Grid, chart: Chart, frame: Frame, left: int) -> None:
+def _signs(grid: Grid, chart: Chart, frame: Frame, left: int) -> None:
     """Write the curves' signs at their newest points in view, then the markers' glyphs where no data is hidden."""
     taken: set[tuple[int, int]] = set()
     for curve in (c for c in (*chart.others, *chart.curves) if c.sign):
@@ -307,7 +256,7 @@ def _signs(grid: _Grid, chart: Chart, frame: Frame, left: int) -> None:
             _mark(grid, frame.height, left + column, marker)
 
 
-def _mark(grid: _Grid, height: int, column: int, marker: Marker) -> None:
+def _mark(grid: Grid, height: int, column: int, marker: Marker) -> None:
     """Write a marker's glyph into the lowest unused cell of its column, with its label if there is room anywhere."""
     size = 1 + len(marker.label)
     unused = [row for row in range(height) if grid.unused(row, column, 1)]
@@ -318,7 +267,7 @@ def _mark(grid: _Grid, height: int, column: int, marker: Marker) -> None:
         grid.put(unused[-1], column, marker.glyph, "sign")
 
 
-def _points(grid: _Grid, bars: Bars, frame: Frame, left: int) -> None:
+def _points(grid: Grid, bars: Bars, frame: Frame, left: int) -> None:
     columns = np.rint(frame.column_of(bars.x))
     for column, value, glyph in zip(columns.tolist(), bars.y.tolist(), bars.glyphs, strict=True):
         row = frame.cell_row(value) if math.isfinite(value) else None
@@ -326,7 +275,7 @@ def _points(grid: _Grid, bars: Bars, frame: Frame, left: int) -> None:
             grid.put(row, left + int(column) // 2, glyph, "mark")
 
 
-def _write(grid: _Grid, frame: Frame, left: int, value: float, labels: tuple[str, ...], ink: Ink) -> bool:
+def _write(grid: Grid, frame: Frame, left: int, value: float, labels: tuple[str, ...], ink: Ink) -> bool:
     """Write a label near its row where it hides no data; an arrow tells of a value out of view.
 
     Returns:
@@ -352,7 +301,7 @@ def _labels(values: list[float], label: Callable[[float, float], str], log: bool
     return [label(value, step) for value in values]
 
 
-def _y_axis(grid: _Grid, frame: Frame, values: list[float], labels: list[str], gutter: int) -> None:
+def _y_axis(grid: Grid, frame: Frame, values: list[float], labels: list[str], gutter: int) -> None:
     for row in range(frame.height):
         grid.put(row, gutter, "│", "axis")
     for value, text in zip(values, labels, strict=True):
@@ -362,7 +311,7 @@ def _y_axis(grid: _Grid, frame: Frame, values: list[float], labels: list[str], g
             grid.put(at, gutter, "┤", "axis")
 
 
-def _x_axis(grid: _Grid, chart: Chart, frame: Frame, left: int) -> None:
+def _x_axis(grid: Grid, chart: Chart, frame: Frame, left: int) -> None:
     room = COLUMNS_PER_TICK if chart.bars is None else COLUMNS_PER_TICK // 3
     labels = position_ticks(chart.x_name, *frame.x, max(2, frame.width // room + 1))
     if chart.bars is not None:

@@ -6,6 +6,7 @@ any kind of colour blindness tell apart; a sign stands beside each of them all t
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import cache
 from typing import Final
@@ -50,56 +51,57 @@ THEMES: Final = (
 )
 
 _BRAILLE: Final = range(0x2800, 0x2900)
-_BY_DOTS: Final = " .:-=+*#%"
-"""Characters for none to eight dots."""
+_BY_DOTS: Final = " .:-=+$&#"
+"""Characters for none to eight dots; none of them is a sign that stands in a chart."""
 _SIGNS: Final = {
     **dict(zip("▁▂▃▄▅▆▇█", "_.,-=+*#", strict=True)),
-    **dict.fromkeys("▌▐▎▏▕╵╷", "|"),
-    **dict.fromkeys("▔╴╶", "-"),
-    "❯": ">",
-    "▸": ">",
-    "η": "n",
-    "⏎": "<",
-    "▲": "^",
-    "▼": "v",
+    **dict.fromkeys("▌▐▎▏▕╵╷│┃┤├‖↕", "|"),
+    **dict.fromkeys("▔╴╶─━–—−", "-"),
+    **dict.fromkeys("❯→›", ">"),
+    **dict.fromkeys("←↩‹◀⏎", "<"),
+    **dict.fromkeys("“”", '"'),
+    "░": ".",
+    # Verdicts and arrows
+    **dict.fromkeys("▲↑", "^"),
+    **dict.fromkeys("▼↓", "v"),
     "✓": "+",
-    "●": "*",
+    "✗": "-",
+    # States, and points of a campaign
+    "●": "@",
     "◐": "o",
     "■": "#",
     "○": ".",
     "◌": "!",
     "⊘": "/",
     "□": "=",
-    "°": "'",
+    "★": "*",
+    "•": "o",
+    # Severities, and other marks in charts
     "✖": "X",
     "◆": "!",
-    "◇": "-",
+    "◇": "%",
     "·": ".",
-    "★": "*",
-    "→": ">",
-    "←": "<",
-    "↑": "^",
-    "↓": "v",
-    "↩": "<",
-    "↻": "@",
-    "↕": "|",
-    "│": "|",
-    "┃": "|",
-    "┤": "|",
-    "├": "|",
-    "─": "-",
-    "━": "-",
-    "‖": "|",
+    "▸": "[",
+    "η": "n",
     "×": "x",
-    "±": "~",
+    # Others
+    "↻": ">",
+    "°": "'",
     "…": "~",
-    "–": "-",
-    "—": "-",
-    "−": "-",
+    "±": "~",
     "≤": "<",
     "≥": ">",
     "√": "/",
+    "π": "p",
+    "\N{REPLACEMENT CHARACTER}": "?",
 }
+"""Signs of one cell each."""
+_LONG: Final = {"±": "+-", "≤": "<=", "≥": ">=", "→": "->"}
+"""Better forms of two cells, written where a blank beside the sign can be had."""
+_WITH_BLANK: Final = re.compile(
+    # A blank of several before it, or the one behind it; an arrow that begins a line is a bullet, and no change.
+    r"(?<= ) [±≤≥]|[±≤≥] | [±≤≥](?! )|(?:(?<=[^\s←↑↓→] )|(?<=^ ))→ (?=$|[^\s←↑↓→])"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,11 @@ def theme_names() -> tuple[str, ...]:
 
 def as_ascii(text: str) -> str:
     """Return text that takes as many cells and has only ASCII in it."""
-    return text if text.isascii() else "".join(map(_as_ascii, text))
+    return text if text.isascii() else "".join(map(_as_ascii, _WITH_BLANK.sub(_long, text)))
+
+
+def _long(found: re.Match[str]) -> str:
+    return _LONG[found[0].strip()]
 
 
 @cache

@@ -13,7 +13,7 @@ from raftmon.tui.figure import Chart, Curve, draw, drawable_log, nearest
 from raftmon.tui.text import MUTED, cut_end, metric
 from raftmon.tui.widgets.lines import Inked, heading, wrap
 
-__all__ = ["Plot"]
+__all__ = ["Plot", "top_line"]
 
 
 class Plot(Inked):
@@ -132,11 +132,8 @@ class Plot(Inked):
         chart = self._chart
         if chart is None or height < 1:
             return []
-        parts = chart.summary if self._cursor is None else cursor_parts(chart, self._cursor)
         style = "bold underline $text-primary" if self._focused else "bold"
-        right = _right(chart, self._log)
-        room = width - len(chart.title) - 1 - (right.cell_length + 1 if right else 0)
-        top = heading(width, chart.title, fitting(parts, room), right, style)
+        top = top_line(chart, width, log=self._log, cursor=self._cursor, style=style)
         lines = [self.strip(top, width)]
         rows = draw(chart, width, height - 1, log=self._log, cursor=self._cursor, window=self._window)
         if all(ink == "" for row in rows for _, ink in row):
@@ -171,12 +168,24 @@ def cursor_parts(chart: Chart, cursor: float) -> tuple[str, ...]:
 
 
 def fitting(parts: tuple[str, ...], room: int) -> str:
-    """Return the longest beginning of the parts that fits into `room` cells; the first part in any case."""
+    """Return the longest beginning of the parts that fits into `room` cells; nothing if not even the first one does."""
     for count in range(len(parts), 1, -1):
         text = " · ".join(parts[:count])
         if len(text) < room:
             return text
-    return parts[0] if parts else ""
+    return parts[0] if parts and len(parts[0]) <= room else ""
+
+
+def top_line(chart: Chart, width: int, *, log: bool, cursor: float | None = None, style: str = "bold") -> Content:
+    """Return the heading; rather than a number cut in its middle, a short title, then no word on the axis."""
+    parts = chart.summary if cursor is None else cursor_parts(chart, cursor)
+    right = _right(chart, log)
+    for title, end in ((chart.title, right), (chart.short_title, right), (chart.short_title, Content())):
+        room = width - len(title) - 1 - (end.cell_length + 1 if end else 0)
+        detail = fitting(parts, room)
+        if title and (detail or not parts) and (end or not chart.warning):
+            return heading(width, title, detail, end, style)
+    return heading(width, chart.title, "", right, style)
 
 
 def _value_at(chart: Chart, curve: Curve, cursor: float) -> str:

@@ -82,8 +82,10 @@ class StateFile:
             document = json.loads(data) if len(data) <= MOST_BYTES else None
         except FileNotFoundError:
             return State()
-        except (OSError, ValueError, RecursionError) as error:
-            raise BrokenState(f"{self.path} is ignored: {type(error).__name__}") from error
+        except OSError as error:
+            raise BrokenState(f"{self.path} is ignored: {error.strerror or 'it cannot be read'}") from error
+        except (ValueError, RecursionError) as error:
+            raise BrokenState(f"{self.path} is ignored: it is not JSON") from error
         if not isinstance(document, dict) or document.get("schema") != SCHEMA:
             raise BrokenState(f"{self.path} is ignored: it is no `{SCHEMA}`")
         return State.of(document)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -11,9 +12,12 @@ from textual.content import Content
 
 from raftmon.model import CampaignView
 from raftmon.tui.bindings import EXPLAIN, FOCUS, SCREENSHOT, VERDICT
+from raftmon.tui.figure import Chart
+from raftmon.tui.plot import Plot
 from raftmon.tui.screens.detail import DetailScreen
 from raftmon.tui.text import MUTED, assemble
 from raftmon.tui.widgets.campaign_panel import best_line
+from raftmon.tui.widgets.charts import chart_of
 from raftmon.tui.widgets.cycles_plan import panel_lines
 from raftmon.tui.widgets.cycles_table import CycleTable, header_lines, row_lines, runs_of
 from raftmon.tui.widgets.lines import Heading, LinesView
@@ -26,6 +30,10 @@ FEWEST_ROWS = 3
 """Lines that the table keeps however low the terminal is."""
 
 
+CHART = (8, 22)
+"""Least and largest lines of the chart of the rates, which has what the table and the plan leave."""
+
+
 class CyclesScreen(DetailScreen):
     """The table above, scrolled by itself, and the plan below."""
 
@@ -33,7 +41,8 @@ class CyclesScreen(DetailScreen):
     CyclesScreen { layout: vertical; background: $background; }
     CyclesScreen #cycles-head, CyclesScreen #cycles-heading, CyclesScreen #plan-heading { height: 1; }
     CyclesScreen #cycles-head, CyclesScreen #cycles-heading, CyclesScreen #plan-heading,
-    CyclesScreen #cycles-rows, CyclesScreen #plan { padding: 0 1; }
+    CyclesScreen #cycles-rows, CyclesScreen #plan, CyclesScreen #cycles-chart { padding: 0 1; }
+    CyclesScreen #cycles-chart { margin: 1 0; display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         replace(FOCUS[0], show=True),
@@ -48,6 +57,7 @@ class CyclesScreen(DetailScreen):
         super().__init__(title)
         self._seen: tuple[str, int | None] | None = None
         """Campaign and cycle that the table was scrolled to."""
+        self._charted: dict[Hashable, Chart] = {}
 
     def compose_content(self) -> ComposeResult:
         """Lay out the table with its titles, and the plan."""
@@ -56,6 +66,7 @@ class CyclesScreen(DetailScreen):
         head.can_focus = False
         yield head
         yield LinesView(id="cycles-rows")
+        yield Plot(id="cycles-chart")
         yield Heading("PLAN", id="plan-heading")
         yield LinesView(id="plan")
 
@@ -82,9 +93,11 @@ class CyclesScreen(DetailScreen):
             self.query_one("#cycles-heading", Heading).show()
             rows = self.query_one("#cycles-rows", LinesView)
             rows.styles.height = "1fr"
+            self.query_one("#cycles-chart").display = False
             rows.show(lambda _: [Content.styled(self._nothing(), MUTED)], from_top=True)
             return
         self._draw_table(campaign)
+        self._draw_chart(campaign)
         self.query_one("#plan", LinesView).show(lambda width: panel_lines(campaign, width))
 
     def _draw_table(self, campaign: CampaignView) -> None:
@@ -110,6 +123,20 @@ class CyclesScreen(DetailScreen):
         # Status bar, two headings, titles and keys.
         room = max(self.size.height - 5, 2)
         return max(min(len(campaign.cycles), room // 2), min(FEWEST_ROWS, room - 1), 1)
+
+    def _draw_chart(self, campaign: CampaignView) -> None:
+        """Draw the rates over the cycles where the table and the plan leave room."""
+        plot = self.query_one(Plot)
+        chart = chart_of("verification_rate", self.run, campaign, self._charted)
+        self._charted = {chart.version: chart}
+        # The plan has a cell at each side, and keeps two for its bar.
+        plan = len(panel_lines(campaign, max(self.size.width - 4, 1)))
+        # Status bar, two headings, titles, keys, and a line above and below.
+        room = self.size.height - 7 - self._table_height(campaign) - plan
+        plot.display = room >= CHART[0] and chart.bars is not None and len(chart.bars.x) > 1
+        if plot.display:
+            plot.styles.height = min(room, CHART[1])
+            plot.show(chart, log=False, cursor=None, focused=False)
 
     def _bring_into_view(self, row: int) -> None:
         """Bring a row into view, as far down as it can be: what came before it tells more than what came after."""

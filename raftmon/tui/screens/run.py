@@ -94,6 +94,8 @@ class RunScreen(DetailScreen):
         self._marks = marks or Marks()
         self._known: dict[Hashable, Chart] = {}
         self._chosen = 0
+        self._seen = False
+        """Whether there has been a run."""
         self.viewport = Viewport()
         """The steps in view."""
         self.cursor: float | None = None
@@ -125,6 +127,7 @@ class RunScreen(DetailScreen):
         """Show another state, or another run, with a view of its own."""
         if self.run is not None and (run is None or run.path != self.run.path):
             self.cursor, self.viewport = None, Viewport()
+        self._seen = self._seen or run is not None
         super().show(snapshot, run, campaign)
 
     def draw(self) -> None:
@@ -132,7 +135,7 @@ class RunScreen(DetailScreen):
         heading, legend = self.query_one(Heading), self.query_one("#legend", LinesView)
         subject = self._subject
         if self.run is None or subject is None:
-            heading.show("no run yet")
+            heading.show(self._nothing())
             self._arrange([])
             legend.show(lambda _: [])
             return
@@ -251,6 +254,14 @@ class RunScreen(DetailScreen):
         others = {self._marks.letter(path): runs[path] for path in self._marks.places if path in runs}
         cycles = cycle_times(self.snapshot, self.run) if self.snapshot is not None else ()
         return Subject(self.run, self.kind, self.smoothed, others, cycles)
+
+    def _nothing(self) -> str:
+        """Return why there are no charts."""
+        if self.snapshot is None:
+            return "the event files are still being read"
+        if not self.snapshot.runs:
+            return "no run in the logdir any more" if self._seen else "no run yet"
+        return "no run is selected"
 
     def _choose(self, index: int) -> None:
         self._chosen = index

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
@@ -30,6 +31,8 @@ __all__ = ["IsMuted", "advice_lines", "by_severity", "finding_lines", "none_mute
 IsMuted: TypeAlias = Callable[[RunView | CampaignView, str], bool]
 """Tells of a run or campaign and the id of a rule whether that finding is muted."""
 INDENT = 2
+RULE_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
+"""Tells a rule's id from a sentence."""
 HANG = 11
 """Cells before the title of a finding."""
 SENTENCES = {
@@ -139,8 +142,17 @@ def _advice(advice: Advice, width: int) -> list[Content]:
     first = name + change + ratio + authority
     lines = [first] if first.cell_length <= width else wrap(name + change + authority, width, 0, INDENT)
     lines += wrap(assemble(advice.text), width, INDENT) if advice.text else []
-    because = " · ".join(advice.because)
+    because = _because(advice.because)
     return lines + (wrap(assemble((because, MUTED)), width, INDENT) if because else [])
+
+
+def _because(entries: Iterable[str]) -> str:
+    """Return what led to an advice, rules named as such."""
+    entries = list(entries)
+    rules = [entry for entry in entries if RULE_ID.fullmatch(entry)]
+    words = [entry for entry in entries if entry not in rules]
+    named = [f"{'rules' if len(rules) > 1 else 'rule'}: {', '.join(rules)}"] if rules else []
+    return " · ".join([*words, *named])
 
 
 def _change(advice: Advice) -> list[Part]:
@@ -173,7 +185,7 @@ def _campaign(campaign: CampaignView, width: int, is_muted: IsMuted) -> list[Con
     if plan is not None:
         lines += next_lines(plan, width)
         lines += wrap(assemble(plan.text), width, INDENT) if plan.text else []
-        because = " · ".join(plan.because)
+        because = _because(plan.because)
         lines += wrap(assemble((because, MUTED)), width, INDENT) if because else []
     found = [finding for finding in by_severity(campaign.firing) if not is_muted(campaign, finding.rule)]
     lines += [line for finding in found for line in finding_lines(finding, width, cycles=True)]
@@ -201,11 +213,14 @@ def _config(run: RunView, width: int) -> list[Content]:
         ("schedule", config.scheduler or NOTHING),
         ("warm-up", number(config.warmup_steps)),
         ("batch", "×".join(batch) or NOTHING),
-        ("clip", number(config.max_grad_norm)),
+        ("usual clip" if config.usual_clip else "clip", number(config.max_grad_norm)),
         ("LoRA rank", number(config.lora_rank)),
         ("temperature", number(config.temperature)),
     )
-    text = " · ".join(f"{name} {value}" for name, value in known if value != NOTHING)
+    said = [f"{name} {value}" for name, value in known if value != NOTHING]
+    text = " · ".join(said)
+    if config.usual_clip and len(said) == 1:
+        return wrap(assemble((f"config not known; {text} by default of {run.dialect}", MUTED)), width)
     if not text:
         return [assemble(("config not known", MUTED))]
     return wrap(assemble((f"config: {text}{f' ({config.source})' if config.source else ''}", MUTED)), width)

@@ -14,7 +14,17 @@ from raftmon.tui.raster import Floats
 from raftmon.tui.smooth import debiased_ema, weight_for
 from raftmon.tui.text import CURVE_ROLES, RATE_ROLES, metric
 
-__all__ = ["CORE_ROLES", "TELLING_ROLES", "UNCHARTED_ROLES", "chart_of", "roles_of", "series_chart", "title_of"]
+__all__ = [
+    "CORE_ROLES",
+    "TELLING_ROLES",
+    "UNCHARTED_ROLES",
+    "chart_of",
+    "is_there",
+    "roles_of",
+    "series_chart",
+    "short_title_of",
+    "title_of",
+]
 
 CORE_ROLES = ("loss", "grad_norm", "learning_rate", "verification_rate")
 """What decides whether a learning rate is right; shown, or said to be missing."""
@@ -31,14 +41,24 @@ TITLES = {
     "eval_metric": "EVAL METRIC",
     "kl": "KL",
 }
+SHORT_TITLES = {
+    "grad_norm": "GRAD",
+    "learning_rate": "LR",
+    "heldout_rate": "HELD OUT",
+    "unique_fraction": "UNIQUE",
+    "eval_metric": "METRIC",
+}
+"""Where there is little room."""
 MISSING = {
     "loss": "no loss logged",
     "grad_norm": "no grad_norm logged",
     "learning_rate": "no learning_rate logged",
     "verification_rate": "no cycle has a verification rate",
 }
-SEED_BAND = Band(0.1, 0.2, ("0.1–0.2: seed's band, unproven", "0.1–0.2: unproven"))
+SEED_BAND = Band(0.1, 0.2, ("0.1–0.2: usual band (unproven)", "0.1–0.2 (unproven)"))
 """Where the seed document wants the gradient norm; shown as a hypothesis, no rule uses it."""
+POINTS = ("★", "●", "•")
+"""The best cycle, that of the selected run, and any other."""
 SMOOTHED_FROM = 30
 """Points from which on a smoothed curve tells more than the raw one, which it lags behind."""
 
@@ -46,6 +66,11 @@ SMOOTHED_FROM = 30
 def title_of(role: str) -> str:
     """Return the heading of a role's chart."""
     return TITLES.get(role) or plain(role).replace("_", " ").upper()
+
+
+def short_title_of(role: str) -> str:
+    """Return the heading of a role's chart where there is little room."""
+    return SHORT_TITLES.get(role) or title_of(role)
 
 
 def roles_of(run: RunView | None, campaign: CampaignView | None, slots: int) -> list[str]:
@@ -73,6 +98,12 @@ def roles_of(run: RunView | None, campaign: CampaignView | None, slots: int) -> 
     return sorted(chosen[:slots], key=lambda role: order.get(role, len(order)))
 
 
+def is_there(role: str, run: RunView | None, campaign: CampaignView | None) -> bool:
+    """Whether the chart of a role has anything to draw."""
+    rated = role == "verification_rate" and bool(_rated(campaign))
+    return rated or (run is not None and role in run.series)
+
+
 def chart_of(
     role: str, run: RunView | None, campaign: CampaignView | None, known: Mapping[Hashable, Chart] | None = None
 ) -> Chart:
@@ -91,8 +122,9 @@ def chart_of(
         missing = MISSING.get(role, f"no {plain(role)} logged")
         return Chart(role, title_of(role), (role, "missing", run is None), missing if run else "nothing to draw yet")
     limit = run.config.max_grad_norm if role == "grad_norm" else None
-    version = (run.path, role, series.count, len(series.values), *_end(series), limit)
-    return (known or {}).get(version) or series_chart(role, series, version, limit)
+    usual = run.config.usual_clip is True
+    version = (run.path, role, series.count, len(series.values), *_end(series), limit, usual)
+    return (known or {}).get(version) or series_chart(role, series, version, limit, usual=usual)
 
 
 def _end(series: SeriesView) -> tuple[int, str]:
@@ -101,7 +133,13 @@ def _end(series: SeriesView) -> tuple[int, str]:
 
 
 def series_chart(
-    role: str, series: SeriesView, version: Hashable, limit: float | None, *, smoothed: bool = True
+    role: str,
+    series: SeriesView,
+    version: Hashable,
+    limit: float | None,
+    *,
+    smoothed: bool = True,
+    usual: bool = False,
 ) -> Chart:
     """Return the chart of one series over its steps.
 
@@ -111,12 +149,13 @@ def series_chart(
         version: of the chart.
         limit: where gradients are clipped, or None.
         smoothed: draw a smoothed curve over the points where that tells more.
+        usual: the limit is the trainer's default, not this run's own.
     """
     x, y = series.steps.astype(np.float64), series.values.astype(np.float64)
     finite = np.isfinite(y)
     summary = [metric(role, series.last)]
     curves = [Curve(x, y)]
-    levels = (Level(limit, f"clip {limit:g}"),) if limit else ()
+    levels = (Level(limit, f"{'usual clip' if usual else 'clip'} {limit:g}"),) if limit else ()
     if smoothed and role in CURVE_ROLES and len(y) >= SMOOTHED_FROM:
         smooth = debiased_ema(y, weight_for(len(y)))
         curves = [Curve(x, y, "raw"), Curve(x, smooth, "line", "ema")]
@@ -125,6 +164,7 @@ def series_chart(
     return Chart(
         role=role,
         title=title_of(role),
+        short_title=short_title_of(role),
         version=version,
         missing=f"the tag {plain(series.tag)} holds no value yet",
         curves=tuple(curves),
@@ -161,11 +201,15 @@ def _rate_chart(run: RunView | None, campaign: CampaignView | None, known: Mappi
     rates = np.array([c.verification_rate for c in cycles], dtype=np.float64)
     ends = [c.interval or (math.nan, math.nan) for c in cycles]
     low, high = np.array(ends, dtype=np.float64).T
-    glyphs = "".join("★" if c.cycle == campaign.best_cycle else "●" if c.cycle == current else "•" for c in cycles)
-    best = (f"★ best cycle {campaign.best_cycle}",) if campaign.best_cycle is not None else ()
+    best_point, own_point, point = POINTS
+    glyphs = "".join(
+        best_point if c.cycle == campaign.best_cycle else own_point if c.cycle == current else point for c in cycles
+    )
+    best = (f"{best_point} best cycle {campaign.best_cycle}",) if campaign.best_cycle is not None else ()
     return Chart(
         role=role,
         title=title_of(role),
+        short_title=short_title_of(role),
         version=version,
         missing=MISSING[role],
         curves=(Curve(x, rates, "raw"),),

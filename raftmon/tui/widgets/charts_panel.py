@@ -12,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from raftmon.model import CampaignView, RunView
+from raftmon.tui.widgets.chart_tabs import ChartTab, ChartTabs
 
 if TYPE_CHECKING:
     from raftmon.tui.figure import Chart
@@ -23,6 +24,10 @@ PLOTS = 7
 """The large chart and up to six small ones."""
 SMALL_BESIDE = 3
 """Small charts in a row."""
+TABS_FROM = 6
+"""Lines of the panel from which on the charts' names stand above the only one that has room."""
+ROWS, TABBED_ROWS = "5fr 4fr 4fr", "1 1fr"
+"""Heights of the grid's rows."""
 
 
 class ChartsPanel(Widget, can_focus=True, inherit_bindings=False):
@@ -66,6 +71,8 @@ class ChartsPanel(Widget, can_focus=True, inherit_bindings=False):
         self._main = "loss"
         self._known: dict[Hashable, Chart] = {}
         self._plots: list[Plot] = []
+        self._tabs = ChartTabs(id="chart-tabs")
+        self._tabs.display = False
         self.log_scale = False
         """Logarithmic y axes where the values allow it."""
         self.cursor: float | None = None
@@ -130,6 +137,12 @@ class ChartsPanel(Widget, can_focus=True, inherit_bindings=False):
             self.cursor = float(x.max() if direction > 0 else x.min())
             self._update()
 
+    def on_chart_tabs_chosen(self, message: ChartTabs.Chosen) -> None:
+        """Show the chart whose tab was clicked."""
+        message.stop()
+        self._main = message.role
+        self._update()
+
     def action_next_chart(self, direction: int) -> None:
         """Enlarge another chart."""
         roles = self._roles() or [self._main]
@@ -141,7 +154,8 @@ class ChartsPanel(Widget, can_focus=True, inherit_bindings=False):
         """Count the charts there is room for."""
         width, height = self.size
         slots = 1 if width < 60 or height < 14 else 1 + SMALL_BESIDE if width < 90 or height < 27 else PLOTS
-        if slots != self._slots:
+        tabbed = slots == 1 and height >= TABS_FROM
+        if slots != self._slots or tabbed != self._tabs.display:
             self._slots = slots
             self._update()
 
@@ -156,14 +170,14 @@ class ChartsPanel(Widget, can_focus=True, inherit_bindings=False):
             from raftmon.tui.plot import Plot
 
             self._plots = [Plot(id=f"plot-{index}") for index in range(PLOTS)]
-            self.mount(*self._plots)
+            self.mount(self._tabs, *self._plots)
 
     def _roles(self) -> list[str]:
         if not self._plots:
             return []
         from raftmon.tui.widgets.charts import roles_of
 
-        return roles_of(self._run, self._campaign, max(self._slots, 4))
+        return roles_of(self._run, self._campaign, max(self._slots, 4) if self._slots > 1 else PLOTS)
 
     def _step_chart(self) -> Chart | None:
         charts = [plot.chart for plot in self.plots if plot.chart is not None]
@@ -180,11 +194,24 @@ class ChartsPanel(Widget, can_focus=True, inherit_bindings=False):
         charts = [chart_of(role, self._run, self._campaign, self._known) for role in shown]
         self._known = {chart.version: chart for chart in charts}
         self._arrange(len(charts))
+        self._show_tabs(roles, main)
         for index, plot in enumerate(self._plots):
             plot.display = index < len(charts)
             if index < len(charts):
                 focused = index == 0 and self.has_focus
                 plot.show(charts[index], log=self.log_scale, cursor=self.cursor, focused=focused)
+
+    def _show_tabs(self, roles: list[str], main: str) -> None:
+        from raftmon.tui.widgets.charts import is_there, short_title_of
+
+        tabbed = self._slots == 1 and self.size.height >= TABS_FROM
+        if tabbed != self._tabs.display:
+            self._tabs.display = tabbed
+            self.styles.grid_rows = TABBED_ROWS if tabbed else ROWS
+        if tabbed:
+            run, campaign = self._run, self._campaign
+            tabs = (ChartTab(role, short_title_of(role), not is_there(role, run, campaign)) for role in roles)
+            self._tabs.show(tuple(tabs), main)
 
     def _arrange(self, count: int) -> None:
         small = max(count - 1, 1)

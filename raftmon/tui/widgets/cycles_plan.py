@@ -104,7 +104,7 @@ def note_lines(campaign: CampaignView, width: int) -> list[Content]:
     notes = ["med.: median of the cycle's finite values"]
     changes = [cycle.change for cycle in campaign.cycles if cycle.change is not None]
     if changes:
-        needed = f"z beyond ±{changes[-1].needed:.2f} at last"
+        needed = f"{changes[-1].needed:.2f} standard errors, at the newest"
         notes.insert(0, "change: points against the judged cycle before")
         notes.insert(1, f"real: more than chance explains ({needed})")
         if any(change.z is None for change in changes):

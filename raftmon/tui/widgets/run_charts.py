@@ -12,7 +12,8 @@ import numpy as np
 from raftmon.model import Finding, RunView, SeriesView
 from raftmon.plain import plain
 from raftmon.tui.cycle_starts import cycle_starts
-from raftmon.tui.figure import Chart, Curve, Ink, Marker
+from raftmon.tui.figure import Chart, Curve, Marker
+from raftmon.tui.grid import Ink
 from raftmon.tui.overlay import LETTERS
 from raftmon.tui.raster import Floats
 from raftmon.tui.smooth import debiased_ema, weight_for
@@ -122,7 +123,16 @@ class Subject:
         }
         limit = self.run.config.max_grad_norm if role == "grad_norm" else None
         version = (
-            (self.run.path, role, limit, self.smoothed, self.own_letter, self.axis.version, _version(series)),
+            (
+                self.run.path,
+                role,
+                limit,
+                self.run.config.usual_clip,
+                self.smoothed,
+                self.own_letter,
+                self.axis.version,
+                _version(series),
+            ),
             self.events,
             tuple((letter, _version(other), axis.version) for letter, (other, axis) in others.items()),
         )
@@ -135,7 +145,8 @@ class Subject:
         limit: float | None,
         others: Mapping[str, tuple[SeriesView, StepAxis]],
     ) -> Chart:
-        chart = series_chart(series.role, series, version, limit, smoothed=self.smoothed)
+        usual = self.run.config.usual_clip is True
+        chart = series_chart(series.role, series, version, limit, smoothed=self.smoothed, usual=usual)
         curves = [replace(curve, x=self.axis.of(curve.x)) for curve in chart.curves]
         if self.own_letter:
             curves[-1] = replace(curves[-1], ink=_ink(self.own_letter), sign=self.own_letter)
@@ -151,10 +162,10 @@ class Subject:
         )
 
     def _other(self, letter: str, series: SeriesView, axis: StepAxis) -> Curve:
-        y = series.values.astype(np.float64)
+        y, name = series.values.astype(np.float64), letter
         if self.smoothed and series.role in CURVE_ROLES and len(y) >= SMOOTHED_FROM:
-            y = debiased_ema(y, weight_for(len(y)))
-        return Curve(axis.of(series.steps.astype(np.float64)), y, _ink(letter), letter, letter)
+            y, name = debiased_ema(y, weight_for(len(y))), f"{letter} ema"
+        return Curve(axis.of(series.steps.astype(np.float64)), y, _ink(letter), name, letter)
 
 
 def roles_to_draw(run: RunView) -> list[str]:

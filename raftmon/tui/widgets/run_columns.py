@@ -18,6 +18,8 @@ NAME_COMFORT = 24
 COMFORT_FROM = 4
 """Priority from which on a column counts as less telling."""
 SPARK = 9
+FINDINGS = 15
+"""Cells of what fires: ``✖ 2 critical +2``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,11 @@ def _findings(run: RunView) -> tuple[str, str]:
     order = list(SEVERITIES)
     worst = min(firing, key=lambda finding: order.index(finding.severity))
     glyph, word, style = SEVERITIES[worst.severity]
-    return f"{glyph} {len(firing)} {word}", style
+    alike = sum(finding.severity == worst.severity for finding in firing)
+    rest = f" +{len(firing) - alike}" if len(firing) > alike else ""
+    text = f"{glyph} {alike} {word}"
+    # Rather none of the others than a number cut in its middle.
+    return (text + rest if len(text + rest) <= FINDINGS else text), style
 
 
 def _spark(run: RunView) -> tuple[str, str]:
@@ -86,7 +92,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("LR", 8, 1, _learning_rate, right=True),
     Column("grad norm", 9, 7, _value("grad_norm"), right=True),
     Column("verdict", 15, 0, _verdict),
-    Column("findings", 12, 8, _findings),
+    Column("findings", FINDINGS, 8, _findings),
 )
 """From left to right."""
 GAP = 2

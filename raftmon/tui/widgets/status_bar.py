@@ -14,12 +14,17 @@ from raftmon.tui.gpu_text import gpu_texts
 from raftmon.tui.text import MUTED, STANDSTILLS, Part, assemble, cut_end, cut_middle, plural
 from raftmon.tui.widgets.lines import Inked
 
-__all__ = ["Status", "StatusBar", "status_line"]
+__all__ = ["Status", "StatusBar", "progress_bar", "status_line"]
 
 LOGDIR_ROOM = 24
 """Cells that the logdirs get before the GPUs are told in full."""
 GAP = 3
 """Cells between two parts."""
+FULL, EMPTY = "█", "░"
+"""Cells of the bar beside ``reading 38%``: what is read, and what is not."""
+BAR, WIDE_BAR = 10, 20
+"""Cells of the bar, and on a terminal of at least `WIDE` columns."""
+WIDE = 140
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,8 @@ class Status:
     """Why there is no news."""
     stalled: int = 0
     """Runs that should go on, and do not."""
+    share: float | None = None
+    """Of the history that is read, from 0 to 1; None where it is read, or not known how much there is."""
     gpus: tuple[str, ...] = ()
     """What to say of the GPUs, the longest first; empty where none is known."""
 
@@ -56,6 +63,7 @@ class Status:
             live=sum(run.state == "live" and run.stalled is None for run in snapshot.runs),
             problems=len(snapshot.problems),
             reading=share if snapshot.backfilling else "",
+            share=snapshot.progress if snapshot.backfilling else None,
             paused=paused,
             waiting=waiting,
             error=error,
@@ -66,13 +74,29 @@ class Status:
 
 def status_line(status: Status, width: int) -> Content:
     """Return the line; the logdirs give way first, then what is said of the GPUs beyond their utilisation."""
+    left = assemble((status.title, "bold $text-primary"))
+    right = _parts(status, width, "")
+    if status.reading and status.share is not None:
+        barred = _parts(status, width, f" {progress_bar(status.share, WIDE_BAR if width >= WIDE else BAR)}")
+        right = barred if left.cell_length + 2 + barred.cell_length <= width else right
+    room = width - left.cell_length - right.cell_length - 4
+    gpus = _gpus(status, room)
+    right, room = gpus + right, room - gpus.cell_length
+    if room >= 8:
+        left += assemble(("  " + cut_middle(status.logdirs, room), MUTED))
+    gap = max(width - left.cell_length - right.cell_length, 2)
+    return left + Content(" " * gap) + right
+
+
+def _parts(status: Status, width: int, bar: str) -> Content:
+    """Return what stands at the right end, without the GPUs; `bar` stands behind how far the history is read."""
     parts: list[Part] = []
     if status.error:
         parts.append((cut_end(f"✖ {status.error}", max(width // 2, 10)), "bold $text-error"))
     if status.paused:
         parts.append((" ‖ PAUSED, newer data waits " if status.waiting else " ‖ PAUSED ", "bold reverse $text-warning"))
     if status.reading:
-        parts.append((f"↻ {status.reading}", "$text-primary"))
+        parts.append((f"↻ {status.reading}{bar}", "$text-primary"))
     if status.problems:
         parts.append((f"! {plural(status.problems, 'problem')}", "$text-warning"))
     if status.stalled:
@@ -83,15 +107,14 @@ def status_line(status: Status, width: int) -> Content:
         if status.live or not status.stalled:
             live = (f"● {status.live} live", "$text-success") if status.live else ("none live", MUTED)
             parts.append(live)
-    right = Content(" " * GAP).join([assemble(part) for part in parts])
-    left = assemble((status.title, "bold $text-primary"))
-    room = width - left.cell_length - right.cell_length - 4
-    gpus = _gpus(status, room)
-    right, room = gpus + right, room - gpus.cell_length
-    if room >= 8:
-        left += assemble(("  " + cut_middle(status.logdirs, room), MUTED))
-    gap = max(width - left.cell_length - right.cell_length, 2)
-    return left + Content(" " * gap) + right
+    return Content(" " * GAP).join([assemble(part) for part in parts])
+
+
+def progress_bar(share: float, width: int) -> str:
+    """Return a bar of `width` cells; full only when all is done, and no longer empty when anything is."""
+    done = min(max(share, 0.0), 1.0) * width
+    full = width if done >= width else max(min(round(done), width - 1), 1 if done > 0.0 else 0)
+    return FULL * full + EMPTY * (width - full)
 
 
 def _gpus(status: Status, room: int) -> Content:
