@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeAlias
 from raftmon.slotted import dataclass
 
 __all__ = [
+    "BEYOND",
     "GRADES",
     "LEVELS",
     "STATUSES",
@@ -22,6 +23,7 @@ __all__ = [
     "Interval",
     "Measured",
     "Status",
+    "beyond",
     "brief_figures",
     "figures",
     "proposal",
@@ -59,6 +61,10 @@ STATUSES: Final[Mapping[Status, str]] = MappingProxyType(
     }
 )
 """What a rule of each status may do."""
+
+
+BEYOND: Final = 999.0
+"""Where readings in standard errors are cut off: there is next to no noise to measure them by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +146,13 @@ class Evidence:
     """Whether it proposes to go back to the best checkpoint."""
     stop: bool = False
     """Whether it proposes to end the campaign."""
+
+
+def beyond(value: float, unit: str) -> str:
+    """Return ``over 999`` or ``under -999`` for a reading or limit that is no measurement but cut off; else nothing."""
+    if unit != "sigma" or not abs(value) >= BEYOND:
+        return ""
+    return f"over {BEYOND:g}" if value > 0.0 else f"under -{BEYOND:g}"
 
 
 def figures(measured: Measured) -> tuple[str, ...]:

@@ -160,7 +160,8 @@ async def test_the_keys_of_all_screens_work_on_the_other_two(size: tuple[int, in
 async def test_the_findings_are_explained_on_the_cycles(size: tuple[int, int]) -> None:
     async with running(snapshots.raft(), size) as session:
         await session.press("2", "enter")
-        assert isinstance(session.app.screen, FindingSheet)
+        opened = session.app.screen
+        assert isinstance(opened, FindingSheet)
         assert "1 of" in session.text()
         await session.press("escape", "w")
         assert "verdict" in session.text()

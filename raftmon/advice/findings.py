@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from raftmon.advice.rule import Rule
+from raftmon.grounds import beyond
 from raftmon.model import SEVERITIES, Finding, FindingState, Reading
 from raftmon.signals.awaited import awaited
 from raftmon.signals.registry import SIGNALS
@@ -101,7 +102,12 @@ class _Readable(float):
     ``:.0%|not logged`` has words of its own for a missing reading.
     """
 
+    unit = ""
+    """Of the reading."""
+
     def __format__(self, specification: str) -> str:
+        if words := beyond(self, self.unit):
+            return words
         if specification.startswith("?"):
             return specification[1:].split("|")[0 if self == 1.0 else 1] if math.isfinite(self) else "?"
         specification, _, missing = specification.partition("|")
@@ -122,7 +128,9 @@ class _AdviceText(string.Formatter):
         kwargs: Mapping[str, object],
     ) -> tuple[object, str]:
         value = kwargs.get(field_name)
-        return _Readable(value if isinstance(value, float) else math.nan), field_name
+        number = _Readable(value if isinstance(value, float) else math.nan)
+        number.unit = SIGNALS[field_name].unit if field_name in SIGNALS else ""
+        return number, field_name
 
 
 def filled_in(text: str, rule: Rule, readings: Mapping[str, float | None]) -> str:

@@ -14,7 +14,7 @@ from raftmon.advice.rule import Duration, Rule
 from raftmon.advice.rulebook import load_rules
 from raftmon.documents import suggest
 from raftmon.errors import UsageError
-from raftmon.grounds import GRADES, LEVELS, STATUSES, Criterion, Evidence, figures, proposal
+from raftmon.grounds import GRADES, LEVELS, STATUSES, Criterion, Evidence, beyond, figures, proposal
 from raftmon.headless.document import rule_document
 from raftmon.headless.page import Section, item, paragraph, print_page
 from raftmon.model import PointsTo
@@ -115,11 +115,12 @@ def _comparison(criterion: Criterion) -> Text:
     unit = f" {criterion.unit}" if criterion.unit not in ("", "ratio", "share", "flag", "correlation") else ""
     text = Text.assemble((criterion.signal, "bold"), f" {word} ", (f"{criterion.limit:g}{unit}", "bold"))
     if criterion.clear != criterion.limit:
-        text.append(f" (once it fires, while {word} {criterion.clear:g})")
+        again = f"once it fires, while {word} {criterion.clear:g}"
+        text.append(f" ({'once is enough' if beyond(criterion.clear, criterion.unit) else again})")
     text.append(f"\n{criterion.meaning}" + ("" if unit or not criterion.unit else f" ({criterion.unit})"))
     for number, origin in ((criterion.limit, criterion.origin), (criterion.clear, criterion.clear_origin)):
         if origin:
-            text.append(f"\n{number:g}: {origin}", style="dim")
+            text.append(f"\n{origin}" if beyond(number, criterion.unit) else f"\n{number:g}: {origin}", style="dim")
     return text
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+from raftmon.grounds import BEYOND
 from raftmon.signals.base import SignalInfo
 from raftmon.signals.rarefaction import unique_left
 from raftmon.signals.rates import (
@@ -176,7 +177,9 @@ class CampaignSignals:
         error = error_of_difference(level, rate)
         if error is not None:
             comparison, top = len(earlier), upper_limit(rate)
-            readings["campaign.drop_margin"] = z_of_drop(level.value - rate.value, error) - needed_z(comparison)
+            z = z_of_drop(level.value - rate.value, error)
+            # What is cut off stays so: less what is needed, it would look like a measurement.
+            readings["campaign.drop_margin"] = z - needed_z(comparison) if abs(z) < BEYOND else z
             readings["campaign.detectable_drop"] = detectable(comparison, error)
             readings["campaign.below_best"] = level.value - top if top is not None else None
         return readings

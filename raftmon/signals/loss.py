@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
+from raftmon.grounds import BEYOND
 from raftmon.signals.base import Family, Readers, SignalInfo, finite_runs, newest_broken, newest_in_row
 from raftmon.signals.shape import CurveShape
 from raftmon.signals.spikes import Spikes
@@ -335,4 +336,4 @@ class LossSignals(Family):
 
 
 def _in_errors(rise: float, error: float) -> float:
-    return min(rise / error, 999.0) if error > 0.0 else (999.0 if rise > 0.0 else 0.0)
+    return min(rise / error, BEYOND) if error > 0.0 else (BEYOND if rise > 0.0 else 0.0)

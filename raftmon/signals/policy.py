@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+from raftmon.grounds import BEYOND
 from raftmon.signals.base import Family, SignalInfo
 from raftmon.signals.statistics import Ewma, NoiseScale
 
@@ -51,7 +52,7 @@ class RewardSignals(Family):
             error = sigma * self._smooth.error_factor
             fall, scale = self._best - self._smooth.value, max(self._best - self._first, 8.0 * error)
             drawdown = fall / scale if scale > 0.0 else 0.0
-            in_errors = min(fall / error, 999.0) if error > 0.0 else 0.0
+            in_errors = min(fall / error, BEYOND) if error > 0.0 else 0.0
         return {
             "reward.points": float(self._smooth.count) if self._smooth.count else None,
             "reward.drawdown": drawdown,

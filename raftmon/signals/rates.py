@@ -16,6 +16,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from raftmon.grounds import BEYOND
 from raftmon.slotted import dataclass
 
 __all__ = [
@@ -135,10 +136,10 @@ def error_of_difference(first: Rate, second: Rate, *, fresh: bool | None = None)
 
 
 def z_of_drop(drop: float, error: float) -> float:
-    """Return a drop in standard errors; without any error a drop is as certain as can be."""
+    """Return a drop in standard errors, cut off at ±`BEYOND`; without any error a drop is as certain as can be."""
     if error > 0.0:
-        return drop / error
-    return math.copysign(999.0, drop) if drop else 0.0
+        return max(-BEYOND, min(drop / error, BEYOND))
+    return math.copysign(BEYOND, drop) if drop else 0.0
 
 
 def detectable(comparison: int, error: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from raftmon.grounds import BEYOND
 from raftmon.signals.statistics import RollingMedian
 
 __all__ = ["SPIKE_MEMORY", "SPIKE_SIGMA", "Spikes"]
@@ -69,5 +70,5 @@ class Spikes:
         else:
             # The dearest part of all, and seldom needed.
             sigma = self._median.sigma or 0.0
-            self.newest = min(rise / sigma, 999.0) if sigma > 0.0 else 999.0
+            self.newest = min(rise / sigma, BEYOND) if sigma > 0.0 else BEYOND
         return self.newest > SPIKE_SIGMA

@@ -29,9 +29,9 @@ from raftmon.tui.look import DEFAULT_THEME, THEMES, Ascii, Look
 from raftmon.tui.mutes import Mutes, MutesArrived, MuteStore
 from raftmon.tui.palette import commands, has_room
 from raftmon.tui.screens.detail import DetailScreen
-from raftmon.tui.screens.finding import FindingSheet
 from raftmon.tui.screens.help import HelpSheet
 from raftmon.tui.screens.overview import SHORT, Overview
+from raftmon.tui.screens.sheet import Sheet
 from raftmon.tui.source import Follower, SnapshotArrived, SnapshotFailed, SnapshotSource, SourceRefused
 from raftmon.tui.state import BrokenState, StateFile
 from raftmon.tui.terminal import require_terminal, tell_of_hangup
@@ -152,7 +152,7 @@ class RaftmonApp(App[int]):
         self._tell()
         self._overview.show_mutes()
         for screen in self.screen_stack:
-            if isinstance(screen, FindingSheet) and screen.is_mounted:
+            if isinstance(screen, Sheet):
                 screen.show_mutes()
 
     def on_finding_sheet_muted(self) -> None:
@@ -279,8 +279,9 @@ class RaftmonApp(App[int]):
         if not self.paused and self._latest is not None and self._latest is not self._shown:
             self._shown = self._latest
             self._overview.show(self._shown)
-            for screen in self._details:
-                screen.show(self._shown, self._overview.run, self._overview.campaign)
+            for screen in self.screen_stack:
+                if isinstance(screen, DetailScreen | Sheet):
+                    screen.show(self._shown, self._overview.run, self._overview.campaign)
         self._show_status()
 
     @property
@@ -297,7 +298,7 @@ class RaftmonApp(App[int]):
     def _announce(self, snapshot: Snapshot) -> None:
         self._tell_of_halts(snapshot)
         self._held += [] if self._look.quiet else news(self._latest, snapshot)
-        if self._held and self.mutes.ask():
+        if self._held and self.mutes.ask(item.view for item in self._held):
             # Other processes mute, too; a journal that does not answer must not silence anything, though.
             self.set_timer(HELD, self._tell)
         else:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
+from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
 from textual.message import Message
@@ -33,7 +34,7 @@ class MuteStore(Protocol):
     """Keeps mutes, for the next time and for other processes."""
 
     def place(self, path: str) -> str:
-        """Return how a run's or campaign's directory is called in mutes; called by the user interface."""
+        """Return how a run's or campaign's directory is called in mutes; may block."""
 
     def standing(self) -> list[Mute]:
         """Return the mutes that were not lifted; may block, raises `RaftmonError`."""
@@ -79,11 +80,18 @@ class MutesArrived(Message):
         standing: all mutes; None: not known.
         wish: what was noted, or could not be; None: it was only asked.
         trouble: why it failed; empty if it did not.
+        places: what the store calls the paths that it was asked about.
     """
 
-    def __init__(self, standing: Iterable[Mute] | None, wish: tuple[_Key, _Wish] | None, trouble: str) -> None:
+    def __init__(
+        self,
+        standing: Iterable[Mute] | None,
+        wish: tuple[_Key, _Wish] | None,
+        trouble: str,
+        places: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         super().__init__()
-        self.standing, self.wish, self.trouble = standing, wish, trouble
+        self.standing, self.wish, self.trouble, self.places = standing, wish, trouble, places
 
 
 class Mutes:
@@ -92,7 +100,8 @@ class Mutes:
     What is said here holds at once, and while the program runs also where it cannot be noted. A mute belongs to a run:
     one that begins in the same directory later is another one, and is not muted.
 
-    The thread is a daemon: a journal on a dead file system must not keep the program from ending.
+    The thread is a daemon: a journal on a dead file system must not keep the program from ending. Nor may such a one
+    hold up the drawing: there links are followed, too, once a path, and what is not known yet is not muted.
 
     Args:
         store: keeps them; None: they end with the program.
@@ -105,6 +114,7 @@ class Mutes:
         self._rules: frozenset[str] = frozenset()
         self._here: dict[_Key, _Wish] = {}
         self._places: dict[str, str] = {}
+        self._asked: set[str] = set()
         self._jobs: SimpleQueue[Callable[[], MutesArrived] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._open = 0
@@ -122,9 +132,13 @@ class Mutes:
         self._post = post
         self.ask()
 
-    def ask(self) -> bool:
-        """Ask again, as other processes mute, too; returns whether an answer will come."""
-        return self._request(None)
+    def ask(self, views: Iterable[View | None] = ()) -> bool:
+        """Ask again, as other processes mute, too; returns whether an answer will come.
+
+        Args:
+            views: whose mutes must be known with the answer.
+        """
+        return self._request(None, {view.path for view in views if view is not None})
 
     def holds(self, view: View, rule: str) -> bool:
         """Tell whether a finding of a run or campaign is muted."""
@@ -132,7 +146,8 @@ class Mutes:
         if wish is not None:
             return wish[0] and not _is_another(view, wish[1])
         # Links are followed only for what may be muted.
-        mute = self._standing.get((self._place(view.path), rule)) if rule in self._rules else None
+        place = self._place(view.path) if rule in self._rules else None
+        mute = self._standing.get((place, rule)) if place is not None else None
         return mute is not None and not _is_another(view, mute.seen)
 
     def toggle(self, view: View, rule: str) -> bool:
@@ -140,7 +155,7 @@ class Mutes:
         muted = not self.holds(view, rule)
         wish = (muted, view.last_wall_time if isinstance(view, RunView) else None)
         self._here[view.path, rule] = wish
-        self._request(((view.path, rule), wish))
+        self._request(((view.path, rule), wish), {view.path})
         return muted
 
     def take(self, answer: MutesArrived) -> str:
@@ -148,6 +163,7 @@ class Mutes:
         self._open -= 1
         if not self._open:
             self.at_rest.set()
+        self._places.update(answer.places)
         if answer.standing is not None:
             self._standing = {(mute.path, mute.rule): mute for mute in answer.standing}
             self._rules = frozenset(rule for _, rule in self._standing)
@@ -168,7 +184,7 @@ class Mutes:
             self._jobs.put(None)
             self._thread.join(0.0 if self.at_rest.is_set() else LAST_WORD)
 
-    def _request(self, job: tuple[_Key, _Wish] | None) -> bool:
+    def _request(self, job: tuple[_Key, _Wish] | None, paths: Iterable[str]) -> bool:
         if self._store is None or self._post is None:
             return False
         if self._thread is None:
@@ -176,7 +192,9 @@ class Mutes:
             self._thread.start()
         self._open += 1
         self.at_rest.clear()
-        self._jobs.put(partial(_answer, self._store, job))
+        unknown = sorted(set(paths).difference(self._places))
+        self._asked.update(unknown)
+        self._jobs.put(partial(_answer, self._store, job, unknown))
         return True
 
     def _serve(self, post: Callable[[Message], bool]) -> None:
@@ -184,25 +202,44 @@ class Mutes:
             with suppress(RuntimeError):  # the app has ended meanwhile
                 post(job())
 
-    def _place(self, path: str) -> str:
-        if path not in self._places and self._store is not None:
-            self._places[path] = self._store.place(path)
-        return self._places.get(path, path)
+    def _place(self, path: str) -> str | None:
+        """Return what the store calls a path, None while that is not known; then it is asked, once."""
+        if self._store is None:
+            return path
+        if path not in self._places and path not in self._asked:
+            self._request(None, (path,))
+        return self._places.get(path)
 
 
-def _answer(store: MuteStore, wish: tuple[_Key, _Wish] | None) -> MutesArrived:
-    """Note a wish and ask what is muted; trouble becomes words, as nobody else could hear of it."""
+def _answer(store: MuteStore, wish: tuple[_Key, _Wish] | None, paths: Iterable[str]) -> MutesArrived:
+    """Note a wish and ask what is muted; trouble becomes words, as nobody else could hear of it.
+
+    Args:
+        store: what to ask.
+        wish: what to note, or None.
+        paths: whose places are wanted, too.
+    """
     open_wish = wish
     try:
         if wish is not None:
             (path, rule), (muted, seen) = wish
             store.keep(path, rule, seen, muted)
             open_wish = None
-        return MutesArrived(store.standing(), wish, "")
+        return MutesArrived(store.standing(), wish, "", _places(store, paths))
     except RaftmonError as error:
-        return MutesArrived(None, open_wish, plain(f"{error.where}: {error.what}. {error.remedy}"))
+        trouble = f"{error.where}: {error.what}. {error.remedy}"
     except Exception as error:  # whatever it is, the screen must live on
-        return MutesArrived(None, open_wish, plain(f"{type(error).__name__}: {error}"))
+        trouble = f"{type(error).__name__}: {error}"
+    return MutesArrived(None, open_wish, plain(trouble), _places(store, paths))
+
+
+def _places(store: MuteStore, paths: Iterable[str]) -> dict[str, str]:
+    places = {}
+    for path in paths:
+        places[path] = path
+        with suppress(Exception):  # else the screen would ask for it again and again
+            places[path] = store.place(path)
+    return places
 
 
 def _is_another(view: View, seen: float | None) -> bool:

@@ -215,7 +215,7 @@ class Overview(Screen[None]):
 
     def action_rules(self) -> None:
         """List the rules."""
-        self.app.push_screen(RulesSheet(self.run, self.campaign, self._mutes.holds))
+        self.app.push_screen(RulesSheet(self.run, self.campaign, self._mutes))
 
     def action_cycles(self) -> None:
         """Show the campaign as a table."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from raftmon.model import Problem
+from raftmon.model import CampaignView, Problem, RunView, Snapshot
 from raftmon.tui.screens.sheet import Sheet
 from raftmon.tui.text import MUTED, assemble, plural
 from raftmon.tui.widgets.lines import wrap
@@ -37,6 +37,11 @@ class ProblemsSheet(Sheet):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__()
         self._problems = problems
+
+    def show(self, snapshot: Snapshot, run: RunView | None, campaign: CampaignView | None) -> None:  # noqa: ARG002
+        """Show the problems there are now."""
+        self._problems = snapshot.problems
+        self.refresh_lines()
 
     def lines(self, width: int) -> list[Content]:
         """Return the problems."""

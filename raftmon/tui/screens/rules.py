@@ -8,10 +8,12 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from raftmon.model import CampaignView, Finding, RunView
+from raftmon.model import CampaignView, Finding, RunView, Snapshot
+from raftmon.tui.mutes import Mutes
+from raftmon.tui.screens.about import About
 from raftmon.tui.screens.finding import ORDER, STATES, explained
 from raftmon.tui.screens.sheet import Sheet
-from raftmon.tui.text import MUTED, SEVERITIES, assemble, fit, plural, run_name
+from raftmon.tui.text import MUTED, SEVERITIES, assemble, fit, plural
 from raftmon.tui.widgets.advice_panel import IsMuted, none_muted
 from raftmon.tui.widgets.lines import wrap
 
@@ -68,7 +70,7 @@ class RulesSheet(Sheet):
     Args:
         run: the run, or None.
         campaign: its campaign, or None.
-        is_muted: tells what is muted.
+        mutes: what is muted; None: nothing.
     """
 
     TITLE_TEXT = "RULES"
@@ -76,16 +78,30 @@ class RulesSheet(Sheet):
         Binding("r", "dismiss_sheet", "Close", show=False, id="rules-close", tooltip="Close it again"),
     ]
 
-    def __init__(self, run: RunView | None, campaign: CampaignView | None, is_muted: IsMuted = none_muted) -> None:
+    def __init__(self, run: RunView | None, campaign: CampaignView | None, mutes: Mutes | None = None) -> None:
         super().__init__()
-        self._about = run_name(run) if run is not None else campaign.title if campaign is not None else ""
-        self._is_muted = is_muted
-        self._findings = explained(run, campaign, is_muted)
+        self._about = About(run, campaign)
+        self._mutes = mutes if mutes is not None else Mutes()
+
+    def on_mount(self) -> None:
+        """Ask what other processes have muted meanwhile."""
+        self._mutes.ask((self._about.run, self._about.campaign))
+
+    def show(self, snapshot: Snapshot, run: RunView | None, campaign: CampaignView | None) -> None:
+        """Show what the rules say now."""
+        self._about = self._about.now(snapshot, run, campaign)
+        self.refresh_lines()
+
+    def show_mutes(self) -> None:
+        """Show anew what is muted."""
+        self.refresh_lines()
 
     def lines(self, width: int) -> list[Content]:
         """Return the rules."""
-        return rule_lines(self._findings, width, self._is_muted)
+        is_muted = self._mutes.holds
+        findings = explained(self._about.run, self._about.campaign, is_muted)
+        return [*self._about.lines(width), *rule_lines(findings, width, is_muted)]
 
     def detail(self) -> str:
         """Return whose rules they are."""
-        return self._about
+        return self._about.name

@@ -12,6 +12,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 
+from raftmon.model import CampaignView, RunView, Snapshot
 from raftmon.tui.bindings import HELP, keys_of
 from raftmon.tui.widgets.lines import Heading, LinesView
 
@@ -34,8 +35,12 @@ class Sheet(ModalScreen[None]):
         """Lay out the box."""
         with Vertical(classes="sheet"):
             yield Heading(self.TITLE_TEXT)
-            yield LinesView(self.lines, id="text")
+            yield from self.compose_text()
             yield LinesView(lambda _: [Content.styled(self.hint(), "$text-primary")], id="hint")
+
+    def compose_text(self) -> ComposeResult:
+        """Make what stands between the title and the keys: the lines, in the widget `#text`."""
+        yield LinesView(self.lines, id="text")
 
     def on_mount(self) -> None:
         """Say what the sheet is about, and let the keys scroll it."""
@@ -74,9 +79,31 @@ class Sheet(ModalScreen[None]):
         return " · ".join(words)
 
     def renew(self) -> None:
-        """Show the lines again after they changed."""
+        """Show other lines, from the first one on."""
+        self.query_one("#text", LinesView).top = 0
+        self.refresh_lines()
+
+    def refresh_lines(self) -> None:
+        """Show the lines as they are now, scrolled as they were; nothing is repainted if they look the same."""
+        if not self.is_mounted:
+            return
+        text = self.query_one("#text", LinesView)
         self.query_one(Heading).show(self.detail())
-        self.query_one("#text", LinesView).show(self.lines, from_top=True)
+        text.show(self.lines)
+        text.top = text.validate_top(text.top)  # there may be fewer
+        self.query_one("#hint", LinesView).show(lambda _: [Content.styled(self.hint(), "$text-primary")])
+
+    def show(self, snapshot: Snapshot, run: RunView | None, campaign: CampaignView | None) -> None:
+        """Take in another state of everything; a sheet that tells nothing of it passes it over.
+
+        Args:
+            snapshot: the state.
+            run: what is selected on the overview by now, which need not be what the sheet is about.
+            campaign: its campaign.
+        """
+
+    def show_mutes(self) -> None:
+        """Show anew what is muted."""
 
     def action_dismiss_sheet(self) -> None:
         """Go back."""

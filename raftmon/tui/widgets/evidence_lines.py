@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from textual.content import Content
 
-from raftmon.grounds import GRADES, STATUSES, Criterion, Evidence, Status, figures, proposal
+from raftmon.grounds import GRADES, STATUSES, Criterion, Evidence, Status, beyond, figures, proposal
 from raftmon.model import Authority, Finding, Reading, Verdict
 from raftmon.tui.text import AUTHORITIES, MUTED, NOTHING, assemble, fit, number, sentence
 from raftmon.tui.widgets.advice_panel import verdict_line
@@ -45,18 +45,19 @@ def _criterion(criterion: Criterion, reading: Reading | None, firing: bool, widt
     unit = "" if criterion.unit in BARE else f" {criterion.unit}"
     other = "below" if criterion.above else "above"
     ends = f", ends {other} {number(criterion.clear)}" if firing and criterion.clear != criterion.limit else ""
+    ends = ", once is enough" if ends and beyond(criterion.clear, criterion.unit) else ends
     indent = 2 + 2 * criterion.depth
     parts = assemble(
         (f"{glyph} ", style),
         f"{criterion.signal} ",
-        (number(value), "bold" if value is not None else MUTED),
+        (_measured(value, criterion.unit), "bold" if value is not None else MUTED),
         (f"  wanted {word} {number(criterion.limit)}{unit}{ends}", MUTED),
     )
     return wrap(parts, width, indent, indent + 2) + wrap(assemble((criterion.meaning, MUTED)), width, indent + 2)
 
 
 def _beside(finding: Finding) -> list[Content]:
-    readings = [(reading.signal, number(reading.value), reading.unit) for reading in finding.readings]
+    readings = [(reading.signal, _measured(reading.value, reading.unit), reading.unit) for reading in finding.readings]
     limits = [(name, number(value), "") for name, value in finding.thresholds.items()]
     label = max([len(name) for name, _, _ in readings + limits] or [0])
     lines: list[Content] = []
@@ -66,6 +67,10 @@ def _beside(finding: Finding) -> list[Content]:
             strength = "bold" if rows is readings and value != NOTHING else ""
             lines.append(assemble(f"  {fit(name, label)}  ", (value.rjust(10), strength), (f" {unit}", MUTED)))
     return lines
+
+
+def _measured(value: float | None, unit: str) -> str:
+    return (beyond(value, unit) if value is not None else "") or number(value)
 
 
 def proposal_lines(evidence: Evidence, width: int) -> list[Content]:
