@@ -95,8 +95,12 @@ class Session:
 
     async def muted(self) -> None:
         """Wait until the store of mutes has answered, and that is handled."""
-        assert await asyncio.to_thread(self.app.mutes.at_rest.wait, 10)
-        await self.pilot.pause()
+        while True:
+            assert await asyncio.to_thread(self.app.mutes.at_rest.wait, 10)
+            await self.pilot.pause()
+            # An answer may lead to the next question.
+            if self.app.mutes.at_rest.is_set():
+                return
 
     async def push(self, state: Snapshot) -> None:
         """Let a snapshot arrive."""
