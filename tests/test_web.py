@@ -110,7 +110,9 @@ def test_any_text_is_an_address_or_none(text: str) -> None:
     assert 0 <= at.port <= 65535
 
 
-def test_a_tab_gets_all_that_was_asked_for_but_where_to_serve(tmp_path: Path) -> None:
+def test_a_tab_gets_all_that_was_asked_for_but_where_to_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-c.yaml").touch()
     settings = tmp_path / "my settings.yaml"
     said = ["--web", "--listen", "[::1]:1", "--apply", "--config", "-c.yaml", f"--settings={settings}", "--ascii"]
     logdirs = ["a b", "--apply", "s3://key:secret@bucket/x", "$HOME;'\"\n"]
