@@ -21,6 +21,7 @@ from raftmon.monitor import Monitor
 from raftmon.tui.look import Look
 from tests import snapshots
 from tests.apply_session import FakeChanger
+from tests.test_tui_stalled import gpu, halted
 from tests.tui_session import LARGE, MEDIUM, SMALL, running
 
 HERE = Path(__file__).parent
@@ -69,6 +70,7 @@ PICTURES = [
     Picture("too-low", recorded("mlp/lr-1-30-seed-1")),
     Picture("undecided", recorded("charlm/lr-1-seed-1"), ("w",)),
     Picture("not-a-number", scripted(snapshots.diverged)),
+    Picture("stalled", scripted(lambda: halted(gpus=(gpu(), gpu(1, utilisation=0.0))))),
     Picture("campaign", scripted(snapshots.raft), size=LARGE),
     Picture("narrow", scripted(snapshots.raft), size=SMALL),
     Picture("cycles", scripted(snapshots.raft), ("2",)),
