@@ -18,7 +18,6 @@ from tests import snapshots
 from tests.tui_session import LARGE, MEDIUM, SMALL, Session, running
 from tests.views import loss_curve, make_evidence, make_finding, make_run, make_series
 
-
 EVALUATED = next(info.name for info in SIGNALS.values() if info.needs == "eval_loss")
 
 
@@ -59,7 +58,7 @@ async def test_a_finding_of_the_campaign_shows_its_rate_by_cycle(size: tuple[int
     async with running(snapshots.raft(), size) as session:
         await session.press("enter", "right")
         drawn = session.text("#moment")
-        assert drawn.startswith("VERIFIED 34.1%")
+        assert drawn.startswith("VERIFIED 34.1% · cycle 4 · ★ best cycle 3 ")
         assert "◆ cycle 4" in drawn
         assert "★" in drawn
 
@@ -105,6 +104,15 @@ def test_what_never_began_or_was_not_logged_has_no_chart() -> None:
     assert moment_of(make_finding(), bare, bare) is None
     unrated = snapshots.raft_campaign(cycles=())
     assert moment_of(make_finding(), unrated, None) is None
+
+
+def test_the_rate_is_that_of_the_cycle_where_it_has_one() -> None:
+    campaign = snapshots.raft_campaign()
+    said = [moment_of(make_finding(since_step=cycle), campaign, None) for cycle in (2, 7)]
+    assert [moment.chart.summary[:2] for moment in said if moment is not None] == [
+        ("36.5%", "cycle 2"),
+        ("34.1%", "★ best cycle 3"),
+    ]
 
 
 def test_a_short_series_is_shown_whole_and_a_long_one_around_the_moment() -> None:

@@ -9,10 +9,10 @@ import numpy as np
 from raftmon.grounds import Evidence
 from raftmon.model import CampaignView, Finding, RunView
 from raftmon.signals.registry import SIGNALS
-from raftmon.tui.figure import Chart, Marker
+from raftmon.tui.figure import Bars, Chart, Marker
 from raftmon.tui.plot import cursor_parts
 from raftmon.tui.raster import Floats
-from raftmon.tui.text import SEVERITIES
+from raftmon.tui.text import SEVERITIES, metric
 from raftmon.tui.widgets.charts import chart_of
 
 __all__ = ["Moment", "moment_of", "role_of", "window_around"]
@@ -56,8 +56,14 @@ def moment_of(finding: Finding, view: RunView | CampaignView, run: RunView | Non
     marker = Marker(at, glyph, f" {chart.x_name} {since}")
     window = window_around(chart.curves[0].x, at) if chart.bars is None else None
     # A value cursor would say it, too, but hide the marker.
-    summary = cursor_parts(chart, at)
+    summary = cursor_parts(chart, at) if chart.bars is None else _rate_at(chart, chart.bars, at)
     return Moment(replace(chart, version=(chart.version, since, glyph), markers=(marker,), summary=summary), window)
+
+
+def _rate_at(chart: Chart, bars: Bars, at: float) -> tuple[str, ...]:
+    """Return the rate of a cycle in words, and what the chart says beside its newest one."""
+    rates = [metric(chart.role, float(rate)) for rate in bars.y[bars.x == at]]
+    return (*rates, f"cycle {at:.0f}", *chart.summary[1:]) if rates else chart.summary
 
 
 def role_of(finding: Finding, run: RunView) -> str:
