@@ -1,4 +1,7 @@
-"""What is on the screen as files: the visible series as CSV, the screen itself as SVG."""
+"""What is on the screen as files: the visible series as CSV, the screen itself as SVG.
+
+They go to the current directory; from a browser's tab to where its downloads go.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ def series_csv(run: RunView, roles: Iterable[str]) -> str:
 
 
 def export_series(app: App[int], run: RunView | None, roles: Sequence[str]) -> None:
-    """Write series of a run to a CSV file in the current directory, and tell where.
+    """Write series of a run to a CSV file, and tell where.
 
     Args:
         app: tells.
@@ -57,7 +60,7 @@ def export_series(app: App[int], run: RunView | None, roles: Sequence[str]) -> N
 
 
 def export_screen(app: App[int]) -> None:
-    """Write what is on the screen to an SVG file in the current directory, and tell where."""
+    """Write what is on the screen to an SVG file, and tell where."""
     _write(app, "raftmon-screen", ".svg", app.export_screenshot(), lambda path: f"The screen is in {path}")
 
 
@@ -93,6 +96,11 @@ def write_new(directory: Path, stem: str, suffix: str, text: str) -> Path:
 
 
 def _write(app: App[int], stem: str, suffix: str, text: str, tell: Callable[[Path], str]) -> None:
+    if app.is_web:
+        name = f"{stem}{suffix}"
+        app.deliver_text(io.StringIO(text), save_filename=name, open_method="download")
+        app.notify(plain(tell(Path(name))), markup=False, timeout=6)
+        return
     try:
         path = write_new(Path.cwd(), stem, suffix, text)
     except OSError as error:

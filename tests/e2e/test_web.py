@@ -171,20 +171,19 @@ async def test_a_signal_ends_all(served: Served, session: aiohttp.ClientSession,
         await client.until_closed()
 
 
-async def test_a_screenshot_is_downloaded(served: Served, session: aiohttp.ClientSession) -> None:
+@pytest.mark.parametrize(("key", "beginning"), [("s", "<svg"), ("e", "run,role,tag,step,value\n")])
+async def test_what_is_exported_is_downloaded(
+    served: Served, session: aiohttp.ClientSession, key: str, beginning: str
+) -> None:
     client = await Client.of(session, served)
     await client.until("seen-in-a-browser")
 
-    await client.press("\x10")
-    await client.until("Search for commands")
-    await client.press("screenshot")
-    await client.until("Save an SVG")
-    await client.press("\r")
-    key = await client.until_delivered()
+    await client.press(key)
+    delivered = await client.until_delivered()
 
-    async with session.get(f"{served.origin}/download/{key}") as answer:
+    async with session.get(f"{served.origin}/download/{delivered}") as answer:
         assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
-        assert (await answer.text()).startswith("<svg")
+        assert (await answer.text()).startswith(beginning)
 
 
 async def test_tabs_end_when_the_server_is_killed(served: Served, session: aiohttp.ClientSession) -> None:
