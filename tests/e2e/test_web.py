@@ -113,6 +113,7 @@ async def test_it_is_reached_through_a_forwarded_port(served: Served, session: a
 
     async with session.ws_connect(f"{served.url}ws", headers=forwarded) as websocket:
         await Client(websocket).until("seen-in-a-browser")
+        assert len(served.tabs) == 1
 
 
 async def test_each_tab_is_a_process_that_ends_with_it(served: Served, session: aiohttp.ClientSession) -> None:
@@ -139,6 +140,7 @@ async def test_what_a_training_logs_meanwhile_is_seen(
 ) -> None:
     client = await Client.of(session, served)
     await client.until("seen-in-a-browser")
+    assert b"a-second-run" not in client.received
 
     write_run(logdir / "a-second-run" / "events.out.tfevents.1", [2.0 - 0.01 * n for n in range(100)])
 
@@ -149,8 +151,11 @@ async def test_quit_closes_the_tab_and_not_the_server(served: Served, session: a
     client = await Client.of(session, served)
     await client.until("seen-in-a-browser")
 
+    (tab,) = served.tabs
     await client.press("q")
     await client.until_closed()
+    await has_ended(tab)
+    assert served.tabs == []
 
     again = await Client.of(session, served)
     await again.until("seen-in-a-browser")
@@ -299,5 +304,6 @@ async def test_what_is_copied_is_in_the_browsers_clipboard(
         await page.until_received("\x1b]52;c;")
 
         await page.until_true("navigator.clipboard.readText().then(text => text.includes('UNDECIDED'))")
+        assert "UNDECIDED" in str(await page.evaluate("navigator.clipboard.readText()"))
     finally:
         browser.close()
