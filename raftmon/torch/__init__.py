@@ -6,11 +6,25 @@ Names are imported where they are first asked for: ``from raftmon.torch import n
 from __future__ import annotations
 
 import importlib
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__: list[str] = []
+if TYPE_CHECKING:
+    from raftmon.torch.cycle_probe import CycleProbe, CycleShift, completion_nll
+    from raftmon.torch.probe import Probe
 
-_HOMES: Final[dict[str, str]] = {}
+__all__ = [
+    "CycleProbe",
+    "CycleShift",
+    "Probe",
+    "completion_nll",
+]
+
+_HOMES: Final[dict[str, str]] = {
+    "CycleProbe": "cycle_probe",
+    "CycleShift": "cycle_probe",
+    "Probe": "probe",
+    "completion_nll": "cycle_probe",
+}
 """Name to the module of this package that defines it."""
 
 

@@ -1,0 +1,213 @@
+"""What a Probe measures, against closed forms; and that the training does not notice."""
+
+# mypy: allow-subclassing-any
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("torch", reason="needs the extra torch")
+
+import torch
+from torch import Tensor, nn
+
+from raftmon.errors import RaftmonError
+from raftmon.torch import Probe
+
+
+class Written:
+    """A SummaryWriter that remembers."""
+
+    def __init__(self) -> None:
+        self.points: list[tuple[str, float, int]] = []
+
+    def add_scalar(self, tag: str, value: float, step: int) -> None:
+        self.points.append((tag, value, step))
+
+    def of(self, tag: str) -> list[float]:
+        return [value for name, value, _ in self.points if name == tag]
+
+
+class Weight(nn.Module):
+    """One weight vector."""
+
+    def __init__(self, *values: float, dtype: Any = torch.float64) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(values, dtype=dtype))
+
+
+def halved_square(w: Tensor, curvature: float) -> Tensor:
+    return 0.5 * curvature * w.square().sum()
+
+
+def sloped(w: Tensor, slope: float) -> Tensor:
+    return slope * w.sum()
+
+
+def quadratic_rho(curvature: float, rate: float, start: float, **named: Any) -> list[float]:
+    model, written = Weight(start), Written()
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate, **named)
+    probe = Probe(model, optimizer, written, every=1)
+
+    def loss_of() -> Tensor:
+        return 0.5 * curvature * model.w.square().sum()
+
+    optimizer.zero_grad()
+    loss_of().backward()
+    probe.step(loss_of)
+    return written.of("raftmon/rho")
+
+
+@settings(deadline=None, max_examples=40)
+@given(curvature=st.floats(0.1, 10.0), share=st.floats(1e-3, 3.0), start=st.floats(0.1, 10.0) | st.floats(-10.0, -0.1))
+def test_on_a_quadratic_the_ratio_is_one_less_half_the_rate_times_the_curvature(
+    curvature: float, share: float, start: float
+) -> None:
+    assert quadratic_rho(curvature, share / curvature, start) == [pytest.approx(1.0 - share / 2.0, abs=1e-9)]
+
+
+def test_a_linear_loss_gives_all_that_was_predicted() -> None:
+    model, written = Weight(1.0, 2.0, 3.0), Written()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    probe = Probe(model, optimizer, written, every=1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (model.w @ torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)).backward()
+        probe.step(lambda: model.w @ torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64))
+
+    assert written.of("raftmon/rho") == pytest.approx([1.0, 1.0, 1.0])
+
+
+def test_what_is_written_is_the_sum_of_the_newest_four_gains_over_that_of_their_predictions() -> None:
+    model, written = Weight(4.0), Written()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    probe = Probe(model, optimizer, written, every=1)
+    gains, predictions = [], []
+    for curvature in (1.0, 0.1, 2.5, 0.5, 3.0, 1.5):
+        w = model.w.item()
+        optimizer.zero_grad()
+        (0.5 * curvature * model.w.square().sum()).backward()
+        probe.step(partial(halved_square, model.w, curvature))
+        now = w * (1 - 0.5 * curvature)
+        gains.append(0.5 * curvature * (now**2 - w**2))
+        predictions.append(curvature * w * (now - w))
+
+    expected = [sum(gains[max(0, n - 4) : n]) / sum(predictions[max(0, n - 4) : n]) for n in range(1, 7)]
+    assert written.of("raftmon/rho") == pytest.approx(expected)
+    assert probe.rho == pytest.approx(sum(gains) / sum(predictions))
+
+
+def test_the_update_ratio_is_the_update_over_the_weights_before_it() -> None:
+    model, written = Weight(3.0, 4.0), Written()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    probe = Probe(model, optimizer, written, every=1)
+    model.w.sum().backward()
+    probe.step(lambda: model.w.sum())
+
+    assert written.of("raftmon/update_ratio") == [pytest.approx(0.1 * math.sqrt(2) / 5.0)]
+
+
+@pytest.mark.parametrize(("limit", "clipped"), [(10.0, 0.0), (0.5, 1.0), (math.inf, 0.0)])
+def test_clipping_returns_and_writes_the_norm_before_it(limit: float, clipped: float) -> None:
+    model, written = Weight(3.0, 4.0), Written()
+    probe = Probe(model, torch.optim.SGD(model.parameters(), lr=0.1), written, first_step=7)
+    (0.5 * model.w.square().sum()).backward()
+
+    assert float(probe.clip(limit)) == pytest.approx(5.0)
+    assert float(model.w.grad.norm()) == pytest.approx(min(5.0, limit))
+    assert written.points == [("train/grad_norm", pytest.approx(5.0), 8), ("raftmon/clipped", clipped, 8)]
+
+
+def test_what_the_trainer_writes_already_is_not_written_twice() -> None:
+    model, told = Weight(3.0, 4.0), []
+
+    def log(values: Mapping[str, float], step: int) -> None:
+        told.append((dict(values), step))
+
+    probe = Probe(model, torch.optim.SGD(model.parameters(), lr=0.1), log, every=1, norm_tag=None, prefix="")
+    model.w.sum().backward()
+    probe.clip(1.0)
+    probe.step(lambda: model.w.sum())
+
+    assert [sorted(values) for values, _ in told] == [["clipped"], ["rho", "update_ratio"]]
+    assert [step for _, step in told] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("steps", "probed"),
+    [
+        (None, [51, 151, 251]),
+        (3, [1, 2, 3]),
+        (16, [2, 4, 6, 8, 10, 12, 14, 16]),
+        (40, [3, 8, 13, 18, 23, 28, 33, 38]),
+        (10_000, [51, 151, 251]),
+    ],
+)
+def test_a_short_run_is_probed_more_often(steps: int | None, probed: list[int]) -> None:
+    model, written = Weight(1.0), Written()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    probe = Probe(model, optimizer, written, steps=steps)
+    for _ in range(min(steps or 300, 300)):
+        optimizer.zero_grad()
+        model.w.sum().backward()
+        probe.step(lambda: model.w.sum())
+
+    assert [step for tag, _, step in written.points if tag == "raftmon/rho"] == probed
+
+
+@pytest.mark.parametrize(
+    ("loss_of_weights", "rate"),
+    [
+        (lambda w: w.sum(), 0.0),
+        (lambda w: w.sum(), -0.1),
+        (lambda w: w.sum() * math.nan, 0.1),
+        (lambda w: torch.where(w > 1.0, w, math.inf).sum(), 0.5),
+        (lambda w: w.float().sum() * 1e-9 + 1.0, 0.1),
+    ],
+    ids=["does not move", "goes up", "NaN before", "infinite after", "hidden by rounding"],
+)
+def test_where_nothing_can_be_said_no_ratio_is_written(
+    loss_of_weights: Callable[[Tensor], Tensor], rate: float
+) -> None:
+    model, written = Weight(1.25), Written()
+    optimizer = torch.optim.SGD(model.parameters(), lr=abs(rate), maximize=rate < 0.0)
+    probe = Probe(model, optimizer, written, every=1)
+    model.w.sum().backward()
+    probe.step(lambda: loss_of_weights(model.w))
+
+    assert written.of("raftmon/rho") == []
+
+
+def test_a_step_against_the_gradient_counts_in_the_sum() -> None:
+    model, written = Weight(1.0), Written()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    probe = Probe(model, optimizer, written, every=1)
+    for slope in (2.0, -1.0):
+        optimizer.zero_grad()
+        model.w.sum().backward()
+        probe.step(partial(sloped, model.w, slope))
+
+    assert written.of("raftmon/rho") == pytest.approx([1.0, 1.0])
+    assert probe.rho == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("loss_of", [lambda: torch.ones(2, requires_grad=True) * 2, lambda: torch.tensor(1.0)])
+def test_a_loss_that_is_none_is_refused(loss_of: Callable[[], Tensor]) -> None:
+    model = Weight(1.0)
+    probe = Probe(model, torch.optim.SGD(model.parameters(), lr=0.1), None, every=1)
+
+    with pytest.raises(RaftmonError, match="mean loss of one micro-batch"):
+        probe.step(loss_of)
+
+
+def test_an_optimiser_that_evaluates_the_loss_itself_is_refused() -> None:
+    model = Weight(1.0)
+    with pytest.raises(RaftmonError, match="LBFGS evaluates the loss itself"):
+        Probe(model, torch.optim.LBFGS(model.parameters()), None)
