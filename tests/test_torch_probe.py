@@ -20,19 +20,7 @@ from torch import Tensor, nn
 
 from raftmon.errors import RaftmonError
 from raftmon.torch import Probe
-
-
-class Written:
-    """A SummaryWriter that remembers."""
-
-    def __init__(self) -> None:
-        self.points: list[tuple[str, float, int]] = []
-
-    def add_scalar(self, tag: str, value: float, step: int) -> None:
-        self.points.append((tag, value, step))
-
-    def of(self, tag: str) -> list[float]:
-        return [value for name, value, _ in self.points if name == tag]
+from tests.probe_toys import Written
 
 
 class Weight(nn.Module):

@@ -136,8 +136,8 @@ def completion_nll(
     """Evaluate completions under a causal language model of Hugging Face's interface, in one padded batch.
 
     Args:
-        model: called with ``input_ids`` and ``attention_mask``, both of shape (samples, longest); returns an object whose
-            ``logits`` are of shape (samples, longest, vocabulary).
+        model: called with ``input_ids`` and ``attention_mask``, both of shape (samples, longest); returns an object
+            with ``logits`` of shape (samples, longest, vocabulary).
         samples: of each, the token ids of prompt and completion together, its end included, and how many of them are
             the prompt's. A token with none before it is not predicted: without a prompt the first one does not count.
         pad: token id that fills up shorter samples, to the right; masked, so that any does.

@@ -65,15 +65,14 @@ def undisturbed(model: nn.Module, randomness: Randomness) -> Iterator[None]:
 def _keep_buffers(module: nn.Module, afterwards: ExitStack) -> None:
     """Put the module's own buffers back afterwards, also those that were exchanged for another tensor."""
 
-    def put_back(name: str, buffer: Tensor, value: Tensor, version: int) -> None:
+    def put_back(name: str, buffer: Tensor, value: Tensor) -> None:
+        # Batch norms write past autograd's count of changes, which therefore tells nothing and stays as it is.
+        buffer.data.copy_(value)
         module._buffers[name] = buffer
-        if buffer._version != version:
-            with torch.no_grad():
-                buffer.copy_(value)
 
     for name, buffer in module._buffers.items():
         if buffer is not None:
-            afterwards.callback(put_back, name, buffer, buffer.clone(), buffer._version)
+            afterwards.callback(put_back, name, buffer, buffer.detach().clone())
 
 
 def _set(module: nn.Module, name: str, value: object, afterwards: ExitStack) -> None:

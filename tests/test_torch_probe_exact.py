@@ -1,0 +1,254 @@
+"""A probed training is, to the last bit, the training without a probe; and it is the same step that is measured."""
+
+# mypy: allow-subclassing-any
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="needs the extra torch")
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from raftmon.errors import RaftmonError
+from raftmon.torch import Probe
+from tests.probe_toys import Everything, Written, batches, squared_error, train
+
+
+def made(build: Callable[[], nn.Module]) -> nn.Module:
+    torch.manual_seed(1)
+    return build()
+
+
+@pytest.mark.parametrize("micro_batches", [1, 3])
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_probed_training_is_the_same_to_the_last_bit(every: int, micro_batches: int) -> None:
+    written = Written()
+    plain, model = made(Everything), made(Everything)
+    modes = [module.training for module in model.modules()]
+    seen = model.seen
+
+    without = train(plain, None, 0, micro_batches=micro_batches)
+    probed = train(model, written, every, micro_batches=micro_batches)
+
+    assert torch.equal(without, probed)
+    assert len(written.of("raftmon/update_ratio")) == 6 // every
+    assert [module.training for module in model.modules()] == modes
+    assert "forward" not in vars(model)
+    assert model.recurrent.dropout == 0.3
+    assert not torch.equal(seen, model.seen)
+
+
+def test_without_the_care_the_training_would_differ() -> None:
+    """The toy has what the test above is about: evaluating the loss once more leaves a trace in it."""
+    plain, model = made(Everything), made(Everything)
+    squared_error(model, batches(1)[0])
+
+    assert not torch.equal(train(plain, None, 0), train(model, None, 0))
+
+
+def test_the_loss_that_is_measured_has_no_dropout_and_the_statistics_of_its_batch() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Linear(6, 1), nn.Flatten(0))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    batch, written, losses = batches(1)[0], Written(), []
+
+    def loss_of() -> Tensor:
+        losses.append(squared_error(model, batch))
+        return losses[-1]
+
+    reference = nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 1), nn.Flatten(0))
+    reference.load_state_dict({name.replace("2.", "1."): value for name, value in model.state_dict().items()})
+    before = squared_error(reference, batch)
+    gradients = torch.autograd.grad(before, list(reference.parameters()))
+    squared_error(model, batch).backward()
+    old = [weight.detach().clone() for weight in model.parameters()]
+    Probe(model, optimizer, written, every=1).step(loss_of)
+    reference.load_state_dict({name.replace("2.", "1."): value for name, value in model.state_dict().items()})
+    after = squared_error(reference, batch)
+
+    pairs = zip(gradients, model.parameters(), old, strict=True)
+    predicted = sum(float((gradient * (now.detach() - was)).sum()) for gradient, now, was in pairs)
+    assert [loss.item() for loss in losses] == [pytest.approx(before.item()), pytest.approx(after.item())]
+    assert written.of("raftmon/rho") == [pytest.approx((after - before).item() / predicted, rel=1e-4)]
+
+
+def test_what_stays_random_is_the_same_in_both_evaluations() -> None:
+    model = nn.Linear(6, 1)
+    losses = []
+
+    def loss_of() -> Tensor:
+        losses.append((torch.rand(1) * model(torch.ones(1, 6))).sum())
+        return losses[-1]
+
+    loss_of().backward()
+    probe = Probe(model, torch.optim.SGD(model.parameters(), lr=0.0), None, every=1)
+    probe.step(loss_of)
+    torch.rand(1)
+    state = torch.get_rng_state()
+    probe.step(loss_of)
+
+    _, *measured = [loss.item() for loss in losses]
+    assert measured[0] == measured[1] != measured[2] == measured[3]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+class Adapted(nn.Module):
+    """A frozen layer with a low-rank addition."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base = nn.Linear(6, 64)
+        self.base.requires_grad_(False)
+        self.down, self.up = nn.Linear(6, 2, bias=False), nn.Linear(2, 64, bias=False)
+        self.head = nn.Linear(64, 1)
+        self.head.requires_grad_(False)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Map (rows, 6) to (rows,)."""
+        return self.head(torch.tanh(self.base(rows) + self.up(self.down(rows))))[:, 0]
+
+
+def test_frozen_weights_take_no_part() -> None:
+    model, written = made(Adapted), Written()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    batch = batches(1)[0]
+    squared_error(model, batch).backward()
+    old = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    Probe(model, optimizer, written, every=1).step(partial(squared_error, model, batch))
+
+    trained = ("down.weight", "up.weight")
+    now = dict(model.named_parameters())
+    moved = sum(float((now[name].detach() - old[name]).square().sum()) for name in trained)
+    size = sum(float(old[name].square().sum()) for name in trained)
+    assert written.of("raftmon/update_ratio") == [pytest.approx((moved / size) ** 0.5)]
+    assert written.of("raftmon/rho") == [pytest.approx(1.0, abs=0.2)]
+
+
+def test_adapters_of_peft_are_probed() -> None:
+    peft = pytest.importorskip("peft", reason="needs peft")
+    config = peft.LoraConfig(r=2, target_modules=["0"], lora_dropout=0.5)
+
+    def build() -> nn.Module:
+        return peft.get_peft_model(nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 1), nn.Flatten(0)), config)
+
+    written = Written()
+    assert torch.equal(train(made(build), None, 0), train(made(build), written, 1))
+    assert len(written.of("raftmon/rho")) == 6
+
+
+def test_several_groups_and_weights_that_get_no_gradient() -> None:
+    model, written = nn.ModuleList([nn.Linear(6, 1), nn.Linear(6, 1)]), Written()
+    optimizer = torch.optim.SGD(
+        [{"params": model[0].parameters()}, {"params": model[1].parameters(), "lr": 0.0}], lr=0.01
+    )
+    batch = batches(1)[0]
+    probe = Probe(model, optimizer, written, every=1)
+
+    def loss_of() -> Tensor:
+        return squared_error(lambda rows: model[0](rows)[:, 0], batch)
+
+    loss_of().backward()
+    probe.step(loss_of)
+
+    assert written.of("raftmon/rho") == [pytest.approx(1.0, abs=0.1)]
+
+
+def test_sparse_gradients_are_multiplied() -> None:
+    model, written = nn.Embedding(10, 2, sparse=True), Written()
+    probe = Probe(model, torch.optim.SGD(model.parameters(), lr=0.1), written, every=1)
+
+    def loss_of() -> Tensor:
+        return model(torch.tensor([1, 1, 7])).sum()
+
+    loss_of().backward()
+    probe.step(loss_of)
+
+    assert written.of("raftmon/rho") == [pytest.approx(1.0, abs=1e-5)]
+
+
+def half(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        return functional.mse_loss(model(batch[0]).float(), batch[1])
+
+
+def scaled(written: Written | None, every: int, broken: int | None) -> tuple[Tensor, float]:
+    """Train under autocast with a scaler; at the step `broken` the gradients overflow."""
+    model = made(lambda: nn.Sequential(nn.Linear(6, 32), nn.Tanh(), nn.Dropout(0.1), nn.Linear(32, 1), nn.Flatten(0)))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    probe = Probe(model, optimizer, written, every=every, scaler=scaler)
+    for number, batch in enumerate(batches(5)):
+        optimizer.zero_grad()
+        scaler.scale(half(model, batch)).backward()
+        if number == broken:
+            model[0].weight.grad.fill_(torch.inf)
+        probe.clip(1.0)
+        probe.step(partial(half, model, batch))
+        scaler.update()
+    return torch.cat([weight.detach().flatten() for weight in model.parameters()]), scaler.get_scale()
+
+
+def test_under_autocast_with_a_scaler_the_training_is_the_same_and_a_skipped_step_says_nothing() -> None:
+    written = Written()
+    (plain, scale), (probed, probed_scale) = scaled(None, 0, broken=2), scaled(written, 1, broken=2)
+
+    assert torch.equal(plain, probed)
+    assert scale == probed_scale == 512.0
+    steps = [step for tag, _, step in written.points if tag == "raftmon/update_ratio"]
+    assert steps == [1, 2, 4, 5]
+    assert all(0.0 < norm < 100.0 for norm in written.of("train/grad_norm") if norm != torch.inf)
+    assert written.of("raftmon/clipped")[2] == 1.0
+
+
+def test_ratios_under_autocast_are_those_of_full_precision_nearly() -> None:
+    found = {}
+    for kind in (half, squared_error):
+        model, written = (
+            made(lambda: nn.Sequential(nn.Linear(6, 64), nn.Tanh(), nn.Linear(64, 1), nn.Flatten(0))),
+            Written(),
+        )
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        probe = Probe(model, optimizer, written, every=1)
+        for batch in batches(8):
+            optimizer.zero_grad()
+            kind(model, batch).backward()
+            probe.step(partial(kind, model, batch))
+        found[kind] = probe.rho
+    assert found[half] == pytest.approx(found[squared_error], abs=0.03)
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="a torch without torch.distributed")
+def test_ranks_are_probed_without_waiting_for_each_other(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-m", "tests.probe_ranks", str(tmp_path / "at"), "0,0", "1,1", "1,0"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=100)
+    assert done.returncode == 0, done.stderr
+    first, second = ([line.split() for line in (tmp_path / f"at.{rank}").read_text().splitlines()] for rank in range(2))
+
+    weights = {words[0] for words in first + second}
+    assert len(weights) == 1, "the ranks agree, probed or not, or one alone"
+    # All state: batch statistics since the last broadcast, and random numbers, are each rank's own.
+    assert [len({words[1] for words in rank}) for rank in (first, second)] == [1, 1]
+    # Gradient norm and clipped of six steps, then the probes' values; the first rank alone writes.
+    plain, probed, one_alone = (int(words[2]) for words in first)
+    assert plain == 12 < 18 <= probed == one_alone
+    assert [int(words[2]) for words in second] == [0, 0, 0]
+
+
+class FullyShardedDataParallel(nn.Linear):
+    """Is called as torch's is."""
+
+
+def test_weights_that_no_rank_has_all_of_are_refused() -> None:
+    model = FullyShardedDataParallel(2, 2)
+    with pytest.raises(RaftmonError, match="DistributedDataParallel, or on one device"):
+        Probe(model, torch.optim.SGD(model.parameters(), lr=0.1), None)
