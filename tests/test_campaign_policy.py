@@ -120,10 +120,16 @@ def test_without_probes_the_strategy_holds_and_flat_rates_are_no_evidence() -> N
 
 
 def test_guardrails_come_last() -> None:
-    found = advise("cycle-much-worse", settings=Settings())
+    found = advise("cycle-much-worse", settings=Settings(guardrails=Guardrails(max_change=3.0)))
 
     assert found.learning_rate == pytest.approx(3.33e-5)
     assert found.because[2] == "guardrail: at most ×3 a cycle = 3.33e-05"
+
+
+def test_a_rate_that_is_given_up_or_measured_may_change_tenfold_where_the_user_says_nothing() -> None:
+    assert advise("cycle-much-worse", settings=Settings()).learning_rate == pytest.approx(1e-5)
+    assert advise(settings=Settings(), rho=0.9999).learning_rate == pytest.approx(1e-3)
+    assert advise("cycles-gain-nothing", settings=Settings()).learning_rate == pytest.approx(3e-4)
 
 
 @given(st.sets(st.sampled_from(sorted(RULES))), st.sampled_from(HIGH), PROBES, PROBES, st.booleans())

@@ -2,15 +2,16 @@
 
 0. The strategy, or what the trainer's config says by itself, and what earlier evidence made of it. 1. Broken numbers,
 2. harm (a drop that chance does not explain): go back to the best checkpoint, then lower; harm in the cycle after that
-once more: stop and ship the best one. 3. Spent diversity: halve, and stop before a collapse. A verdict on the newest
-cycle's own run that its rate is too high lowers too. 4. rho, or else 5. the KL of the cycle, where a trainer logs them:
-the rate that would give the target. 6. What changed in the configuration since the newest cycle. Guardrails come last.
-Each step is named in the advice.
+once more: stop and ship the best one, or lower again where no cycle was better than the base model yet. 3. Spent
+diversity: halve, and stop before a collapse. A verdict on the newest cycle's own run that its rate is too high lowers
+too. 4. rho, or else 5. the KL of the cycle, where a trainer logs them: the rate that would give the target; without
+either a rule that says the cycles gain nothing. 6. What changed in the configuration since the newest cycle. Guardrails
+come last. Each step is named in the advice.
 
 A rule that is only ``experimental`` is shown but moves no number. Rates are lowered by the strongest reason, not by the
-product of all, since they tend to have one cause; they are raised by a probe or a change of the configuration alone,
-and only where nothing that fires, shown rules included, speaks against it. So more evidence of "too high" never raises
-a rate.
+product of all, since they tend to have one cause; they are raised by a probe, by such a rule or by a change of the
+configuration alone, and only where nothing that fires, shown rules included, speaks against it. So more evidence of
+"too high" never raises a rate.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Final
 
 from raftmon.advice.intent import ORDER, SAME, Intent, Plan
 from raftmon.advice.interactions import Interaction, Interactions
-from raftmon.advice.learning_rate import AUTHORITY, format_rate, guarded, rounded, strategy_rate, weaker
+from raftmon.advice.learning_rate import AUTHORITY, FAR_CHANGE, format_rate, guarded, rounded, strategy_rate, weaker
 from raftmon.advice.probes import heed_probes
 from raftmon.advice.rule import Rule
 from raftmon.advice.settings import Settings
@@ -69,13 +70,18 @@ def next_cycle(
     number = meant.cycle if meant.cycle is not None else following(cycles)
     plan = _planned(number, known, settings, meant)
     firing = [finding for finding in findings if finding.state == "firing" and finding.inhibited_by is None]
-    acting = [finding for finding in firing if meant.allows(rules[finding.rule])]
+    allowed = [finding for finding in firing if meant.allows(rules[finding.rule])]
+    raising = [finding for finding in allowed if (rules[finding.rule].multiply or 1.0) > 1.0]
+    acting = [finding for finding in allowed if finding not in raising]
     acting.sort(key=lambda finding: ORDER.index(finding.points_to) if finding.points_to in ORDER else len(ORDER))
     acting = [finding for finding in acting if _heed(plan, finding, rules[finding.rule], cycles, meant)]
-    _stop_after_harm(plan, findings, rules, cycles, meant)
+    ship = checkpoint_of(cycles, best_cycle) if best_cycle is not None else None
+    if ship:
+        _stop_after_harm(plan, findings, rules, cycles, meant)
     trained = max((cycle.cycle for cycle in cycles if cycle.run is not None), default=0)
     _heed_verdict(plan, newest, meant, trained)
-    heed_probes(plan, firing, readings or {}, meant, trained)
+    if not heed_probes(plan, firing, readings or {}, meant, trained):
+        _heed_standstill(plan, raising, firing, rules, cycles, meant)
     _heed_changes(plan, firing, meant.changes)
     factor = _guard(plan, settings, meant)
     roll_back_to = None
@@ -83,7 +89,6 @@ def next_cycle(
         roll_back_to = checkpoint_of(cycles, best_cycle)
         text = f"back to the checkpoint of cycle {roll_back_to}" if roll_back_to else "back to the base model"
         plan.note("roll-back", text)
-    ship = checkpoint_of(cycles, best_cycle) if best_cycle is not None else None
     told = [finding for finding in acting or firing if finding.severity != "informational"]
     text = _text(plan, number, roll_back_to, ship, told[:1])
     return NextCycle(
@@ -109,8 +114,8 @@ def _guard(plan: Plan, settings: Settings, intent: Intent) -> float:
     if plan.rate is None or plan.planned is None:
         return plan.carried
     own = None if plan.is_strategy else intent.configured
-    rate, clamps = guarded(plan.rate, plan.current, settings.guardrails, own)
-    alone, _ = guarded(plan.planned, plan.current, settings.guardrails, own)
+    rate, clamps = guarded(plan.rate, plan.current, settings.guardrails, own, plan.reach)
+    alone, _ = guarded(plan.planned, plan.current, settings.guardrails, own, plan.reach)
     plan.steps += clamps
     is_as_configured = intent.configured is not None and abs(rate / intent.configured - 1.0) < SAME
     plan.rate = intent.configured if is_as_configured else rounded(rate)
@@ -176,6 +181,8 @@ def _heed(plan: Plan, finding: Finding, rule: Rule, cycles: Sequence[CycleView],
         plan.stop = plan.stop or (rule.stop and evidence in intent.again)
         return evidence in intent.again
     plan.acted.append(evidence)
+    if rule.roll_back:
+        plan.reach = FAR_CHANGE
     if rule.multiply is not None:
         plan.lower(rule.multiply, finding.rule, f"{finding.rule} × {rule.multiply:g}")
     plan.authority = weaker(plan.authority, AUTHORITY[rule.status])
@@ -217,6 +224,33 @@ def _heed_verdict(plan: Plan, newest: Sequence[Advice], intent: Intent, trained:
             plan.lower(factor, basis[0], f"the newest run's rate is too high: × {factor:.3g}")
             plan.acted.append(basis)
             plan.authority = weaker(plan.authority, advice.authority)
+
+
+def _heed_standstill(
+    plan: Plan,
+    raising: Sequence[Finding],
+    firing: Sequence[Finding],
+    rules: Mapping[str, Rule],
+    cycles: Sequence[CycleView],
+    intent: Intent,
+) -> None:
+    """Raise where a rule says that the cycles gain nothing; a raise that harms is taken back by going back."""
+    newest = max((cycle.cycle for cycle in cycles if cycle.verification_rate is not None), default=0)
+    against = next((finding.rule for finding in firing if finding.points_to in ORDER), None)
+    for finding in raising:
+        rule, evidence = rules[finding.rule], (finding.rule, newest)
+        if rule.multiply is None or plan.rate is None or plan.current is None:
+            continue
+        if evidence in intent.acted:
+            plan.note(rule.id, f"{rule.id}: heeded already")
+            continue
+        plan.acted.append(evidence)
+        if against is not None:
+            plan.note(rule.id, f"{rule.id}, but {against} speaks against raising: held")
+            continue
+        plan.rate = max(plan.rate, plan.current * rule.multiply)
+        plan.steps.append(Step(rule.id, rule.multiply, f"{rule.id} × {rule.multiply:g} = {format_rate(plan.rate)}"))
+        plan.authority = weaker(plan.authority, AUTHORITY[rule.status])
 
 
 def _heed_changes(plan: Plan, firing: Sequence[Finding], changes: Interactions | None) -> None:

@@ -245,6 +245,7 @@ class CampaignJudge:
             harm=_last(run, "cycle_harm"),
             broken=_broken(run),
             loss_drop=_loss_drop(run),
+            learning_rate=cycle.learning_rate,
         )
 
 

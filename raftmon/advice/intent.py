@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from raftmon.advice.interactions import Interactions
-from raftmon.advice.learning_rate import format_rate
+from raftmon.advice.learning_rate import USUAL_CHANGE, format_rate
 from raftmon.advice.rule import Rule
 from raftmon.grounds import STATUSES, Status
 from raftmon.model import Authority, PointsTo, Step
@@ -71,6 +71,8 @@ class Plan:
     acted: list[tuple[str, int]] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
     stop: bool = False
+    reach: float = USUAL_CHANGE
+    """Largest factor that the guardrails let the rate change by, where the user names none."""
     remarks: list[str] = field(default_factory=list)
     """What is said beside the numbers."""
 

@@ -18,6 +18,8 @@ from raftmon.run_config import RunConfig
 
 __all__ = [
     "AUTHORITY",
+    "FAR_CHANGE",
+    "USUAL_CHANGE",
     "advise_run",
     "format_rate",
     "guarded",
@@ -33,6 +35,11 @@ CONFIDENT: Final = 0.75
 """Confidence from which a verdict suggests a number for the next run."""
 VERDICT_FACTOR: Final = 3.0
 """What a verdict changes the learning rate by where no rule says how much: half a decade, the resolution of a sweep."""
+
+USUAL_CHANGE: Final = 3.0
+"""Largest factor between two cycles, where the user names none."""
+FAR_CHANGE: Final = 10.0
+"""The same where a probe measured how far the rate is off, or where the campaign goes back."""
 
 
 def weaker(first: Authority, second: Authority) -> Authority:
@@ -150,7 +157,11 @@ def _rate_advice(
 
 
 def guarded(
-    rate: float, current: float | None, guardrails: Guardrails, configured: float | None = None
+    rate: float,
+    current: float | None,
+    guardrails: Guardrails,
+    configured: float | None = None,
+    reach: float = USUAL_CHANGE,
 ) -> tuple[float, tuple[Step, ...]]:
     """Clamp a rate to the guardrails.
 
@@ -159,6 +170,7 @@ def guarded(
         current: in force in the newest cycle.
         guardrails: the user's.
         configured: what the user's own config says: a person may change more at once, and that is no clamp's matter.
+        reach: largest factor, up or down, where the user names none.
 
     Returns:
         The rate, and a step for each clamp.
@@ -166,10 +178,11 @@ def guarded(
     clamped, steps = rate, []
     if current is not None and current > 0.0:
         own = configured if configured is not None else current
-        lowest, highest = current / guardrails.max_change, current * guardrails.max_change
+        most = guardrails.max_change if guardrails.max_change is not None else reach
+        lowest, highest = current / most, current * most
         clamped = min(max(rate, min(lowest, own)), max(highest, own))
         if clamped != rate:
-            text = f"guardrail: at most ×{guardrails.max_change:g} a cycle = {format_rate(clamped)}"
+            text = f"guardrail: at most ×{most:g} a cycle = {format_rate(clamped)}"
             steps.append(Step("guardrail:max_change", clamped / rate, text))
     for limit, clamp in ((guardrails.least, max), (guardrails.most, min)):
         if limit is not None and clamp(clamped, limit) != clamped:

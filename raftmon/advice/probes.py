@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from raftmon.advice.intent import ORDER, Intent, Plan
-from raftmon.advice.learning_rate import format_rate, weaker
+from raftmon.advice.learning_rate import FAR_CHANGE, format_rate, weaker
 from raftmon.model import Finding, Step
 
 __all__ = ["heed_probes"]
@@ -26,8 +26,12 @@ DEAD_ZONE: Final = 1.5
 
 def heed_probes(
     plan: Plan, firing: Sequence[Finding], readings: Mapping[str, float | None], intent: Intent, trained: int
-) -> None:
-    """Steps 4 and 5: ask rho, or else the KL; without either say what would tell."""
+) -> bool:
+    """Steps 4 and 5: ask rho, or else the KL; without either say what would tell.
+
+    Returns:
+        Whether there is a probe.
+    """
     rho, kl = readings.get("campaign.rho"), readings.get("campaign.kl")
     asked, probe = _by_rho(rho), "probe:rho"
     if asked is None:
@@ -38,27 +42,30 @@ def heed_probes(
                 "Insufficient evidence for a learning rate that is too low: without rho or the KL logged, one cycle at "
                 "twice the rate from the best checkpoint would tell, given up if the held-out rate falls."
             )
-        return
+        return False
     factor, why = asked
     against = [finding for finding in firing if finding.points_to in ORDER]
     if (probe, trained) in intent.acted:
         plan.note(probe, f"{why}: heeded already")
-        return
+        return True
     if not intent.allows_proposals:
         plan.note(probe, f"{why}: --authority test lets it act")
-        return
+        return True
     plan.acted.append((probe, trained))
     if 1.0 / DEAD_ZONE < factor < DEAD_ZONE:
         plan.note(probe, f"{why}, within ×{DEAD_ZONE:g}: no change")
     elif factor < 1.0:
+        plan.reach = FAR_CHANGE
         plan.lower(factor, probe, why)
         plan.authority = weaker(plan.authority, "propose")
     elif against:
         plan.note(probe, f"{why}, but {against[0].rule} speaks against raising: held")
     elif plan.rate is not None and plan.current is not None:
+        plan.reach = FAR_CHANGE
         plan.rate = max(plan.rate, plan.current * factor)
         plan.steps.append(Step(probe, factor, f"{why} = {format_rate(plan.rate)}"))
         plan.authority = weaker(plan.authority, "propose")
+    return True
 
 
 def _by_rho(rho: float | None) -> tuple[float, str] | None:

@@ -66,6 +66,7 @@ _CYCLE: Final = (
     "mean_length",
     "training_rate",
     "training_verified",
+    "learning_rate",
     *_PROBES,
 )
 
@@ -166,6 +167,7 @@ def _cycle_facts(number: int, cycle: Mapping[str, float]) -> CycleFacts:
         harm=cycle.get("harm"),
         broken=int(cycle["broken"]) if "broken" in cycle else None,
         loss_drop=cycle.get("loss_drop"),
+        learning_rate=cycle.get("learning_rate"),
     )
 
 

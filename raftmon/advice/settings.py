@@ -39,8 +39,9 @@ class Strategy:
 class Guardrails:
     """What no advice may exceed."""
 
-    max_change: float = 3.0
-    """Largest factor, up or down, between two cycles."""
+    max_change: float | None = None
+    """Largest factor, up or down, between two cycles. None: 3; 10 where a probe measured how far the rate is off, or
+    where the campaign goes back, so that the rate in force was that of a cycle which is given up."""
     least: float | None = None
     most: float | None = None
 
@@ -113,8 +114,8 @@ def _strategy(fields: Fields | None) -> Strategy:
 def _guardrails(fields: Fields | None) -> Guardrails:
     if fields is None:
         return Guardrails()
-    guardrails = Guardrails(fields.number("max_change", 3.0) or 0.0, fields.number("min"), fields.number("max"))
-    if not guardrails.max_change >= 1.0:
+    guardrails = Guardrails(fields.number("max_change"), fields.number("min"), fields.number("max"))
+    if guardrails.max_change is not None and not guardrails.max_change >= 1.0:
         fields.complain("`guardrails.max_change` must be at least 1", "It is a factor, for example 3.0.", "max_change")
     for name, limit in (("min", guardrails.least), ("max", guardrails.most)):
         if limit is not None and not limit > 0.0:

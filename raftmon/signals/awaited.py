@@ -13,6 +13,7 @@ _TWO_CYCLES: Final = "a second cycle with a rate"
 _CONFIG_RATE_AND_METHOD: Final = "a config with learning rate and method"
 _CONFIG_STEPS: Final = "a config with warm-up and steps"
 _END: Final = "the end of the run"
+_GAINED: Final = "counted held-out samples of two cycles, no higher learning rate before"
 _DIVERSITY: Final = "samples of two cycles"
 _GAP: Final = "rates on trained and held-out prompts"
 _NAMES: Final[Mapping[str, str]] = {
@@ -55,6 +56,11 @@ _NAMES: Final[Mapping[str, str]] = {
     "campaign.detectable_drop": "counted samples of two cycles",
     "campaign.flat_cycles": "counted samples of two cycles",
     "campaign.gain_bound": "counted samples of four cycles",
+    "campaign.cycles_at_rate": "a cycle with a learning rate",
+    "campaign.gain": _GAINED,
+    "campaign.gain_z": _GAINED,
+    "campaign.detectable_gain": _GAINED,
+    "campaign.diversity_left": _DIVERSITY,
     "campaign.unique_left": _DIVERSITY,
     "campaign.distinct_left": _DIVERSITY,
     "campaign.entropy_left": "the entropy of two cycles",

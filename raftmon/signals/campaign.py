@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from raftmon.grounds import BEYOND
 from raftmon.signals.base import SignalInfo
+from raftmon.signals.gains import RatedCycle, gains
 from raftmon.signals.rarefaction import unique_left
 from raftmon.signals.rates import (
     Rate,
@@ -70,6 +71,8 @@ class CycleFacts:
     """Points of loss and gradient norm in the cycle that are NaN or infinite."""
     loss_drop: float | None = None
     """Fall of the training loss within the cycle, nats per token."""
+    learning_rate: float | None = None
+    """Peak of the cycle."""
 
     @property
     def counted(self) -> Rate | None:
@@ -77,6 +80,11 @@ class CycleFacts:
         if self.rate is None:
             return None
         return Rate(self.rate, self.verified, self.prompts, self.prompt_count, self.clustering)
+
+    @property
+    def held_out_rate(self) -> Rate | None:
+        """The same, where the prompts are never trained on."""
+        return self.counted if self.held_out else None
 
 
 class CampaignSignals:
@@ -98,6 +106,15 @@ class CampaignSignals:
         ),
         SignalInfo("campaign.flat_cycles", "cycles", "campaign", 2, "newest cycles whose rates do not differ"),
         SignalInfo("campaign.gain_bound", "share", "campaign", 4, "largest gain a cycle that the flat rates allow"),
+        SignalInfo("campaign.cycles_at_rate", "cycles", "campaign", 1, "newest cycles at the learning rate in force"),
+        SignalInfo("campaign.gain", "share", "campaign", 2, "gain of the held-out rate since that rate is in force"),
+        SignalInfo("campaign.gain_z", "sigma", "campaign", 2, "the same in standard errors"),
+        SignalInfo(
+            "campaign.detectable_gain", "share", "campaign", 2, "least gain seen with power 0.8 at these counts"
+        ),
+        SignalInfo(
+            "campaign.diversity_left", "ratio", "campaign", 2, "least of the known ones of unique and entropy left"
+        ),
         SignalInfo(
             "campaign.unique_left",
             "ratio",
@@ -160,6 +177,7 @@ class CampaignSignals:
             readings["campaign.gain_bound"] = gain_bound(flat)
         if self._cycles:
             readings.update(self._diversity())
+            readings.update(gains([RatedCycle(c.learning_rate, c.held_out_rate) for c in self._cycles]))
             readings.update(self._gap())
             readings.update(_newest(self._cycles[-1]))
         return readings
@@ -200,10 +218,12 @@ class CampaignSignals:
         unique = self._left("unique_fraction")
         if newest.outputs and first is not None and first is not newest:
             unique = unique_left(first.outputs, newest.outputs)
+        entropy = self._left("entropy")
         return {
+            "campaign.diversity_left": min((x for x in (unique, entropy) if x is not None), default=None),
             "campaign.unique_left": unique,
             "campaign.distinct_left": self._left("distinct"),
-            "campaign.entropy_left": self._left("entropy"),
+            "campaign.entropy_left": entropy,
             "campaign.length_left": self._left("mean_length"),
             "campaign.variation_left": self._left("length_variation"),
         }

@@ -26,6 +26,7 @@ __all__ = [
     "gain_bound",
     "level_of_best",
     "needed_z",
+    "seen_with_power",
     "upper_limit",
     "z_of_drop",
 ]
@@ -144,7 +145,12 @@ def z_of_drop(drop: float, error: float) -> float:
 
 def detectable(comparison: int, error: float) -> float:
     """Return the least drop that the k-th comparison sees with power 0.8."""
-    return (needed_z(comparison) + _normal_quantile(POWER)) * error
+    return seen_with_power(needed_z(comparison), error)
+
+
+def seen_with_power(z: float, error: float) -> float:
+    """Return the least difference that a test at `z` sees with power 0.8."""
+    return (z + _normal_quantile(POWER)) * error
 
 
 def upper_limit(rate: Rate, z: float = 1.96) -> float | None:

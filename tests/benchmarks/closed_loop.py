@@ -1,0 +1,178 @@
+"""Does following raftmon give a better model? Real RAFT campaigns in miniature, whose advice is obeyed.
+
+A small transformer is pre-trained on data with mistakes in it, then sampled, verified, filtered and fine-tuned cycle
+after cycle. Between two cycles somebody decides how to go on (`tests.benchmarks.loop_campaign`): nobody, a decay, the
+literal rule of the seeds, or raftmon's command line. The best constant rate in hindsight is what is aimed at; campaigns
+start at that rate, above it and below. What counts is the true held-out rate of the checkpoint that is shipped, in a
+sample that nobody saw. Constant, decay and the literal rule ship their last checkpoint.
+
+The policy and the rules were chosen on the tasks of `tests.campaign_tasks` (``--choose`` shows how they do there). The
+table is that of other tasks and other seeds (`tests.benchmarks.loop_tasks`).
+
+usage: python -m tests.benchmarks.closed_loop [--choose] [--seeds N] [--keep DIRECTORY] [--only late|main]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import itertools
+import pkgutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final
+
+import torch
+
+import raftmon
+from tests.benchmarks.loop_campaign import Arm, Campaign, Outcome, run_campaign
+from tests.benchmarks.loop_policy import base_policy
+from tests.benchmarks.loop_table import Setting, late_table, main_tables
+from tests.benchmarks.loop_tasks import JUDGED
+from tests.campaign_tasks import TASKS
+
+JOBS: Final = 2
+SEEDS: Final = 5
+CHOOSING_SEED: Final = 101
+"""First seed of the campaigns to choose on."""
+RANK: Final = 8
+CHOOSING: Final = (Setting("arithmetic"), Setting("letters"), Setting("letters", RANK))
+JUDGING: Final = (Setting("walks"), Setting("bits"), Setting("walks", RANK))
+GRID: Final = tuple(10 ** (half / 2) for half in range(-8, -3))
+"""Half decades from 1e-4 to 1e-2, among which the best constant rate is looked for; ten times that for LoRA."""
+STARTS: Final = {"10x high": 10.0, "3x high": 10**0.5, "right": 1.0, "10x low": 0.1, "100x low": 0.01}
+DECIDING: Final[tuple[Arm, ...]] = ("decay", "literal", "raftmon", "raftmon-probes")
+LATE_CYCLES, LATE_HEAT = 12, 0.7
+LATE_ARMS: Final[tuple[Arm, ...]] = ("constant", "decay", "raftmon", "raftmon-probes")
+LATE_STARTS: Final = ("3x high", "right", "10x low")
+
+
+@dataclass
+class Runs:
+    """Runs campaigns, each once, on all cores."""
+
+    pool: ProcessPoolExecutor
+    directory: Path
+
+    def __post_init__(self) -> None:
+        self._found: dict[Campaign, Future[Outcome]] = {}
+
+    def ask(self, campaign: Campaign) -> Future[Outcome]:
+        """Begin a campaign that was not asked for yet."""
+        if campaign not in self._found:
+            base = self.directory / f"base-{campaign.task}.pt"
+            self._found[campaign] = self.pool.submit(run_campaign, campaign, base, self.directory)
+        return self._found[campaign]
+
+    def __getitem__(self, campaign: Campaign) -> Outcome:
+        return self.ask(campaign).result()
+
+
+def prepare() -> None:
+    """Import once, in the process that is forked, what every cycle and every call of raftmon needs."""
+    torch.set_num_threads(1)
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.AdamW([weight])
+    (weight * weight).sum().backward()
+    optimizer.step()
+    apart = ("tui", "demo", "remote", "gpus", "torch")
+    for module in pkgutil.walk_packages(raftmon.__path__, "raftmon."):
+        if not any(part in module.name.split(".") for part in apart):
+            importlib.import_module(module.name)
+    importlib.import_module("tests.benchmarks.loop_cycle")
+
+
+def grid(setting: Setting, seeds: Sequence[int]) -> Iterator[Campaign]:
+    """Constant campaigns among which the best rate is found."""
+    for rate, seed in itertools.product(GRID, seeds):
+        yield Campaign(setting.task, seed, "constant", rate * setting.scale, rank=setting.rank)
+
+
+def best_rate(setting: Setting, seeds: Sequence[int], runs: Runs) -> float:
+    """Return the constant rate whose campaigns end best on average."""
+    ends: dict[float, float] = {}
+    for campaign in grid(setting, seeds):
+        ends[campaign.rate] = ends.get(campaign.rate, 0.0) + sum(runs[campaign].truth[-1])
+    best = max(ends, key=ends.__getitem__)
+    print(
+        f"{setting}: best constant rate {best:.3g} of "
+        + " ".join(f"{r:.3g}: {ends[r] / 2 / len(seeds):.3f}" for r in ends)
+    )
+    return best
+
+
+def main_campaigns(setting: Setting, best: float, seeds: Sequence[int]) -> dict[tuple[str, Arm], list[Campaign]]:
+    """Return the campaigns of 8 cycles, by start and arm."""
+    arms: tuple[Arm, ...] = ("constant", *DECIDING)
+    return {
+        (start, arm): [Campaign(setting.task, seed, arm, best * factor, rank=setting.rank) for seed in seeds]
+        for (start, factor), arm in itertools.product(STARTS.items(), arms)
+    }
+
+
+def late_campaigns(setting: Setting, best: float, seeds: Sequence[int]) -> dict[tuple[str, Arm], list[Campaign]]:
+    """Return the campaigns of 12 cycles at a low temperature, by start and arm."""
+    return {
+        (start, arm): [
+            Campaign(setting.task, seed, arm, best * STARTS[start], LATE_CYCLES, LATE_HEAT, setting.rank)
+            for seed in seeds
+        ]
+        for start, arm in itertools.product(LATE_STARTS, LATE_ARMS)
+    }
+
+
+def measure(settings: Sequence[Setting], seeds: Sequence[int], directory: Path, only: str | None) -> None:
+    """Run all campaigns and print the tables."""
+    tasks = {**TASKS, **JUDGED}
+    with ProcessPoolExecutor(JOBS, get_context("fork"), prepare) as pool:
+        names = dict.fromkeys(setting.task for setting in settings)
+        bases = [pool.submit(base_policy, tasks[name](), directory / f"base-{name}.pt") for name in names]
+        for base in bases:
+            base.result()
+        runs = Runs(pool, directory)
+        for setting in settings:
+            for campaign in grid(setting, seeds):
+                runs.ask(campaign)
+        best = {setting: best_rate(setting, seeds, runs) for setting in settings}
+        asked = {setting: main_campaigns(setting, best[setting], seeds) for setting in settings if only != "late"}
+        late = {s: late_campaigns(s, best[s], seeds) for s in settings if not s.rank and only != "main"}
+        for campaigns in itertools.chain(asked.values(), late.values()):
+            for campaign in itertools.chain.from_iterable(campaigns.values()):
+                runs.ask(campaign)
+        if asked:
+            oracle = {
+                s: [runs[Campaign(s.task, seed, "constant", best[s], rank=s.rank)] for seed in seeds] for s in settings
+            }
+            found = {s: {key: [runs[c] for c in group] for key, group in asked[s].items()} for s in settings}
+            main_tables(oracle, found)
+        if late:
+            late_table({s: {key: [runs[c] for c in group] for key, group in late[s].items()} for s in late})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--choose", action="store_true", help="the tasks that the policy was chosen on")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument(
+        "--keep", type=Path, help="directory that keeps base models and outcomes; what is there is used"
+    )
+    parser.add_argument("--only", choices=("late", "main"))
+    asked = parser.parse_args(arguments)
+    first = CHOOSING_SEED if asked.choose else 1
+    seeds, settings = range(first, first + asked.seeds), CHOOSING if asked.choose else JUDGING
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = asked.keep or Path(scratch)
+        directory.mkdir(parents=True, exist_ok=True)
+        measure(settings, seeds, directory, asked.only)
+    print(f"\n{(time.monotonic() - started) / 60:.0f} minutes with {JOBS} processes")
+
+
+if __name__ == "__main__":
+    main()
