@@ -6,11 +6,44 @@ Names are imported where they are first asked for: ``from raftmon.torch import n
 from __future__ import annotations
 
 import importlib
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__: list[str] = []
+if TYPE_CHECKING:
+    from raftmon.torch.base_rates import multiply_schedule, restart_at
+    from raftmon.torch.groups import discriminative_groups, layer_depths, layerwise_groups
+    from raftmon.torch.scaling import batch_scale, warmup_length
+    from raftmon.torch.schedules import (
+        constant_late_decay,
+        cosine_restarts,
+        cycle_decay,
+        plateau_decay,
+        warmup_cosine,
+        warmup_linear,
+    )
 
-_HOMES: Final[dict[str, str]] = {}
+__all__ = [
+    "batch_scale",
+    "constant_late_decay",
+    "cosine_restarts",
+    "cycle_decay",
+    "discriminative_groups",
+    "layer_depths",
+    "layerwise_groups",
+    "multiply_schedule",
+    "plateau_decay",
+    "restart_at",
+    "warmup_cosine",
+    "warmup_length",
+    "warmup_linear",
+]
+
+_HOMES: Final[dict[str, str]] = {
+    **dict.fromkeys(("multiply_schedule", "restart_at"), "base_rates"),
+    **dict.fromkeys(("discriminative_groups", "layer_depths", "layerwise_groups"), "groups"),
+    **dict.fromkeys(("batch_scale", "warmup_length"), "scaling"),
+    **dict.fromkeys(("constant_late_decay", "cosine_restarts", "cycle_decay", "plateau_decay"), "schedules"),
+    **dict.fromkeys(("warmup_cosine", "warmup_linear"), "schedules"),
+}
 """Name to the module of this package that defines it."""
 
 
