@@ -53,8 +53,8 @@ def layerwise_groups(
             without. None: the optimiser's, for all.
 
     Returns:
-        ``params``, ``lr``, ``name`` (``layer_03``, ``layer_03_no_decay``) and, where given, ``weight_decay``; lowest
-        first.
+        ``params``, ``lr``, ``name`` (``layer_03``, ``layer_03_no_decay``) and, where given, ``weight_decay``; the top
+        first, as trainers log the rate of the first group.
 
     Raises:
         UsageError: an argument that cannot be meant, a model without lists, or a parameter in no layer.
@@ -91,9 +91,9 @@ def discriminative_groups(
             without. None: the optimiser's, for all.
 
     Returns:
-        ``params``, ``lr``, ``name`` (``bottom``, ``middle``, ``top``; ``part_0``... where there are not three
-        factors; with ``_no_decay`` behind) and, where given, ``weight_decay``; lowest first. Parts without trainable
-        parameters are left out.
+        ``params``, ``lr``, ``name`` (``bottom``, ``middle``, ``top``; ``part_0``... where there are not three factors;
+        with ``_no_decay`` behind) and, where given, ``weight_decay``; the top first, as trainers log the rate of the
+        first group. Parts without trainable parameters are left out.
 
     Raises:
         UsageError: an argument that cannot be meant, a model without lists, or a parameter in no layer.
@@ -229,9 +229,10 @@ def _groups(
         what = "model has no trainable parameters"
         raise UsageError(f"{call}(model)", what, "Set requires_grad on those that are to be trained.")
     groups = []
-    for (place, name, plain), parameters in sorted(members.items(), key=lambda item: item[0]):
+    # The highest first: transformers logs the rate of the first group alone, and that is then taken for the run's.
+    for place, name, plain in sorted(members, key=lambda key: (-key[0], key[2])):
         group: dict[str, Any] = {
-            "params": parameters,
+            "params": members[place, name, plain],
             "lr": rates[place],
             "name": f"{name}_no_decay" if plain else name,
         }

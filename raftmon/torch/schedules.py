@@ -3,7 +3,8 @@
 Each is a `LambdaLR` (`plateau_decay` a `ReduceLROnPlateau`) over factors of the learning rates that the optimiser was
 made with, so that groups with rates of their own keep their ratio down to the last step; torch's own floors
 (``eta_min``) are one number for all groups. State dicts hold plain numbers only: ``torch.load(...,
-weights_only=True)`` reads them.
+weights_only=True)`` reads them. As with torch's own, the lengths come back with the state, whatever the new schedule
+was made with.
 
 Steps: ``step()`` after each optimiser step. In a run of N steps the rates of steps 0 to N − 1 are used, and the final
 rate is reached after the last one, as in torch and transformers: no step is spent at 0. Beyond N it stays (torch's
