@@ -9,21 +9,48 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from raftmon.torch.base_rates import multiply_schedule, restart_at
     from raftmon.torch.cycle_probe import CycleProbe, CycleShift, completion_nll
+    from raftmon.torch.groups import discriminative_groups, layer_depths, layerwise_groups
     from raftmon.torch.probe import Probe
+    from raftmon.torch.scaling import batch_scale, warmup_length
+    from raftmon.torch.schedules import (
+        constant_late_decay,
+        cosine_restarts,
+        cycle_decay,
+        plateau_decay,
+        warmup_cosine,
+        warmup_linear,
+    )
 
 __all__ = [
     "CycleProbe",
     "CycleShift",
     "Probe",
+    "batch_scale",
     "completion_nll",
+    "constant_late_decay",
+    "cosine_restarts",
+    "cycle_decay",
+    "discriminative_groups",
+    "layer_depths",
+    "layerwise_groups",
+    "multiply_schedule",
+    "plateau_decay",
+    "restart_at",
+    "warmup_cosine",
+    "warmup_length",
+    "warmup_linear",
 ]
 
 _HOMES: Final[dict[str, str]] = {
-    "CycleProbe": "cycle_probe",
-    "CycleShift": "cycle_probe",
+    **dict.fromkeys(("multiply_schedule", "restart_at"), "base_rates"),
+    **dict.fromkeys(("CycleProbe", "CycleShift", "completion_nll"), "cycle_probe"),
+    **dict.fromkeys(("discriminative_groups", "layer_depths", "layerwise_groups"), "groups"),
     "Probe": "probe",
-    "completion_nll": "cycle_probe",
+    **dict.fromkeys(("batch_scale", "warmup_length"), "scaling"),
+    **dict.fromkeys(("constant_late_decay", "cosine_restarts", "cycle_decay", "plateau_decay"), "schedules"),
+    **dict.fromkeys(("warmup_cosine", "warmup_linear"), "schedules"),
 }
 """Name to the module of this package that defines it."""
 
