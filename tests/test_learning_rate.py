@@ -58,6 +58,9 @@ def test_the_decay_tables_of_the_seed(decay: float, expected: list[str]) -> None
 
 def test_the_floor_and_the_manual_schedule() -> None:
     assert strategy_rate(Strategy("exponential", base=5e-5, decay=0.5, least=1e-6), 20, None)[0] == 1e-6
+    # A floor raises no rate above where it began.
+    low = Strategy("exponential", base=5e-7, decay=0.5, least=1e-6)
+    assert [strategy_rate(low, number, None)[0] for number in (1, 2, 20)] == [5e-7] * 3
     manual = Strategy("manual", schedule={1: 5e-5, 3: 3e-5})
     assert [strategy_rate(manual, number, None)[0] for number in (1, 2, 3, 9)] == [5e-5, 5e-5, 3e-5, 3e-5]
     assert strategy_rate(Strategy("exponential"), 2, None)[0] is None

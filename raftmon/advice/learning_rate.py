@@ -89,8 +89,10 @@ def strategy_rate(strategy: Strategy, cycle: int, first: float | None) -> tuple[
         return base, f"strategy:constant {format_rate(base)}"
     rate = base * strategy.decay ** (cycle - 1)
     words = f"strategy:exponential {format_rate(base)} × {strategy.decay:g}^{cycle - 1}"
-    if rate < strategy.least:
-        return strategy.least, f"{words}, at least {format_rate(strategy.least)}"
+    # A floor holds a rate up; it never raises one above where it began.
+    floor = min(strategy.least, base)
+    if rate < floor:
+        return floor, f"{words}, at least {format_rate(floor)}"
     return rate, f"{words} = {format_rate(rate)}"
 
 
