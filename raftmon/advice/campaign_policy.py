@@ -16,28 +16,21 @@ configuration alone, and only where nothing that fires, shown rules included, sp
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from raftmon.advice.intent import ORDER, SAME, Intent, Plan
-from raftmon.advice.interactions import Interaction, Interactions
 from raftmon.advice.learning_rate import AUTHORITY, FAR_CHANGE, format_rate, guarded, rounded, strategy_rate, weaker
 from raftmon.advice.probes import heed_probes
+from raftmon.advice.raises import heed_changes, heed_standstill
 from raftmon.advice.rule import Rule
 from raftmon.advice.settings import Settings
 from raftmon.model import Advice, Authority, CycleView, Finding, NextCycle, Step
 
 __all__ = ["checkpoint_of", "following", "next_cycle"]
 
-GUESSED: Final = "D"
-"""Grade of an interaction whose size nobody measured: it may lower a rate, but raise none."""
-_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "effective_batch": ("batch_size", "gradient_accumulation", "devices", "global_batch_size"),
-    "lora_rank": ("lora_rank", "lora_alpha", "use_rslora"),
-    "train_samples": ("train_samples", "max_steps", "epochs"),
-}
-"""Change to the fields of `RunConfig` that make it up, where it is not the one of its name."""
+HALVED: Final = 0.5
+"""Policy step 3 of the measured campaigns: what spent diversity makes of the rate."""
 
 
 def next_cycle(
@@ -74,15 +67,15 @@ def next_cycle(
     raising = [finding for finding in allowed if (rules[finding.rule].multiply or 1.0) > 1.0]
     acting = [finding for finding in allowed if finding not in raising]
     acting.sort(key=lambda finding: ORDER.index(finding.points_to) if finding.points_to in ORDER else len(ORDER))
-    acting = [finding for finding in acting if _heed(plan, finding, rules[finding.rule], cycles, meant)]
     ship = checkpoint_of(cycles, best_cycle) if best_cycle is not None else None
+    acting = [f for f in acting if _heed(plan, f, rules[f.rule], cycles, meant, gained=ship != 0)]
     if ship:
         _stop_after_harm(plan, findings, rules, cycles, meant)
     trained = max((cycle.cycle for cycle in cycles if cycle.run is not None), default=0)
     _heed_verdict(plan, newest, meant, trained)
     if not heed_probes(plan, firing, readings or {}, meant, trained):
-        _heed_standstill(plan, raising, firing, rules, cycles, meant)
-    _heed_changes(plan, firing, meant.changes)
+        heed_standstill(plan, raising, firing, rules, cycles, meant)
+    heed_changes(plan, firing, meant.changes)
     factor = _guard(plan, settings, meant)
     roll_back_to = None
     if best_cycle is not None and any(rules[finding.rule].roll_back for finding in acting):
@@ -170,15 +163,20 @@ def _planned(number: int, known: Sequence[float], settings: Settings, intent: In
     return Plan(rate, current, start, authority, steps, rate, carried, is_strategy)
 
 
-def _heed(plan: Plan, finding: Finding, rule: Rule, cycles: Sequence[CycleView], intent: Intent) -> bool:
-    """Do what a rule of steps 1 to 3 asks for; returns False where that was done for the same evidence already."""
+def _heed(
+    plan: Plan, finding: Finding, rule: Rule, cycles: Sequence[CycleView], intent: Intent, *, gained: bool
+) -> bool:
+    """Do what a rule of steps 1 to 3 asks for; returns False where that was done for the same evidence already.
+
+    Where nothing was gained, so that there is nothing to ship but the base model, a rule that would stop halves.
+    """
     # Broken numbers are seen in what was trained, everything else in what was judged.
     is_known = [c.run is not None if rule.points_to == "health" else c.verification_rate is not None for c in cycles]
     basis = max((cycle.cycle for cycle, known in zip(cycles, is_known, strict=True) if known), default=0)
     evidence = (rule.id, basis)
     if evidence in intent.acted:
         plan.note(rule.id, f"{rule.id}: heeded already, and nothing newer than cycle {basis} tells of it")
-        plan.stop = plan.stop or (rule.stop and evidence in intent.again)
+        plan.stop = plan.stop or (rule.stop and gained and evidence in intent.again)
         return evidence in intent.again
     plan.acted.append(evidence)
     if rule.roll_back:
@@ -186,7 +184,11 @@ def _heed(plan: Plan, finding: Finding, rule: Rule, cycles: Sequence[CycleView],
     if rule.multiply is not None:
         plan.lower(rule.multiply, finding.rule, f"{finding.rule} × {rule.multiply:g}")
     plan.authority = weaker(plan.authority, AUTHORITY[rule.status])
-    plan.stop = plan.stop or rule.stop
+    if rule.stop and gained:
+        plan.stop = True
+        plan.note(rule.id, f"{rule.id}: stop")
+    elif rule.stop:
+        plan.lower(HALVED, rule.id, f"{rule.id}, with no checkpoint better than the base model to ship: × {HALVED:g}")
     return True
 
 
@@ -224,62 +226,6 @@ def _heed_verdict(plan: Plan, newest: Sequence[Advice], intent: Intent, trained:
             plan.lower(factor, basis[0], f"the newest run's rate is too high: × {factor:.3g}")
             plan.acted.append(basis)
             plan.authority = weaker(plan.authority, advice.authority)
-
-
-def _heed_standstill(
-    plan: Plan,
-    raising: Sequence[Finding],
-    firing: Sequence[Finding],
-    rules: Mapping[str, Rule],
-    cycles: Sequence[CycleView],
-    intent: Intent,
-) -> None:
-    """Raise where a rule says that the cycles gain nothing; a raise that harms is taken back by going back."""
-    newest = max((cycle.cycle for cycle in cycles if cycle.verification_rate is not None), default=0)
-    against = next((finding.rule for finding in firing if finding.points_to in ORDER), None)
-    for finding in raising:
-        rule, evidence = rules[finding.rule], (finding.rule, newest)
-        if rule.multiply is None or plan.rate is None or plan.current is None:
-            continue
-        if evidence in intent.acted:
-            plan.note(rule.id, f"{rule.id}: heeded already")
-            continue
-        plan.acted.append(evidence)
-        if against is not None:
-            plan.note(rule.id, f"{rule.id}, but {against} speaks against raising: held")
-            continue
-        plan.rate = max(plan.rate, plan.current * rule.multiply)
-        plan.steps.append(Step(rule.id, rule.multiply, f"{rule.id} × {rule.multiply:g} = {format_rate(plan.rate)}"))
-        plan.authority = weaker(plan.authority, AUTHORITY[rule.status])
-
-
-def _heed_changes(plan: Plan, firing: Sequence[Finding], changes: Interactions | None) -> None:
-    """Step 6: multiply by what changed in the configuration; nothing is raised on a guess or against evidence."""
-    if changes is None or plan.rate is None:
-        return
-    if any(item.refused for item in changes.found):
-        for item in changes.found:
-            if item.refused:
-                plan.note(f"change:{item.parameter}", f"{item.text} The learning rate is held.")
-        return
-    against = next((finding.rule for finding in firing if finding.points_to in ORDER), None)
-    for item in changes.found:
-        if item.factor is None or math.isclose(item.factor, 1.0):
-            plan.note(f"change:{item.parameter}", item.text)
-        elif item.factor > 1.0 and (reason := _why_not_raised(item, against)):
-            plan.held += _FIELDS.get(item.parameter, (item.parameter,))
-            plan.note(f"change:{item.parameter}", f"{item.text} × {item.factor:.3g} would raise it, {reason}: held.")
-        else:
-            plan.rate *= item.factor
-            text = f"{item.text} × {item.factor:.3g} = {format_rate(plan.rate)}"
-            plan.steps.append(Step(f"change:{item.parameter}", item.factor, text))
-
-
-def _why_not_raised(item: Interaction, against: str | None) -> str:
-    """Return why a factor above 1 is not applied; empty where it is."""
-    if against is not None:
-        return f"but {against} speaks against that"
-    return "but that rests on a hypothesis" if item.grade == GUESSED else ""
 
 
 def _text(plan: Plan, number: int, roll_back_to: int | None, ship: int | None, because: Sequence[Finding]) -> str:

@@ -33,7 +33,7 @@ def heed_probes(
         Whether there is a probe.
     """
     rho, kl = readings.get("campaign.rho"), readings.get("campaign.kl")
-    asked, probe = _by_rho(rho), "probe:rho"
+    asked, probe = _by_rho(rho, readings.get("campaign.rho_curvature"), plan.current), "probe:rho"
     if asked is None:
         asked, probe = _by_kl(kl), "probe:kl"
     if asked is None:
@@ -68,13 +68,21 @@ def heed_probes(
     return True
 
 
-def _by_rho(rho: float | None) -> tuple[float, str] | None:
-    """Return the factor that rho asks for, and the arithmetic; 1 - rho grows as the learning rate."""
+def _by_rho(rho: float | None, curvature: float | None, rate: float | None) -> tuple[float, str] | None:
+    """Return the factor that rho asks for, and the arithmetic; 1 - rho grows as the learning rate.
+
+    Args:
+        rho: of the newest cycle.
+        curvature: (1 - rho) / learning rate over the newest cycles, where one cycle's rho is not all that is known.
+        rate: in force in the newest cycle.
+    """
     if rho is None or not math.isfinite(rho):
         return None
     least, most = RHO_RANGE
-    ratio = (1.0 - TARGET_RHO) / (1.0 - rho) if rho < 1.0 else most
-    factor, why = min(max(ratio, least), most), f"rho {rho:.2f}: × {1 - TARGET_RHO:.1g}/{1 - rho:.2g}"
+    short = curvature * rate if curvature is not None and rate is not None and rho >= LEAST_RHO else 1.0 - rho
+    told = f"rho {rho:.2f}" if math.isclose(short, 1.0 - rho) else f"rho {rho:.2f}, {1 - short:.2f} with earlier cycles"
+    ratio = (1.0 - TARGET_RHO) / short if short > 0.0 else most
+    factor, why = min(max(ratio, least), most), f"{told}: × {1 - TARGET_RHO:.1g}/{short:.2g}"
     if rho < LEAST_RHO:
         factor, why = factor / 3.0, f"{why} / 3 (rho below {LEAST_RHO:g})"
     return factor, f"{why} → × {factor:.3g}"

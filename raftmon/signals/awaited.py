@@ -72,6 +72,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "campaign.gap_growth": f"{_GAP} of two cycles",
     "campaign.gap_growth_low": f"{_GAP} of two cycles",
     "campaign.rho": "a probe of the newest cycle",
+    "campaign.rho_curvature": "a probe of the newest cycle",
     "campaign.kl": "a probe of the newest cycle",
     "campaign.harm": "a probe of the newest cycle",
     "campaign.broken": "a run of the newest cycle",

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from raftmon.grounds import BEYOND
 from raftmon.signals.base import SignalInfo
+from raftmon.signals.curvature import curvature
 from raftmon.signals.gains import RatedCycle, gains
 from raftmon.signals.rarefaction import unique_left
 from raftmon.signals.rates import (
@@ -136,6 +137,9 @@ class CampaignSignals:
         SignalInfo("campaign.gap_growth", "share", "campaign", 2, "gap less the gap of the first cycle"),
         SignalInfo("campaign.gap_growth_low", "share", "campaign", 2, "lower 95 % limit of the growth of the gap"),
         SignalInfo("campaign.rho", "ratio", "campaign", 1, "gain of a step over the gain that the gradient predicts"),
+        SignalInfo(
+            "campaign.rho_curvature", "ratio", "campaign", 1, "1 - rho over the learning rate, mean of three cycles"
+        ),
         SignalInfo("campaign.kl", "nats", "campaign", 1, "KL per token that the newest cycle moved the model by"),
         SignalInfo("campaign.harm", "nats", "campaign", 1, "rise per token of the loss on verified held-out samples"),
         SignalInfo("campaign.broken", "points", "campaign", 1, "NaN or infinite points in the newest cycle"),
@@ -180,6 +184,7 @@ class CampaignSignals:
             readings.update(gains([RatedCycle(c.learning_rate, c.held_out_rate) for c in self._cycles]))
             readings.update(self._gap())
             readings.update(_newest(self._cycles[-1]))
+            readings["campaign.rho_curvature"] = curvature([(c.learning_rate, c.rho) for c in self._cycles])
         return readings
 
     def _compare_with_best(self, rate: Rate) -> dict[str, float | None]:
