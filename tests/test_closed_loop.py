@@ -139,7 +139,11 @@ def test_without_raftmon_the_loop_does_what_its_arm_says(
 
 
 def test_raftmon_is_obeyed(base: Path, tmp_path: Path) -> None:
-    said = [{"roll_back_to": None}, {"roll_back_to": 1, "best_cycle": 1}, {"stop": True, "best_cycle": 1}]
+    said: list[dict[str, object]] = [
+        {"roll_back_to": None},
+        {"roll_back_to": 1, "best_cycle": 1},
+        {"stop": True, "best_cycle": 1},
+    ]
     way = _Pretended([40, 10, 30], said)
 
     outcome = run_campaign(Campaign("walks", 1, "raftmon", 1e-3, cycles=8), base, tmp_path, way)
@@ -174,7 +178,7 @@ def test_the_tables_name_every_start_and_arm(capsys: pytest.CaptureFixture[str])
     groups = {(start, arm): [_outcome(0.2, 0.4, 0.5)] * 2 for start in starts for arm in arms}
     setting = loop_table.Setting("walks")
 
-    loop_table.main_tables({setting: groups["right", "constant"]}, {setting: groups})  # type: ignore[index, dict-item]
+    loop_table.main_tables({setting: groups["right", "constant"]}, {setting: groups})  # type: ignore[dict-item]
     loop_table.late_table({setting: groups})  # type: ignore[dict-item]
 
     printed = capsys.readouterr().out
@@ -199,7 +203,13 @@ class _Pretended:
 
     def __call__(self, module: str, arguments: Sequence[str]) -> str:
         if module == "raftmon.cli":
-            told = {"refused": None, "roll_back_to": None, "stop": False, "best_cycle": None, "because": []}
+            told: dict[str, object] = {
+                "refused": None,
+                "roll_back_to": None,
+                "stop": False,
+                "best_cycle": None,
+                "because": [],
+            }
             return json.dumps(told | self.said.pop(0))
         campaign, number = Path(arguments[1]), int(arguments[2])
         for cycle in (0, number) if number == 1 else (number,):

@@ -9,7 +9,7 @@ sample that nobody saw. Constant, decay and the literal rule ship their last che
 The policy and the rules were chosen on the tasks of `tests.campaign_tasks` (``--choose`` shows how they do there). The
 table is that of other tasks and other seeds (`tests.benchmarks.loop_tasks`).
 
-usage: python -m tests.benchmarks.closed_loop [--choose] [--seeds N] [--keep DIRECTORY] [--only late|main]
+usage: python -m tests.benchmarks.closed_loop [--choose] [--seeds N] [--keep DIRECTORY] [--only late|main] [--write]
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import itertools
+import math
 import pkgutil
+import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -30,10 +32,12 @@ from typing import Final
 import torch
 
 import raftmon
+from raftmon.advice.rulebook import SHIPPED_RULES
 from tests.benchmarks.loop_campaign import Arm, Campaign, Outcome, run_campaign
 from tests.benchmarks.loop_policy import base_policy
-from tests.benchmarks.loop_table import Setting, late_table, main_tables
+from tests.benchmarks.loop_table import Setting, late_table, main_tables, true_rate
 from tests.benchmarks.loop_tasks import JUDGED
+from tests.benchmarks.writing import figures_line, put
 from tests.campaign_tasks import TASKS
 
 JOBS: Final = 2
@@ -43,10 +47,12 @@ CHOOSING_SEED: Final = 101
 RANK: Final = 8
 CHOOSING: Final = (Setting("arithmetic"), Setting("letters"), Setting("letters", RANK))
 JUDGING: Final = (Setting("walks"), Setting("bits"), Setting("walks", RANK))
-GRID: Final = tuple(10 ** (half / 2) for half in range(-8, -3))
-"""Half decades from 1e-4 to 1e-2, among which the best constant rate is looked for; ten times that for LoRA."""
+GRID: Final = range(-8, -3)
+"""Half decades from 1e-4 to 1e-2, among which the best constant rate is looked for; ten times that for LoRA. Where the
+best is the first or the last, the grid grows."""
 STARTS: Final = {"10x high": 10.0, "3x high": 10**0.5, "right": 1.0, "10x low": 0.1, "100x low": 0.01}
 DECIDING: Final[tuple[Arm, ...]] = ("decay", "literal", "raftmon", "raftmon-probes")
+STANDSTILL: Final = "cycles-gain-nothing"
 LATE_CYCLES, LATE_HEAT = 12, 0.7
 LATE_ARMS: Final[tuple[Arm, ...]] = ("constant", "decay", "raftmon", "raftmon-probes")
 LATE_STARTS: Final = ("3x high", "right", "10x low")
@@ -69,6 +75,11 @@ class Runs:
             self._found[campaign] = self.pool.submit(run_campaign, campaign, base, self.directory)
         return self._found[campaign]
 
+    def done(self) -> Iterator[tuple[Campaign, Outcome]]:
+        """Yield every campaign that was asked for."""
+        for campaign, outcome in self._found.items():
+            yield campaign, outcome.result()
+
     def __getitem__(self, campaign: Campaign) -> Outcome:
         return self.ask(campaign).result()
 
@@ -87,23 +98,24 @@ def prepare() -> None:
     importlib.import_module("tests.benchmarks.loop_cycle")
 
 
-def grid(setting: Setting, seeds: Sequence[int]) -> Iterator[Campaign]:
-    """Constant campaigns among which the best rate is found."""
-    for rate, seed in itertools.product(GRID, seeds):
-        yield Campaign(setting.task, seed, "constant", rate * setting.scale, rank=setting.rank)
+def constant(setting: Setting, seeds: Sequence[int], half: int) -> list[Campaign]:
+    """Return the constant campaigns at a rate, given in half decades."""
+    rate = 10 ** (half / 2) * setting.scale
+    return [Campaign(setting.task, seed, "constant", rate, rank=setting.rank) for seed in seeds]
 
 
 def best_rate(setting: Setting, seeds: Sequence[int], runs: Runs) -> float:
     """Return the constant rate whose campaigns end best on average."""
-    ends: dict[float, float] = {}
-    for campaign in grid(setting, seeds):
-        ends[campaign.rate] = ends.get(campaign.rate, 0.0) + sum(runs[campaign].truth[-1])
-    best = max(ends, key=ends.__getitem__)
-    print(
-        f"{setting}: best constant rate {best:.3g} of "
-        + " ".join(f"{r:.3g}: {ends[r] / 2 / len(seeds):.3f}" for r in ends)
-    )
-    return best
+    ends: dict[int, float] = {}
+    wanted = set(GRID)
+    while wanted:
+        for half in sorted(wanted):
+            ends[half] = statistics.mean(true_rate(runs[campaign], -1) for campaign in constant(setting, seeds, half))
+        best = max(ends, key=ends.__getitem__)
+        wanted = {best - 1, best + 1} - set(ends)
+    rates = ", ".join(f"{10 ** (half / 2) * setting.scale:.3g}: {ends[half]:.3f}" for half in sorted(ends))
+    print(f"{setting}: where constant rates end: {rates}", flush=True)
+    return constant(setting, seeds, best)[0].rate
 
 
 def main_campaigns(setting: Setting, best: float, seeds: Sequence[int]) -> dict[tuple[str, Arm], list[Campaign]]:
@@ -126,7 +138,33 @@ def late_campaigns(setting: Setting, best: float, seeds: Sequence[int]) -> dict[
     }
 
 
-def measure(settings: Sequence[Setting], seeds: Sequence[int], directory: Path, only: str | None) -> None:
+def report_standstill(best: Mapping[Setting, float], runs: Runs, write: bool) -> None:
+    """Print on which constant campaigns the rule that raises fires; wanted are those at a third of the best or less."""
+    counts: dict[int, list[bool]] = {}
+    for campaign, outcome in runs.done():
+        rate = best.get(Setting(campaign.task, campaign.rank))
+        if rate is not None and campaign.arm == "constant" and campaign.temperature == 1.0:
+            fired = any(STANDSTILL in rules for rules in outcome.fired)
+            counts.setdefault(round(2 * math.log10(campaign.rate / rate)), []).append(fired)
+    print(f"\n{STANDSTILL}, on campaigns at a constant rate\n\n| x the best | campaigns | fired |\n|---|---|---|")
+    for half, group in sorted(counts.items()):
+        print(f"| {10 ** (half / 2):.3g} | {len(group)} | {sum(group)} |")
+    wanted = [fired for half, group in counts.items() for fired in group if half < 0]
+    every = [fired for group in counts.values() for fired in group]
+    line = figures_line(
+        len(every),
+        fired=sum(every),
+        precision=sum(wanted) / sum(every) if any(every) else None,
+        recall=sum(wanted) / len(wanted),
+        wanted=len(wanted),
+        on="campaigns of the closed loop at constant rates",
+    )
+    print(f"\n{line.strip()}")
+    if write:
+        put(SHIPPED_RULES / f"{STANDSTILL}.yaml", line)
+
+
+def measure(settings: Sequence[Setting], seeds: Sequence[int], directory: Path, only: str | None, write: bool) -> None:
     """Run all campaigns and print the tables."""
     tasks = {**TASKS, **JUDGED}
     with ProcessPoolExecutor(JOBS, get_context("fork"), prepare) as pool:
@@ -136,8 +174,9 @@ def measure(settings: Sequence[Setting], seeds: Sequence[int], directory: Path, 
             base.result()
         runs = Runs(pool, directory)
         for setting in settings:
-            for campaign in grid(setting, seeds):
-                runs.ask(campaign)
+            for half in GRID:
+                for campaign in constant(setting, seeds, half):
+                    runs.ask(campaign)
         best = {setting: best_rate(setting, seeds, runs) for setting in settings}
         asked = {setting: main_campaigns(setting, best[setting], seeds) for setting in settings if only != "late"}
         late = {s: late_campaigns(s, best[s], seeds) for s in settings if not s.rank and only != "main"}
@@ -150,6 +189,7 @@ def measure(settings: Sequence[Setting], seeds: Sequence[int], directory: Path, 
             }
             found = {s: {key: [runs[c] for c in group] for key, group in asked[s].items()} for s in settings}
             main_tables(oracle, found)
+            report_standstill(best, runs, write)
         if late:
             late_table({s: {key: [runs[c] for c in group] for key, group in late[s].items()} for s in late})
 
@@ -163,6 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--keep", type=Path, help="directory that keeps base models and outcomes; what is there is used"
     )
     parser.add_argument("--only", choices=("late", "main"))
+    parser.add_argument("--write", action="store_true", help="put the rule's figures into its file")
     asked = parser.parse_args(arguments)
     first = CHOOSING_SEED if asked.choose else 1
     seeds, settings = range(first, first + asked.seeds), CHOOSING if asked.choose else JUDGING
@@ -170,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         directory = asked.keep or Path(scratch)
         directory.mkdir(parents=True, exist_ok=True)
-        measure(settings, seeds, directory, asked.only)
+        measure(settings, seeds, directory, asked.only, asked.write)
     print(f"\n{(time.monotonic() - started) / 60:.0f} minutes with {JOBS} processes")
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from tests.benchmarks.loop_campaign import Arm, Outcome
 
-__all__ = ["Setting", "late_table", "main_tables"]
+__all__ = ["Setting", "late_table", "main_tables", "true_rate"]
 
 FOUR: Final = ("10x high", "3x high", "right", "10x low")
 """Starts that the targets speak of."""
