@@ -6,11 +6,21 @@ Names are imported where they are first asked for: ``from raftmon.torch import n
 from __future__ import annotations
 
 import importlib
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__: list[str] = []
+if TYPE_CHECKING:
+    from raftmon.torch.callbacks import RaftmonCallback
+    from raftmon.torch.lightning import RaftmonLightningCallback
+    from raftmon.torch.next_rate import StopCampaign, next_learning_rate
 
-_HOMES: Final[dict[str, str]] = {}
+__all__ = ["RaftmonCallback", "RaftmonLightningCallback", "StopCampaign", "next_learning_rate"]
+
+_HOMES: Final[dict[str, str]] = {
+    "RaftmonCallback": "callbacks",
+    "RaftmonLightningCallback": "lightning",
+    "StopCampaign": "next_rate",
+    "next_learning_rate": "next_rate",
+}
 """Name to the module of this package that defines it."""
 
 
