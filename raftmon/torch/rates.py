@@ -11,7 +11,7 @@ from torch import distributed
 
 from raftmon.errors import RaftmonError
 
-__all__ = ["decided_by_the_first", "set_rate"]
+__all__ = ["decided_by_the_first", "peak_of", "set_rate"]
 
 T = TypeVar("T")
 _KEYS: Final = ("lr", "initial_lr", "max_lr", "min_lr")
@@ -31,7 +31,7 @@ def set_rate(optimizer: Any, scheduler: Any, rate: float) -> None:
         rate: above 0.
     """
     schedulers = list(_parts(scheduler))
-    peak = _peak(optimizer.param_groups[0], schedulers)
+    peak = peak_of(optimizer, scheduler)
     if math.isclose(peak, rate, rel_tol=_EXACT):
         return
 
@@ -50,11 +50,12 @@ def set_rate(optimizer: Any, scheduler: Any, rate: float) -> None:
                 setattr(part, name, [scaled(value) for value in values])
 
 
-def _peak(group: dict[str, Any], schedulers: list[Any]) -> float:
-    """Return the rate that a schedule rises to or falls from."""
+def peak_of(optimizer: Any, scheduler: Any) -> float:
+    """Return the rate that the schedule of the first group of parameters rises to or falls from."""
+    group = optimizer.param_groups[0]
     if group.get("max_lr") is not None:
         return float(group["max_lr"])
-    bases = next((part.base_lrs for part in schedulers if getattr(part, "base_lrs", None)), None)
+    bases = next((part.base_lrs for part in _parts(scheduler) if getattr(part, "base_lrs", None)), None)
     return float(bases[0] if bases else group.get("initial_lr", group["lr"]))
 
 
@@ -78,8 +79,9 @@ def decided_by_the_first(decide: Callable[[], T], is_first: bool) -> T:
         try:
             held[0] = decide()
         except Exception as error:  # the others wait
-            fault, told = error, isinstance(error, RaftmonError)
-            held[1] = (error.where, error.what, error.remedy) if told else (type(error).__name__, str(error), "")
+            fault, held[1] = error, (type(error).__name__, str(error), "")
+            if isinstance(error, RaftmonError):
+                held[1] = (error.where, error.what, error.remedy)
     distributed.broadcast_object_list(held, src=0)
     if fault is not None:
         raise fault
