@@ -80,7 +80,7 @@ class Campaign:
 
     def fit(self, callback: Any, cycle: int = 1, module: Any = None, **options: Any) -> Any:
         torch.manual_seed(1)
-        data = torch.utils.data.DataLoader(torch.randn(64, 3), batch_size=4)
+        data = torch.utils.data.DataLoader(torch.randn(16, 3), batch_size=4)
         trainer = self.trainer([callback], cycle, **options)
         trainer.fit(module if module is not None else Line(), data)
         return trainer
@@ -150,12 +150,12 @@ def test_without_a_schedule_the_rate_is_constant(campaign: Campaign) -> None:
 
 
 def test_a_run_that_goes_on_keeps_its_schedule(campaign: Campaign) -> None:
-    first = campaign.fit(campaign.callback(), max_steps=4)
+    first = campaign.fit(campaign.callback(), max_steps=4)  # an epoch
     checkpoint = campaign.directory / "last.ckpt"
     first.save_checkpoint(checkpoint)
     campaign.config.write_text(CONFIG.replace("5.0e-03", "1.0e-03"))
     torch.manual_seed(1)
-    data = torch.utils.data.DataLoader(torch.randn(64, 3), batch_size=4)
+    data = torch.utils.data.DataLoader(torch.randn(16, 3), batch_size=4)
     campaign.trainer([campaign.callback()]).fit(Line(), data, ckpt_path=str(checkpoint))
     assert campaign.logged(1, "lr-AdamW") == falling(5e-3)
 
