@@ -156,6 +156,31 @@ def test_a_campaign_goes_back_and_lower_after_a_drop(campaign: Campaign, caplog:
     assert campaign.config.read_text() == CONFIG
 
 
+def test_a_loop_that_obeys_goes_back_to_the_checkpoint(campaign: Campaign) -> None:
+    """Asked before there is a Trainer, as the weights to begin with must be known by then."""
+    passed, begun_with, told = {1: 220, 2: 90, 3: 100, 4: 60}, [], []
+    raftmon = campaign.callback(1)
+    raftmon.write_heldout(judged(200), cycle=0)
+    for cycle in (1, 2, 3, 4):
+        advice = raftmon.ask()
+        assert advice is not None
+        assert (advice.cycle, raftmon.cycle) == (cycle, cycle)
+        if advice.stop:
+            assert "Stop here and ship the checkpoint of cycle 1" in advice.text
+            break
+        back = advice.roll_back_to if advice.roll_back_to is not None else cycle - 1
+        begun_with.append(back)
+        told.append(advice.learning_rate)
+        campaign.model = tiny.model(campaign.logdir / f"cycle_{back}_final")
+        trainer = campaign.trainer(raftmon, cycle)
+        trainer.train()
+        trainer.save_model(str(campaign.logdir / f"cycle_{cycle}_final"))
+        assert campaign.logged(cycle, "train/learning_rate") == falling(told[-1] or 0.0)
+        raftmon.write_heldout(judged(passed[cycle]))
+    assert begun_with == [0, 1, 1]
+    assert raftmon.cycle == 4
+
+
 def test_one_trainer_for_several_cycles(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> None:
     """Its optimiser is made once, with the rate of the first cycle, and its schedule anew with each training."""
     raftmon = campaign.callback()
@@ -196,6 +221,51 @@ def test_a_callback_that_is_added_later_sets_the_rate_all_the_same(campaign: Cam
     assert campaign.logged(1, "train/learning_rate") == falling(2e-4)
     assert campaign.cycle(1).config.learning_rate == pytest.approx(2e-4)
     assert campaign.cycle(1).config.max_steps == STEPS
+
+
+# TRL 1.16's own default, by the name that transformers 5.23 calls old.
+@pytest.mark.filterwarnings("ignore:.gradient_checkpointing. is deprecated:FutureWarning")
+def test_it_works_within_trl(campaign: Campaign) -> None:
+    trl = pytest.importorskip("trl", reason='its SFTTrainer; pip install -e ".[trainers]"')
+    datasets = pytest.importorskip("datasets", reason='TRL takes its data from it; pip install -e ".[trainers]"')
+    campaign.config.write_text(CONFIG.replace("5.0e-04", "2.0e-04"))
+    arguments = campaign.trainer(None).args.to_dict()
+    names = ("output_dir", "max_steps", "per_device_train_batch_size", "logging_steps", "save_strategy", "disable_tqdm")
+    kept = [sample for sample in tiny.generate_and_verify(1) if sample.success]
+    trainer = trl.SFTTrainer(
+        model=campaign.model,
+        args=trl.SFTConfig(
+            use_cpu=True, report_to="tensorboard", bf16=False, **{name: arguments[name] for name in names}
+        ),
+        train_dataset=datasets.Dataset.from_list([{"prompt": s.prompt, "completion": s.completion} for s in kept]),
+        processing_class=tiny.tokenizer(),
+        callbacks=[campaign.callback()],
+    )
+    trainer.train()
+    assert campaign.logged(1, "train/learning_rate") == falling(2e-4)
+    assert campaign.cycle(1).config.learning_rate == pytest.approx(2e-4)
+
+
+def test_a_training_that_was_broken_off_is_begun_again(campaign: Campaign) -> None:
+    """Its number stays, and what it says is written once more."""
+
+    class Breaks(TrainerCallback):
+        broken = False
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 3 and not self.broken:
+                self.broken = True
+                raise RuntimeError("out of memory")
+
+    raftmon = campaign.callback(1)
+    trainer = campaign.trainer(raftmon, report_to="none")
+    trainer.add_callback(Breaks())
+    with pytest.raises(RuntimeError, match="out of memory"):
+        trainer.train()
+    trainer.train()
+    assert raftmon.cycle == 1
+    assert campaign.logged(1, "raftmon/cycle") == [1, 1]
+    assert len(campaign.cycle(1).series["loss"].values) == STEPS
 
 
 def test_groups_and_a_schedule_of_ones_own_keep_their_shape(campaign: Campaign) -> None:
@@ -327,6 +397,7 @@ def test_the_hook_knows_what_the_callback_told(campaign: Campaign) -> None:
         ),
         (lambda c: c.trainer(c.callback(), output_dir=str(c.logdir / "a" / "cycle_1")), "Give the directory in which"),
         (lambda c: c.callback().write_heldout(judged(1)), "not known before a training has begun"),
+        (lambda c: c.callback().ask(), "not known before a Trainer is made"),
         (lambda c: c.callback().write_verified([{"success": 0.5}], 1), "sample 1 has no verdict"),
     ],
 )

@@ -89,11 +89,11 @@ from raftmon.errors import RaftmonError, UsageError
 from raftmon.torch.rates import decided_by_the_first
 rank = int(sys.argv[1])
 distributed.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=2)
-print(decided_by_the_first(lambda: f"decided by {rank}", rank == 0))
+print(decided_by_the_first(lambda: f"decided by {rank}"))
 def fails():
     raise UsageError("here", "what", "remedy")
 try:
-    decided_by_the_first(fails, rank == 0)
+    decided_by_the_first(fails)
 except RaftmonError as error:
     print(repr(str(error)), error.remedy)
 distributed.destroy_process_group()
@@ -119,4 +119,4 @@ def test_two_processes_train_at_one_rate_and_fail_together(tmp_path: Path) -> No
 
 
 def test_one_process_decides_for_itself() -> None:
-    assert decided_by_the_first(lambda: 3, False) == 3
+    assert decided_by_the_first(lambda: 3) == 3

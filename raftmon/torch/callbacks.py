@@ -6,9 +6,13 @@
 
     for cycle in range(1, 7):
         raftmon = RaftmonCallback("models/raft", "raft.yaml", cycle, heldout=sample_held_out_prompts)
-        trainer = Trainer(model, args, train_dataset=accepted, callbacks=[raftmon])
-        if raftmon.override is not None and raftmon.override.stop: ...
-        trainer.train()
+        raftmon.write_verified(samples)
+        advice = raftmon.ask()
+        if advice is not None and advice.stop:
+            break
+        if advice is not None and advice.roll_back_to is not None:
+            model = load(f"models/raft/cycle_{advice.roll_back_to}_final")
+        Trainer(model, args, train_dataset=accepted, callbacks=[raftmon]).train()
 
 When it takes effect: the rate is asked for as the Trainer is made, before its optimiser is (so that `args`, the log and
 the schedule all have it), and again as each training begins, where optimiser and schedule are scaled if they were made
@@ -20,7 +24,6 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +31,7 @@ from raftmon.advice.settings import Settings
 from raftmon.errors import RaftmonError
 from raftmon.grounds import Status
 from raftmon.journal import Journal
-from raftmon.model import Finding, Severity
-from raftmon.override import Override
+from raftmon.model import Severity
 
 try:
     from torch.utils.tensorboard import SummaryWriter
@@ -39,10 +41,10 @@ except ModuleNotFoundError as error:
     what = f"RaftmonCallback needs {error.name}, which is not installed"
     raise RaftmonError("raftmon.torch", what, 'pip install "raftmon[torch]" transformers accelerate') from error
 
+from raftmon.torch.advised import Advised
 from raftmon.torch.cycle import Cycle, HeldOut
 from raftmon.torch.next_rate import LOG
 from raftmon.torch.rates import set_rate
-from raftmon.torch.verdicts import Rates
 
 __all__ = ["RaftmonCallback"]
 
@@ -50,7 +52,7 @@ SUFFIX = ".raftmon"
 """How the name of an event file ends that lies beside the Trainer's own."""
 
 
-class RaftmonCallback(TrainerCallback):
+class RaftmonCallback(Advised, TrainerCallback):
     """Follows raftmon's advice from within a Trainer, and tells raftmon what it cannot see from outside.
 
     Args:
@@ -87,56 +89,14 @@ class RaftmonCallback(TrainerCallback):
     ) -> None:
         self._cycle = Cycle(logdir, config, cycle, authority, settings, key, journal, stop_on)
         self._heldout = heldout
-        self._trained = False
         self._own: Any = None
         self._run: Path | None = None
-        self.writer: Any = None
-        """The open `SummaryWriter` while a training lasts (first process only), for probes; else None."""
-
-    @property
-    def override(self) -> Override | None:
-        """All of the newest advice, there as soon as the Trainer is made; None: nothing was asked, or nothing known."""
-        return self._cycle.override
-
-    @property
-    def cycle(self) -> int | None:
-        """Number of the cycle that is, or was last, trained; None: not known yet."""
-        return self._cycle.number
-
-    @property
-    def stopped(self) -> Finding | None:
-        """Why this run was stopped; None: it was not."""
-        return self._cycle.stopped
-
-    def write_verified(self, samples: Iterable[Mapping[str, Any]], cycle: int | None = None) -> Rates:
-        """Write ``cycle_N_verified.jsonl``: a cycle's own samples, judged, before the Trainer of that cycle is made.
-
-        Args:
-            samples: each with ``success``, and ``prompt`` and ``completion`` where known.
-            cycle: None: the present one.
-
-        Raises:
-            UsageError: a sample has no verdict.
-        """
-        return self._cycle.note("verified", samples, cycle)
-
-    def write_heldout(self, samples: Iterable[Mapping[str, Any]], cycle: int | None = None) -> Rates:
-        """Write ``cycle_N_heldout.jsonl``: prompts that are never trained on, with the model that leaves a cycle.
-
-        Args:
-            samples: each with ``success``, and ``prompt`` and ``completion`` where known.
-            cycle: 0: the base model; None: the present one.
-
-        Raises:
-            UsageError: a sample has no verdict.
-        """
-        return self._cycle.note("heldout", samples, cycle)
 
     def on_init_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask for the rate before an optimiser is made with another one."""
         self._cycle.enter(Path(args.output_dir), self._trained)
         self._trained = False
-        rate = self._cycle.ask(args.learning_rate, state.is_world_process_zero)
+        rate = self._cycle.ask(args.learning_rate)
         if rate is not None:
             args.learning_rate = rate
 
@@ -153,7 +113,7 @@ class RaftmonCallback(TrainerCallback):
         self._cycle.enter(Path(args.output_dir), self._trained)
         self._trained = False
         logged = args.learning_rate
-        rate = self._cycle.ask(logged, state.is_world_process_zero)
+        rate = self._cycle.ask(logged)
         if rate is not None and state.global_step:
             LOG.info("Cycle %s goes on from step %d at the rate in its checkpoint.", self.cycle, state.global_step)
         elif rate is not None:
@@ -169,7 +129,7 @@ class RaftmonCallback(TrainerCallback):
         """Judge the run by what has just been written."""
         if self._own is not None:
             self._own.on_log(args, state, control, logs=logs, **kwargs)
-        if self._cycle.is_to_stop(self._run, state.is_world_process_zero):
+        if self._cycle.is_to_stop(self._run):
             control.should_training_stop = True
         return control
 
@@ -185,6 +145,9 @@ class RaftmonCallback(TrainerCallback):
 
     def _open(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Write beside the Trainer's own event file; where that is not in this cycle, log what the Trainer does."""
+        if self.writer is not None:
+            self.writer.close()  # of a training that was broken off
+        self.writer = self._own = self._run = None
         directory = _trainers_own(args, self._cycle)
         if directory is not None:
             self.writer = SummaryWriter(str(directory), filename_suffix=SUFFIX)

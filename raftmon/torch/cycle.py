@@ -117,12 +117,11 @@ class Cycle:
         self.directory = directory if is_named else self.logdir / f"cycle_{self.number}"
         self.stopped = None
 
-    def ask(self, default: float | None, is_first: bool) -> float | None:
+    def ask(self, default: float | None) -> float | None:
         """Return the rate to train the cycle at, the same in all processes; None: no config was given.
 
         Args:
             default: the trainer's own.
-            is_first: whether this is the process that asks.
         """
         config = self._config
         if config is None:
@@ -144,7 +143,7 @@ class Cycle:
             )
             return rate, heard[0] if heard else None
 
-        rate, self.override = decided_by_the_first(decide, is_first)
+        rate, self.override = decided_by_the_first(decide)
         return rate
 
     def mark(self, writer: Any, step: int) -> None:
@@ -192,17 +191,16 @@ class Cycle:
         except (RaftmonError, OSError) as error:
             LOG.error("The held-out rate of cycle %s is lost: %s", self.number, error)
 
-    def is_to_stop(self, run: Path | None, is_first: bool) -> bool:
+    def is_to_stop(self, run: Path | None) -> bool:
         """Tell whether a finding as grave as `stop_on` fires in the run, the same in all processes.
 
         Args:
-            run: directory of the run's event files; None: it has none yet.
-            is_first: whether this is the process that judges.
+            run: directory of the run's event files; None: in all processes but the first.
         """
         if self._stop_on is None or self.stopped is not None:
             return False
-        self.stopped = decided_by_the_first(lambda: self._gravest(run), is_first)
-        if self.stopped is not None and is_first:
+        self.stopped = decided_by_the_first(lambda: self._gravest(run))
+        if self.stopped is not None and run is not None:
             LOG.warning("Cycle %s is stopped: %s. %s", self.number, self.stopped.title, self.stopped.text)
         return self.stopped is not None
 

@@ -19,7 +19,6 @@ checkpoint keeps its schedule.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,7 @@ from raftmon.advice.settings import Settings
 from raftmon.errors import RaftmonError, UsageError
 from raftmon.grounds import Status
 from raftmon.journal import Journal
-from raftmon.model import Finding, Severity
-from raftmon.override import Override
+from raftmon.model import Severity
 
 try:
     from lightning.pytorch.callbacks import Callback
@@ -37,15 +35,15 @@ except ModuleNotFoundError as error:
     what = f"RaftmonLightningCallback needs {str(error.name).partition('.')[0]}, which is not installed"
     raise RaftmonError("raftmon.torch", what, 'pip install "raftmon[torch]" lightning') from error
 
+from raftmon.torch.advised import Advised
 from raftmon.torch.cycle import Cycle, HeldOut
 from raftmon.torch.next_rate import LOG
 from raftmon.torch.rates import peak_of, set_rate
-from raftmon.torch.verdicts import Rates
 
 __all__ = ["RaftmonLightningCallback"]
 
 
-class RaftmonLightningCallback(Callback):
+class RaftmonLightningCallback(Advised, Callback):
     """Follows raftmon's advice from within a Trainer of Lightning, and tells raftmon what it cannot see from outside.
 
     The Trainer needs a `TensorBoardLogger` that writes into a directory of the cycle, `models/raft/cycle_3` or below.
@@ -53,6 +51,8 @@ class RaftmonLightningCallback(Callback):
     Args:
         logdir: directory of the campaign, in which the cycles lie.
         config: the trainer's config, from which the rate begins; None: no rate is asked for, nothing is set.
+        cycle: number of the cycle, where it is asked for (`ask`) or written of before there is a Trainer; else it is
+            that of the logger's directory.
         authority: least status of a rule that may move the number, go back or stop.
         heldout: given the module when a cycle is trained, samples prompts that are never trained on and returns the
             judged samples (see `write_heldout`), or their rate alone, of which no change can be tested. It runs in the
@@ -72,6 +72,7 @@ class RaftmonLightningCallback(Callback):
         self,
         logdir: Path | str,
         config: Path | str | None = None,
+        cycle: int | None = None,
         *,
         authority: Status = "stable",
         heldout: HeldOut | None = None,
@@ -80,50 +81,9 @@ class RaftmonLightningCallback(Callback):
         key: str | None = None,
         journal: Journal | Path | str | None = None,
     ) -> None:
-        self._cycle = Cycle(logdir, config, None, authority, settings, key, journal, stop_on)
+        self._cycle = Cycle(logdir, config, cycle, authority, settings, key, journal, stop_on)
         self._heldout = heldout
         self._judged_at = -1
-        self.writer: Any = None
-        """The logger's `SummaryWriter` while a training lasts (first process only), for probes; else None."""
-
-    @property
-    def override(self) -> Override | None:
-        """All of the newest advice, there when the training begins; None: nothing was asked, or nothing known."""
-        return self._cycle.override
-
-    @property
-    def cycle(self) -> int | None:
-        """Number of the cycle that is, or was last, trained; None: not known yet."""
-        return self._cycle.number
-
-    @property
-    def stopped(self) -> Finding | None:
-        """Why this run was stopped; None: it was not."""
-        return self._cycle.stopped
-
-    def write_verified(self, samples: Iterable[Mapping[str, Any]], cycle: int) -> Rates:
-        """Write ``cycle_N_verified.jsonl``: a cycle's own samples, judged, before it is trained on them.
-
-        Args:
-            samples: each with ``success``, and ``prompt`` and ``completion`` where known.
-            cycle: its number.
-
-        Raises:
-            UsageError: a sample has no verdict.
-        """
-        return self._cycle.note("verified", samples, cycle)
-
-    def write_heldout(self, samples: Iterable[Mapping[str, Any]], cycle: int) -> Rates:
-        """Write ``cycle_N_heldout.jsonl``: prompts that are never trained on, with the model that leaves a cycle.
-
-        Args:
-            samples: each with ``success``, and ``prompt`` and ``completion`` where known.
-            cycle: its number; 0: the base model.
-
-        Raises:
-            UsageError: a sample has no verdict.
-        """
-        return self._cycle.note("heldout", samples, cycle)
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Find the cycle, before anything is prepared or lost.
@@ -141,13 +101,14 @@ class RaftmonLightningCallback(Callback):
         if self._cycle.name_of(directory) is None:
             raise UsageError(str(directory), f"is no cycle below {self._cycle.logdir}", remedy)
         self._cycle.enter(directory, again=False)
+        self._trained = False
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Give optimisers and schedules the rate of this cycle, and write what raftmon reads."""
         schedulers = {id(config.scheduler.optimizer): config.scheduler for config in trainer.lr_scheduler_configs}
         pairs = [(optimizer, schedulers.get(id(optimizer))) for optimizer in trainer.optimizers]
         peaks = [peak_of(optimizer, scheduler) for optimizer, scheduler in pairs]
-        rate = self._cycle.ask(peaks[0] if peaks else None, trainer.is_global_zero)
+        rate = self._cycle.ask(peaks[0] if peaks else None)
         is_set = rate is not None and bool(pairs) and trainer.global_step == 0
         if rate is not None and not is_set:
             LOG.info("Cycle %s goes on from step %d at the rate it has.", self.cycle, trainer.global_step)
@@ -168,14 +129,14 @@ class RaftmonLightningCallback(Callback):
             return
         self._judged_at = step
         run = self._cycle.directory if trainer.is_global_zero else None
-        if self._cycle.is_to_stop(run, trainer.is_global_zero):
+        if self._cycle.is_to_stop(run):
             trainer.should_stop = True
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Measure the held-out rate of the module that leaves the cycle."""
         if self.writer is not None and self._heldout is not None:
             self._cycle.hold_out(self._heldout, pl_module, self.writer, trainer.global_step)
-        self.writer, self._judged_at = None, -1
+        self.writer, self._judged_at, self._trained = None, -1, True
         self._cycle.leave()
 
 

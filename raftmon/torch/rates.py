@@ -69,13 +69,13 @@ def _parts(scheduler: Any) -> Iterator[Any]:
         yield from _parts(part)
 
 
-def decided_by_the_first(decide: Callable[[], T], is_first: bool) -> T:
+def decided_by_the_first(decide: Callable[[], T]) -> T:
     """Return in every process of a training what the first one decides, or raise there what it raises."""
     if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
         return decide()
     held: list[Any] = [None, None]
     fault: Exception | None = None
-    if is_first:
+    if distributed.get_rank() == 0:
         try:
             held[0] = decide()
         except Exception as error:  # the others wait
