@@ -39,13 +39,13 @@ class Advised:
         return self._cycle.stopped
 
     def ask(self, default: float | None = None) -> Override | None:
-        """Ask for the advice on the coming cycle now: which checkpoint it begins with is needed before there is a Trainer.
+        """Ask for the advice on the coming cycle: where to begin is needed before there is a Trainer.
 
         Args:
             default: rate to train at when raftmon has none.
 
         Returns:
-            The advice (`learning_rate`, `roll_back_to`, `stop`, `text`); None: without a config, or where there is none.
+            The advice (`learning_rate`, `roll_back_to`, `stop`, `text`); None: without a config or without advice.
 
         Raises:
             UsageError: the number of the cycle is not known, or no rate from anywhere.

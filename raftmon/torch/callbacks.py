@@ -64,7 +64,9 @@ class RaftmonCallback(Advised, TrainerCallback):
         heldout: given the model when a cycle is trained, samples prompts that are never trained on and returns the
             judged samples (see `write_heldout`), or their rate alone, of which no change can be tested. It runs in the
             first process only.
-        stop_on: least severity of a finding that ends a run, for example "critical"; None: nothing does.
+        stop_on: least severity of a finding that ends a run; None: nothing does. "critical": the loss diverges or is no
+            number; "high": so is the gradient, which is all that shows while the Trainer filters such losses out of
+            its log (`logging_nan_inf_filter`).
         settings: raftmon's, or their file.
         key: dotted key of the learning rate in the config, where the file leaves it open.
         journal: where numbers are noted; None: the user's own.

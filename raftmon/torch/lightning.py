@@ -57,8 +57,8 @@ class RaftmonLightningCallback(Advised, Callback):
         heldout: given the module when a cycle is trained, samples prompts that are never trained on and returns the
             judged samples (see `write_heldout`), or their rate alone, of which no change can be tested. It runs in the
             first process only.
-        stop_on: least severity of a finding that ends a run, for example "critical"; None: nothing does. Lightning
-            trains on to its `min_steps` and `min_epochs`.
+        stop_on: least severity of a finding that ends a run; None: nothing does. "critical": the loss diverges or is no
+            number; "high": so is the gradient. Lightning trains on to its `min_steps` and `min_epochs`.
         settings: raftmon's, or their file.
         key: dotted key of the learning rate in the config, where the file leaves it open.
         journal: where numbers are noted; None: the user's own.
