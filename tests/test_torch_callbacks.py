@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from raftmon.torch.next_rate import LOG  # noqa: E402
 from tests.e2e import tiny  # noqa: E402
 from tests.e2e.hf_cycle import examples  # noqa: E402
 
+ROOT: Final = Path(__file__).resolve().parents[1]
 STEPS: Final = 10
 CONFIG: Final = """\
 # RAFT, all cycles in one process
@@ -44,7 +46,8 @@ class Campaign:
     def __init__(self, directory: Path) -> None:
         self.logdir = directory / "campaign"
         self.config = directory / "raft.yaml"
-        self.config.write_text(CONFIG)
+        if not self.config.exists():
+            self.config.write_text(CONFIG)
         self.journal = directory / "journal.sqlite3"
         self.model = tiny.model(Path("none"))
 
@@ -324,7 +327,7 @@ def test_a_diverged_run_is_stopped_when_told_to(
     report_to: str,
 ) -> None:
     raftmon = campaign.callback(1, config=None, stop_on=stop_on)
-    options = {"learning_rate": rate, "max_steps": 40, "lr_scheduler_type": "constant"}
+    options: dict[str, Any] = {"learning_rate": rate, "max_steps": 40, "lr_scheduler_type": "constant"}
     trainer = campaign.trainer(raftmon, report_to=report_to, **options)
     trainer.train()
     assert (raftmon.stopped.rule if raftmon.stopped is not None else None) == rule
@@ -438,3 +441,39 @@ def test_a_warning_is_seen_without_any_set_up_of_logging() -> None:
     assert LOG.getEffectiveLevel() <= logging.WARNING
     assert LOG.handlers == []
     assert LOG.propagate
+
+
+PROCESS: Final = """
+import os, sys
+from pathlib import Path
+from torch import distributed
+from transformers import set_seed
+from tests.test_torch_callbacks import Campaign
+set_seed(1)
+campaign = Campaign(Path(sys.argv[1]))
+raftmon = campaign.callback(1, stop_on="high")
+trainer = campaign.trainer(raftmon, ddp_backend="gloo", max_steps=40, lr_scheduler_type="constant")
+trainer.train()
+rate = trainer.optimizer.param_groups[0]["lr"]
+rule = raftmon.stopped.rule if raftmon.stopped is not None else None
+Path(sys.argv[1], os.environ["RANK"]).write_text(f"{rate} {trainer.state.global_step} {rule}")
+distributed.destroy_process_group()
+"""
+
+
+def test_all_processes_train_at_one_rate_and_stop_together(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(PROCESS)
+    # As wrong as a rate can be: one process judges, and both must stop.
+    (tmp_path / "raft.yaml").write_text("learning_rate: 1.0e+30\n")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", str(script)]
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*launch, str(tmp_path)], capture_output=True, text=True, check=False, env=environment, timeout=110
+    )
+    assert done.returncode == 0, done.stderr
+    rate, step, rule = (tmp_path / "0").read_text().split()
+    assert (rate, rule) == ("1e+30", "grad-norm-not-finite")
+    assert int(step) < 40
+    assert (tmp_path / "1").read_text() == (tmp_path / "0").read_text()
+    assert done.stderr.count("Cycle 1 is stopped:") == 1
