@@ -304,6 +304,8 @@ def test_a_training_that_resumes_keeps_its_schedule(campaign: Campaign) -> None:
     resumed.train(resume_from_checkpoint=str(campaign.logdir / "cycle_1" / "checkpoint-8"))
     rates = [row["learning_rate"] for row in resumed.state.log_history if "learning_rate" in row]
     assert rates == falling(5e-4)
+    # The arguments of the second start said otherwise, and raftmon reads them.
+    assert campaign.cycle(1).config.learning_rate == 5e-4
 
 
 @pytest.mark.parametrize(
@@ -405,6 +407,7 @@ def test_the_hook_knows_what_the_callback_told(campaign: Campaign) -> None:
         ),
         (lambda c: c.trainer(c.callback(), output_dir=str(c.logdir / "a" / "cycle_1")), "Give the directory in which"),
         (lambda c: c.callback().write_heldout(judged(1)), "not known before a training has begun"),
+        (lambda c: c.trainer(c.callback(3), cycle=2), "cycle 3 was given, and .*cycle_2 is cycle 2"),
         (lambda c: c.callback().ask(), "not known before a Trainer is made"),
         (lambda c: c.callback().write_verified([{"success": 0.5}], 1), "sample 1 has no verdict"),
     ],

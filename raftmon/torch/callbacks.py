@@ -44,7 +44,7 @@ except ModuleNotFoundError as error:
 from raftmon.torch.advised import Advised
 from raftmon.torch.cycle import Cycle, HeldOut
 from raftmon.torch.next_rate import LOG
-from raftmon.torch.rates import set_rate
+from raftmon.torch.rates import peak_of, set_rate
 
 __all__ = ["RaftmonCallback"]
 
@@ -118,6 +118,7 @@ class RaftmonCallback(Advised, TrainerCallback):
         rate = self._cycle.ask(logged)
         if rate is not None and state.global_step:
             LOG.info("Cycle %s goes on from step %d at the rate in its checkpoint.", self.cycle, state.global_step)
+            args.learning_rate = peak_of(optimizer, lr_scheduler)
         elif rate is not None:
             set_rate(optimizer, lr_scheduler, rate)
             args.learning_rate = rate

@@ -104,6 +104,9 @@ class Cycle:
         if name is not None and name.directory != ".":
             what = f"{directory} is a cycle of the campaign {name.directory} below"
             raise UsageError(str(self.logdir), what, "Give the directory in which the cycles lie.")
+        if name is not None and self._entered is None and last not in (None, name.cycle):
+            what = f"cycle {last} was given, and {directory} is cycle {name.cycle}"
+            raise UsageError(str(self.logdir), what, "Leave out cycle=, or give the number of the directory.")
         # A trainer that trains once more in the same directory trains the next cycle.
         if name is not None and directory != self._entered:
             self.number = name.cycle
