@@ -175,9 +175,9 @@ def _start(file: ConfigFile, campaign: str, number: int, began: float | None, ne
     acted, again = _acted(mine), _acted([entry for entry in mine if entry.cycle == number])
     configured = config.used(number) if config is not None else None
     origin = config.how_used(number) if config is not None else ""
-    passed_by = _passed_by(file, newest, mine)
-    if passed_by is not None:
-        configured, origin = passed_by
+    found = _passed_by(file, newest, mine) or _told(file, newest, mine, number)
+    if found is not None:
+        configured, origin = found
     return Start(
         configured=configured,
         origin=origin,
@@ -212,6 +212,29 @@ def was_so_when(moment: float | None, file: ConfigFile) -> bool:
         return file.path.stat().st_mtime <= moment
     except OSError:
         return False
+
+
+def _told(file: ConfigFile, newest: RunView | None, mine: Sequence[Entry], number: int) -> tuple[float, str] | None:
+    """Return the rate, and why, that goes on from a number which a loop was told and nobody wrote into the file.
+
+    That is what a file would give which held the number. A rate that a person has changed there since counts more, and
+    so does the rate of a cycle that was trained at another one than it was told.
+    """
+    last, config = (mine[0] if mine else None), file.config
+    if last is None or config is None or not last.document.get("noted") or last.learning_rate is None:
+        return None
+    if _rate_in(last.after, file) != config.written.rate:
+        return None
+    since = newest.first_wall_time if newest is not None and newest.cycle == last.cycle else None
+    ran = rate_in_force(newest) if newest is not None and since is not None and last.at <= since else None
+    if ran is not None and not agrees(last.learning_rate, *ran):
+        told = rate_text(last.learning_rate)
+        return ran[0], f"cycle {last.cycle} ran at {rate_text(ran[0])}, whatever it was told ({told})"
+    written = last.document.get("written")
+    rate = config.used(number, float(written)) if written is not None else last.learning_rate
+    if rate is None:
+        return None
+    return rate, f"cycle {last.cycle} was told {rate_text(last.learning_rate)}, which gives cycle {number} {rate:.3g}"
 
 
 def _acted(entries: Sequence[Entry]) -> frozenset[tuple[str, int]]:

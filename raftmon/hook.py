@@ -20,17 +20,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from raftmon.advice.obeyed import agrees, rate_in_force
+from raftmon.advice.campaign_policy import following as following_cycle
 from raftmon.advice.settings import Settings, read_settings
 from raftmon.coming import (
     ConfigFile,
     first_cycle,
     next_run,
     open_config,
-    overrides_of,
     read_campaign,
-    state_of,
-    was_so_when,
     with_schedule,
 )
 from raftmon.errors import NoEffect, Refused, UsageError
@@ -38,11 +35,10 @@ from raftmon.grounds import STATUSES, Status, proposal
 from raftmon.journal import Entry, Journal, place_of, plain_path
 from raftmon.model import CampaignView, NextCycle, RunView, Step
 from raftmon.override import Override, Undone, difference, override_document
+from raftmon.remarks import remarks_on_campaign, remarks_on_writing, require_obeyed
 from raftmon.remote.address import Logdir, as_logdir
-from raftmon.trainers.config import TrainerConfig
 from raftmon.trainers.effect import Process, require_effect, running_processes, running_with
 from raftmon.trainers.replace import read_whole, replace_file
-from raftmon.trainers.rewrite import rate_text
 from raftmon.trainers.tree import MOST_BYTES
 
 __all__ = ["Override", "Undone", "pre_cycle", "undo"]
@@ -62,6 +58,7 @@ def pre_cycle(
     journal: Journal | Path | str | None = None,
     processes: Callable[[], Iterable[Process]] = running_processes,
     agreed: Override | None = None,
+    obeyed: bool = False,
 ) -> Override:
     """Work out the learning rate of the next cycle, and write it into the trainer's config when told to.
 
@@ -76,6 +73,8 @@ def pre_cycle(
         journal: where overrides are noted; None: the user's own.
         processes: the programs that run, to see whether a trainer has read the config already.
         agreed: what a person was shown and said yes to; anything else is refused. None: nobody was asked.
+        obeyed: whether the caller trains the cycle at the number itself. Then the file stays as it is, and the journal
+            notes the number, from which the cycle after that one starts: the same evidence counts once, and stays.
 
     Raises:
         UsageError: an argument cannot be meant, or the extra `remote` is missing.
@@ -86,6 +85,8 @@ def pre_cycle(
         raise UsageError(f"authority {authority}", "no status of a rule", f"One of: {', '.join(STATUSES)}.")
     if cycle is not None and not 1 <= cycle <= MOST_CYCLES:
         raise UsageError(f"cycle {cycle}", f"cycles count from 1 to {MOST_CYCLES}", "Give one, or leave it out.")
+    if apply and obeyed:
+        raise UsageError("apply and obeyed", "either the file holds the number or the caller does", "Leave one out.")
     known = settings if isinstance(settings, Settings) else read_settings(Path(settings) if settings else None)
     notes = _journal(journal)
     file = open_config(Path(config), key or known.config_key, notes)
@@ -95,9 +96,11 @@ def pre_cycle(
     campaign, newest = read_campaign(runs, known, coming)
     following = campaign.next if campaign is not None else first_cycle(known, coming, runs)
     override = _override(file, campaign, following, authority)
-    if override.stop or override.refused is not None:
+    if override.stop or (override.refused is not None and not obeyed):
         return override
     place = campaign.path if campaign is not None else place_of(runs)
+    if obeyed:
+        return _note(override, file, place, campaign, newest, notes)
     return _write(override, file, place, newest, apply, notes, processes, agreed)
 
 
@@ -233,7 +236,8 @@ def _write(
         require_effect(file.config, _working_directory())
         if file.unnoted is not None and apply:
             raise file.unnoted
-        remarks = [*_remarks(override, file, file.config, newest), *_require_obeyed(file, newest, campaign, override)]
+        remarks = [*remarks_on_writing(override, file, file.config), *remarks_on_campaign(override, newest)]
+        remarks += require_obeyed(file, newest, campaign, override)
         _require_not_running(file, processes, override)
         data = file.config.with_rate(override.written)
         diff = difference(file.data, data, override.config)
@@ -250,6 +254,31 @@ def _write(
         in_vain = isinstance(error, NoEffect) and not error.flag_helps
         flag = None if in_vain else override.flag
         return replace(override, refused=f"{error.where}: {error.what}", remedy=error.remedy, flag=flag)
+
+
+def _note(
+    override: Override,
+    file: ConfigFile,
+    place: str,
+    campaign: CampaignView | None,
+    newest: RunView | None,
+    journal: Journal,
+) -> Override:
+    """Note a number that the caller trains at: whatever keeps it from being written is no obstacle to that."""
+    if override.learning_rate is None:
+        return override
+    remarks = [f"{override.refused}: the number is told all the same."] if override.refused is not None else []
+    told = replace(override, refused=None, remedy=None)
+    told = replace(told, remarks=(*remarks, *remarks_on_campaign(override, newest)))
+    if campaign is not None and (told.cycle or 0) > following_cycle(campaign.cycles):
+        return told  # a look ahead: there will be evidence before that cycle is trained
+    told = replace(told, noted=True)
+    try:
+        with journal.noting(_entry(told, file, file.data, place)):
+            pass
+    except Refused as error:
+        return replace(told, noted=False, refused=f"{error.where}: {error.what}", remedy=error.remedy)
+    return told
 
 
 def _substance(override: Override) -> tuple[object, ...]:
@@ -279,62 +308,6 @@ def _entry(override: Override, file: ConfigFile, data: bytes, campaign: str) -> 
         after=data,
         document=override_document(override),
     )
-
-
-def _remarks(override: Override, file: ConfigFile, config: TrainerConfig, newest: RunView | None) -> Iterable[str]:
-    trainer, place = config.rate_key.trainer, config.rate_key.place
-    if file.unnoted is not None:
-        yield f"{file.unnoted.what} ({file.unnoted.where}): what was written before is not known."
-    if newest is not None and newest.cycle is not None and override.cycle not in (newest.cycle, newest.cycle + 1):
-        yield f"The newest cycle that was trained is {newest.cycle}, and the number {override.cycle} was given."
-    last = next((entry for entry in file.entries if entry.kind == "pre-cycle"), None)
-    wrote = state_of(last.after, file) if last is not None else None
-    if wrote is not None and wrote.written.rate != config.written.rate and override.learning_rate != config.rate:
-        was, now = (rate_text(rate) if rate else "nothing" for rate in (wrote.written.rate, config.written.rate))
-        yield f"`{override.key}` was changed by hand from {was} to {now} since; that is replaced."
-    if config.written.is_text:
-        yield f"`{override.key}` was a text for PyYAML (YAML 1.1); a number is written."
-    if place is None or place.inherited:
-        yield f"`{override.key}` is added: the file {'takes it from a merge key' if place else 'has no such key'}."
-    if trainer is not None and trainer.process == "campaign":
-        yield f"{trainer.title} reads its config once, when it starts: start it anew for cycle {override.cycle}."
-    for finding in newest.firing if newest is not None else ():
-        # A rate that a schedule keeps from being reached is changed in vain.
-        if finding.points_to == "schedule" and finding.severity not in ("informational", "low"):
-            yield f"Cycle {newest.cycle if newest is not None else '?'}: {finding.title}. {finding.text}"
-
-
-def _require_obeyed(file: ConfigFile, newest: RunView | None, campaign: str, override: Override) -> Iterable[str]:
-    """Refuse where the newest cycle did not train at the learning rate that this file meant for it.
-
-    Returns:
-        A remark where that cannot be told.
-    """
-    config, key = file.config, override.key
-    if newest is None or newest.cycle is None or config is None or config.written.rate is None:
-        return ()
-    found, cycle = rate_in_force(newest), newest.cycle
-    if found is None:
-        return (f"The log of cycle {cycle} does not tell whether the trainer takes its learning rate from this file.",)
-    observed, share = found
-    mine = overrides_of(file, campaign, None)
-    meant = [e.learning_rate for e in mine if e.cycle == cycle]
-    # What was written for a later cycle was not there yet.
-    later = [state_of(e.before, file) for e in mine if (e.cycle or 0) > cycle]
-    states = [config.used(cycle, before.rate) for before in later if before is not None]
-    known = [rate for rate in (config.used(cycle), *states, *meant) if rate is not None]
-    if any(agrees(rate, observed, share) for rate in known):
-        return ()
-    if config.rate_key.trainer is None:
-        words = f"Cycle {cycle} trained at {rate_text(observed)} and `{key}` meant {rate_text(known[-1])} for it"
-        return (f"{words}: does the trainer do arithmetic of its own with that key, or does a flag win?",)
-    if not was_so_when(newest.first_wall_time, file):
-        return (f"Cycle {cycle} trained at {rate_text(observed)}; this file, changed since it began, means another.",)
-    what = f"cycle {cycle} trained at {rate_text(observed)}, but `{key}` meant {rate_text(known[-1])} for it"
-    remedy = "A command-line flag or a script wins over this file: pass the next rate there, or take the flag out."
-    flag = f" The flag: {override.flag}." if override.flag else ""
-    by_hand = f" If you changed the file after cycle {cycle} began and it kept an older time, touch it."
-    raise Refused(override.config, what, f"{remedy}{flag}{by_hand}")
 
 
 def _working_directory() -> Path:

@@ -67,6 +67,8 @@ class Override:
     """(rule, cycle whose evidence it rests on) of what moved the number here."""
     reference: RunConfig | None = None
     """The configuration that the rate is meant for."""
+    noted: bool = False
+    """Whether the journal holds the number for a caller that trains at it without a word in the file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from raftmon.torch.base_rates import multiply_schedule, restart_at
+    from raftmon.torch.callbacks import RaftmonCallback
     from raftmon.torch.cycle_probe import CycleProbe, CycleShift, completion_nll
     from raftmon.torch.groups import discriminative_groups, layer_depths, layerwise_groups
+    from raftmon.torch.lightning import RaftmonLightningCallback
+    from raftmon.torch.next_rate import StopCampaign, next_learning_rate
     from raftmon.torch.probe import Probe
     from raftmon.torch.scaling import batch_scale, warmup_length
     from raftmon.torch.schedules import (
@@ -27,6 +30,9 @@ __all__ = [
     "CycleProbe",
     "CycleShift",
     "Probe",
+    "RaftmonCallback",
+    "RaftmonLightningCallback",
+    "StopCampaign",
     "batch_scale",
     "completion_nll",
     "constant_late_decay",
@@ -36,6 +42,7 @@ __all__ = [
     "layer_depths",
     "layerwise_groups",
     "multiply_schedule",
+    "next_learning_rate",
     "plateau_decay",
     "restart_at",
     "warmup_cosine",
@@ -43,16 +50,26 @@ __all__ = [
     "warmup_linear",
 ]
 
-_HOMES: Final[dict[str, str]] = {
-    **dict.fromkeys(("multiply_schedule", "restart_at"), "base_rates"),
-    **dict.fromkeys(("CycleProbe", "CycleShift", "completion_nll"), "cycle_probe"),
-    **dict.fromkeys(("discriminative_groups", "layer_depths", "layerwise_groups"), "groups"),
-    "Probe": "probe",
-    **dict.fromkeys(("batch_scale", "warmup_length"), "scaling"),
-    **dict.fromkeys(("constant_late_decay", "cosine_restarts", "cycle_decay", "plateau_decay"), "schedules"),
-    **dict.fromkeys(("warmup_cosine", "warmup_linear"), "schedules"),
+_MODULES: Final[dict[str, tuple[str, ...]]] = {
+    "base_rates": ("multiply_schedule", "restart_at"),
+    "callbacks": ("RaftmonCallback",),
+    "cycle_probe": ("CycleProbe", "CycleShift", "completion_nll"),
+    "groups": ("discriminative_groups", "layer_depths", "layerwise_groups"),
+    "lightning": ("RaftmonLightningCallback",),
+    "next_rate": ("StopCampaign", "next_learning_rate"),
+    "probe": ("Probe",),
+    "scaling": ("batch_scale", "warmup_length"),
+    "schedules": (
+        "constant_late_decay",
+        "cosine_restarts",
+        "cycle_decay",
+        "plateau_decay",
+        "warmup_cosine",
+        "warmup_linear",
+    ),
 }
-"""Name to the module of this package that defines it."""
+"""Module of this package to the public names that it defines."""
+_HOMES: Final = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
