@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from torch.nn import functional
 
 from raftmon.errors import RaftmonError
 from raftmon.torch import Probe
-from tests.probe_toys import Everything, Written, batches, squared_error, train
+from tests.probe_toys import Everything, Recomputed, Written, batches, squared_error, train
 
 
 def made(build: Callable[[], nn.Module]) -> nn.Module:
@@ -81,6 +82,14 @@ def test_the_loss_that_is_measured_has_no_dropout_and_the_statistics_of_its_batc
     assert written.of("raftmon/rho") == [pytest.approx((after - before).item() / predicted, rel=1e-4)]
 
 
+class Dicing(torch.optim.SGD):
+    """An optimiser that draws random numbers, as those do that round at random."""
+
+    def step(self, closure: None = None) -> None:
+        """Move nothing."""
+        torch.rand(1)
+
+
 def test_what_stays_random_is_the_same_in_both_evaluations() -> None:
     model = nn.Linear(6, 1)
     losses = []
@@ -90,15 +99,20 @@ def test_what_stays_random_is_the_same_in_both_evaluations() -> None:
         return losses[-1]
 
     loss_of().backward()
-    probe = Probe(model, torch.optim.SGD(model.parameters(), lr=0.0), None, every=1)
+    probe = Probe(model, Dicing(model.parameters(), lr=0.1), None, every=1)
     probe.step(loss_of)
-    torch.rand(1)
-    state = torch.get_rng_state()
     probe.step(loss_of)
 
     _, *measured = [loss.item() for loss in losses]
     assert measured[0] == measured[1] != measured[2] == measured[3]
-    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_what_is_computed_anew_to_save_memory_is_so_in_a_probe() -> None:
+    model, calls = Recomputed(), []
+    model.inner.register_forward_pre_hook(lambda *_: calls.append(1))
+    Probe(model, torch.optim.SGD(model.parameters(), lr=0.1), None, every=1).step(lambda: model(torch.ones(1, 8)).sum())
+
+    assert len(calls) == 3, "before the step, once more for its gradient, and after the step"
 
 
 class Adapted(nn.Module):
@@ -242,6 +256,50 @@ def test_ranks_are_probed_without_waiting_for_each_other(tmp_path: Path) -> None
     plain, probed, one_alone = (int(words[2]) for words in first)
     assert plain == 12 < 18 <= probed == one_alone
     assert [int(words[2]) for words in second] == [0, 0, 0]
+
+
+def test_a_trainer_that_steps_by_itself_is_probed_from_its_callbacks(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="needs the extra trainers")
+    pytest.importorskip("accelerate", reason="needs the extra trainers")
+    base: Any = transformers.TrainerCallback
+    rows = torch.randint(32, (32, 6), generator=torch.Generator().manual_seed(1))
+    data = [{"input_ids": row, "labels": row} for row in rows]
+
+    class Probing(base):
+        def __init__(self, writer: Written) -> None:
+            self.writer = writer
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+            self.model, steps = named["model"], state.max_steps
+            self.probe = Probe(self.model, named["optimizer"], self.writer, steps=steps, norm_tag=None)
+            self.model.register_forward_pre_hook(self.remember, with_kwargs=True)
+
+        def remember(self, _: nn.Module, __: Any, inputs: dict[str, Any]) -> None:
+            self.inputs = inputs
+
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+            inputs = self.inputs
+            self.around = self.probe.around(lambda: self.model(**inputs).loss)
+            self.around.__enter__()
+
+        def on_optimizer_step(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+            self.around.__exit__(None, None, None)
+
+    def trained(callbacks: list[Any]) -> Tensor:
+        config = transformers.GPT2Config(vocab_size=32, n_positions=8, n_embd=16, n_layer=1, n_head=2)
+        model = made(lambda: transformers.GPT2LMHeadModel(config))
+        arguments = transformers.TrainingArguments(
+            str(tmp_path), per_device_train_batch_size=4, gradient_accumulation_steps=2, max_steps=8, learning_rate=1e-2,
+            report_to=[], disable_tqdm=True, save_strategy="no", use_cpu=True, logging_strategy="no",
+        )  # fmt: skip
+        transformers.Trainer(model, arguments, train_dataset=data, callbacks=callbacks).train()
+        return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+
+    written = Written()
+    assert torch.equal(trained([]), trained([Probing(written)]))
+    assert [step for tag, _, step in written.points if tag == "raftmon/update_ratio"] == list(range(1, 9))
+    assert all(0.0 < value < 1.1 for value in written.of("raftmon/rho"))
+    assert len(written.of("raftmon/rho")) >= 6
 
 
 class FullyShardedDataParallel(nn.Linear):
