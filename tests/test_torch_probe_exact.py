@@ -179,7 +179,8 @@ def test_a_trainer_that_steps_by_itself_is_probed_from_its_callbacks(tmp_path: P
         model = made(lambda: transformers.GPT2LMHeadModel(config))
         arguments = transformers.TrainingArguments(
             str(tmp_path), per_device_train_batch_size=4, gradient_accumulation_steps=2, max_steps=8,
-            learning_rate=1e-2, report_to=[], disable_tqdm=True, save_strategy="no", use_cpu=True, logging_strategy="no",
+            learning_rate=1e-2, report_to=[], disable_tqdm=True, save_strategy="no", use_cpu=True,
+            logging_strategy="no",
         )  # fmt: skip
         transformers.Trainer(model, arguments, train_dataset=data, callbacks=callbacks).train()
         return torch.cat([weight.detach().flatten() for weight in model.parameters()])
