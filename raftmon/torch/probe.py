@@ -28,7 +28,7 @@ from raftmon.torch.writing import Writer, write
 __all__ = ["Probe"]
 
 EVERY: Final = 100
-"""Steps between two probes of a long run: a probe costs about 1.5 steps without accumulation."""
+"""Steps between two probes of a long run: at most 2 % of it."""
 PROBES: Final = 8
 """Probes that a short run of known length has, at least: as many as the recorded campaigns."""
 TOGETHER: Final = 4
@@ -89,9 +89,9 @@ class Probe:
     the training (modes, running statistics, random numbers; see `raftmon.torch.undisturbed`): with and without it the
     weights are the same to the last bit. Frozen weights (LoRA) take no part.
 
-    A probe costs 1.3 to 1.4 steps of one micro-batch and holds two copies of the trained weights meanwhile (measured:
-    ``tests/benchmarks/probe_overhead.py``, ten million weights): every 100 steps 1.5 % of a run, and 8 in 16 steps 70 %
-    without accumulation, 17 % with 4 micro-batches, 5 % with 16.
+    A probe costs 1.3 to 1.5 steps of one micro-batch and holds two copies of the trained weights meanwhile (measured by
+    ``tests/benchmarks/probe_overhead.py``, ten million weights): every 100 steps 1.6 % of a run; 8 in 16 steps 70 %
+    without accumulation, 18 % with 4 micro-batches, 5 % with 16.
 
     A trainer that steps by itself is probed with `around`; under Hugging Face's by a callback that enters it in
     ``on_pre_optimizer_step`` and leaves it in ``on_optimizer_step``.
