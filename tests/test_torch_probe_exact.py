@@ -127,6 +127,7 @@ def test_under_autocast_with_a_scaler_the_training_is_the_same_and_a_skipped_ste
     assert steps == [1, 2, 4, 5]
     assert all(0.0 < norm < 100.0 for norm in written.of("train/grad_norm") if norm != torch.inf)
     assert written.of("raftmon/clipped")[2] == 1.0
+    assert written.of("raftmon/rho") == [pytest.approx(1.0, abs=0.2)] * 4
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="a torch without torch.distributed")
