@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from raftmon.torch import Probe
 from raftmon.torch.writing import Writer
 
-__all__ = ["Everything", "Written", "batches", "train"]
+__all__ = ["Everything", "Recomputed", "Written", "batches", "half", "made", "squared_error", "train"]
 
 
 class Written:
@@ -94,6 +94,18 @@ def batches(count: int, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
 def squared_error(model: Callable[[Tensor], Tensor], batch: tuple[Tensor, Tensor]) -> Tensor:
     """Return the mean squared error of a batch."""
     return functional.mse_loss(model(batch[0]), batch[1])
+
+
+def half(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """Return the mean squared error of a batch in half precision, where torch thinks it right."""
+    with torch.autocast("cpu", torch.bfloat16):
+        return functional.mse_loss(model(batch[0]).float(), batch[1])
+
+
+def made(build: Callable[[], nn.Module]) -> nn.Module:
+    """Return a model whose weights are always the same."""
+    torch.manual_seed(1)
+    return build()
 
 
 def train(

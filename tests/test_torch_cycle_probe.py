@@ -207,3 +207,21 @@ def test_own_samples_estimate_the_kl() -> None:
     assert shift.kl_error is not None
     assert shift.kl_error < 0.01 < truth
     assert abs(shift.kl - truth) < 3.0 * shift.kl_error
+
+
+def test_a_model_of_hugging_face_is_evaluated_alike_padded_or_alone() -> None:
+    transformers = pytest.importorskip("transformers", reason="needs the extra trainers")
+    config = transformers.GPT2Config(vocab_size=32, n_positions=16, n_embd=16, n_layer=2, n_head=2)
+    torch.manual_seed(1)
+    model = transformers.GPT2LMHeadModel(config).eval()
+    samples = [([1, 2, 3, 4, 5, 6, 7, 8], 3), ([9, 10, 11], 1), ([12, 13, 14, 15], 2)]
+    with torch.no_grad():
+        together, tokens = completion_nll(model, samples)
+        ids, prompt = samples[0]
+        labels = torch.tensor([[-100] * prompt + ids[prompt:]])
+        theirs = model(input_ids=torch.tensor([ids]), labels=labels).loss * (len(ids) - prompt)
+        alone = [completion_nll(model, [sample])[0].item() for sample in samples]
+
+    assert tokens.tolist() == [5, 2, 2]
+    assert together.tolist() == pytest.approx(alone, rel=1e-4)
+    assert together[0].item() == pytest.approx(theirs.item(), rel=1e-4)

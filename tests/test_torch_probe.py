@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from raftmon.errors import RaftmonError
-from raftmon.torch import Probe
+from raftmon.monitor import Monitor
+from raftmon.torch import CycleProbe, Probe
 from tests.probe_toys import Written
 
 
@@ -199,3 +201,25 @@ def test_an_optimiser_that_evaluates_the_loss_itself_is_refused() -> None:
     model = Weight(1.0)
     with pytest.raises(RaftmonError, match="LBFGS evaluates the loss itself"):
         Probe(model, torch.optim.LBFGS(model.parameters()), None)
+
+
+def test_what_is_written_is_what_raftmon_reads(tmp_path: Path) -> None:
+    tensorboard = pytest.importorskip("torch.utils.tensorboard", reason="needs tensorboard")
+    model = nn.Sequential(nn.Linear(3, 1), nn.Flatten(0))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    rows = torch.eye(3)
+    with tensorboard.SummaryWriter(str(tmp_path / "run")) as writer:
+        probe = Probe(model, optimizer, writer, steps=16)
+        for _ in range(16):
+            optimizer.zero_grad()
+            model(rows).square().mean().backward()
+            probe.clip(0.1)
+            probe.step(lambda: model(rows).square().mean())
+        cycle = CycleProbe(lambda samples: (model(samples).square(), torch.ones(len(samples))))
+        cycle.before(rows, rows[:2])
+        cycle.after(writer, step=16)
+
+    series = Monitor([tmp_path], clock=lambda: 1e9).poll().runs[0].series
+    counts = {role: len(series[role].values) for role in ("grad_norm", "rho", "update_ratio", "cycle_kl", "cycle_harm")}
+    assert counts == {"grad_norm": 16, "rho": 8, "update_ratio": 8, "cycle_kl": 1, "cycle_harm": 1}
+    assert series["rho"].median == pytest.approx(probe.rho, abs=0.02)

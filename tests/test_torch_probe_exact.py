@@ -7,9 +7,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,16 +17,10 @@ pytest.importorskip("torch", reason="needs the extra torch")
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from raftmon.errors import RaftmonError
 from raftmon.torch import Probe
-from tests.probe_toys import Everything, Written, batches, squared_error, train
-
-
-def made(build: Callable[[], nn.Module]) -> nn.Module:
-    torch.manual_seed(1)
-    return build()
+from tests.probe_toys import Everything, Written, batches, half, made, squared_error, train
 
 
 @pytest.mark.parametrize("micro_batches", [1, 3])
@@ -81,6 +75,14 @@ def test_the_loss_that_is_measured_has_no_dropout_and_the_statistics_of_its_batc
     assert written.of("raftmon/rho") == [pytest.approx((after - before).item() / predicted, rel=1e-4)]
 
 
+class Dicing(torch.optim.SGD):
+    """An optimiser that draws random numbers, as those do that round at random."""
+
+    def step(self, closure: None = None) -> None:
+        """Move nothing."""
+        torch.rand(1)
+
+
 def test_what_stays_random_is_the_same_in_both_evaluations() -> None:
     model = nn.Linear(6, 1)
     losses = []
@@ -90,94 +92,12 @@ def test_what_stays_random_is_the_same_in_both_evaluations() -> None:
         return losses[-1]
 
     loss_of().backward()
-    probe = Probe(model, torch.optim.SGD(model.parameters(), lr=0.0), None, every=1)
+    probe = Probe(model, Dicing(model.parameters(), lr=0.1), None, every=1)
     probe.step(loss_of)
-    torch.rand(1)
-    state = torch.get_rng_state()
     probe.step(loss_of)
 
     _, *measured = [loss.item() for loss in losses]
     assert measured[0] == measured[1] != measured[2] == measured[3]
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-class Adapted(nn.Module):
-    """A frozen layer with a low-rank addition."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.base = nn.Linear(6, 64)
-        self.base.requires_grad_(False)
-        self.down, self.up = nn.Linear(6, 2, bias=False), nn.Linear(2, 64, bias=False)
-        self.head = nn.Linear(64, 1)
-        self.head.requires_grad_(False)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Map (rows, 6) to (rows,)."""
-        return self.head(torch.tanh(self.base(rows) + self.up(self.down(rows))))[:, 0]
-
-
-def test_frozen_weights_take_no_part() -> None:
-    model, written = made(Adapted), Written()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    batch = batches(1)[0]
-    squared_error(model, batch).backward()
-    old = {name: weight.detach().clone() for name, weight in model.named_parameters()}
-    Probe(model, optimizer, written, every=1).step(partial(squared_error, model, batch))
-
-    trained = ("down.weight", "up.weight")
-    now = dict(model.named_parameters())
-    moved = sum(float((now[name].detach() - old[name]).square().sum()) for name in trained)
-    size = sum(float(old[name].square().sum()) for name in trained)
-    assert written.of("raftmon/update_ratio") == [pytest.approx((moved / size) ** 0.5)]
-    assert written.of("raftmon/rho") == [pytest.approx(1.0, abs=0.2)]
-
-
-def test_adapters_of_peft_are_probed() -> None:
-    peft = pytest.importorskip("peft", reason="needs peft")
-    config = peft.LoraConfig(r=2, target_modules=["0"], lora_dropout=0.5)
-
-    def build() -> nn.Module:
-        return peft.get_peft_model(nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 1), nn.Flatten(0)), config)
-
-    written = Written()
-    assert torch.equal(train(made(build), None, 0), train(made(build), written, 1))
-    assert len(written.of("raftmon/rho")) == 6
-
-
-def test_several_groups_and_weights_that_get_no_gradient() -> None:
-    model, written = nn.ModuleList([nn.Linear(6, 1), nn.Linear(6, 1)]), Written()
-    optimizer = torch.optim.SGD(
-        [{"params": model[0].parameters()}, {"params": model[1].parameters(), "lr": 0.0}], lr=0.01
-    )
-    batch = batches(1)[0]
-    probe = Probe(model, optimizer, written, every=1)
-
-    def loss_of() -> Tensor:
-        return squared_error(lambda rows: model[0](rows)[:, 0], batch)
-
-    loss_of().backward()
-    probe.step(loss_of)
-
-    assert written.of("raftmon/rho") == [pytest.approx(1.0, abs=0.1)]
-
-
-def test_sparse_gradients_are_multiplied() -> None:
-    model, written = nn.Embedding(10, 2, sparse=True), Written()
-    probe = Probe(model, torch.optim.SGD(model.parameters(), lr=0.1), written, every=1)
-
-    def loss_of() -> Tensor:
-        return model(torch.tensor([1, 1, 7])).sum()
-
-    loss_of().backward()
-    probe.step(loss_of)
-
-    assert written.of("raftmon/rho") == [pytest.approx(1.0, abs=1e-5)]
-
-
-def half(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-    with torch.autocast("cpu", torch.bfloat16):
-        return functional.mse_loss(model(batch[0]).float(), batch[1])
 
 
 def scaled(written: Written | None, every: int, broken: int | None) -> tuple[Tensor, float]:
@@ -207,23 +127,7 @@ def test_under_autocast_with_a_scaler_the_training_is_the_same_and_a_skipped_ste
     assert steps == [1, 2, 4, 5]
     assert all(0.0 < norm < 100.0 for norm in written.of("train/grad_norm") if norm != torch.inf)
     assert written.of("raftmon/clipped")[2] == 1.0
-
-
-def test_ratios_under_autocast_are_those_of_full_precision_nearly() -> None:
-    found = {}
-    for kind in (half, squared_error):
-        model, written = (
-            made(lambda: nn.Sequential(nn.Linear(6, 64), nn.Tanh(), nn.Linear(64, 1), nn.Flatten(0))),
-            Written(),
-        )
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        probe = Probe(model, optimizer, written, every=1)
-        for batch in batches(8):
-            optimizer.zero_grad()
-            kind(model, batch).backward()
-            probe.step(partial(kind, model, batch))
-        found[kind] = probe.rho
-    assert found[half] == pytest.approx(found[squared_error], abs=0.03)
+    assert written.of("raftmon/rho") == [pytest.approx(1.0, abs=0.2)] * 4
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="a torch without torch.distributed")
@@ -242,6 +146,51 @@ def test_ranks_are_probed_without_waiting_for_each_other(tmp_path: Path) -> None
     plain, probed, one_alone = (int(words[2]) for words in first)
     assert plain == 12 < 18 <= probed == one_alone
     assert [int(words[2]) for words in second] == [0, 0, 0]
+
+
+def test_a_trainer_that_steps_by_itself_is_probed_from_its_callbacks(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="needs the extra trainers")
+    pytest.importorskip("accelerate", reason="needs the extra trainers")
+    base: Any = transformers.TrainerCallback
+    rows = torch.randint(32, (32, 6), generator=torch.Generator().manual_seed(1))
+    data = [{"input_ids": row, "labels": row} for row in rows]
+
+    class Probing(base):
+        def __init__(self, writer: Written) -> None:
+            self.writer = writer
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+            self.model, steps = named["model"], state.max_steps
+            self.probe = Probe(self.model, named["optimizer"], self.writer, steps=steps, norm_tag=None)
+            self.model.register_forward_pre_hook(self.remember, with_kwargs=True)
+
+        def remember(self, _: nn.Module, __: Any, inputs: dict[str, Any]) -> None:
+            self.inputs = inputs
+
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+            inputs = self.inputs
+            self.around = self.probe.around(lambda: self.model(**inputs).loss)
+            self.around.__enter__()
+
+        def on_optimizer_step(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+            self.around.__exit__(None, None, None)
+
+    def trained(callbacks: list[Any]) -> Tensor:
+        config = transformers.GPT2Config(vocab_size=32, n_positions=8, n_embd=16, n_layer=1, n_head=2)
+        model = made(lambda: transformers.GPT2LMHeadModel(config))
+        arguments = transformers.TrainingArguments(
+            str(tmp_path), per_device_train_batch_size=4, gradient_accumulation_steps=2, max_steps=8,
+            learning_rate=1e-2, report_to=[], disable_tqdm=True, save_strategy="no", use_cpu=True,
+            logging_strategy="no",
+        )  # fmt: skip
+        transformers.Trainer(model, arguments, train_dataset=data, callbacks=callbacks).train()
+        return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+
+    written = Written()
+    assert torch.equal(trained([]), trained([Probing(written)]))
+    assert [step for tag, _, step in written.points if tag == "raftmon/update_ratio"] == list(range(1, 9))
+    assert all(0.0 < value < 1.1 for value in written.of("raftmon/rho"))
+    assert len(written.of("raftmon/rho")) >= 6
 
 
 class FullyShardedDataParallel(nn.Linear):
