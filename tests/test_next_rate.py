@@ -182,7 +182,7 @@ def test_a_look_ahead_is_not_remembered(obedient: Obedient) -> None:
 
 def test_a_rate_that_a_person_wrote_since_counts_more(obedient: Obedient) -> None:
     rates = list(obedient.follow(PASSED[:5]))
-    assert rates[4] == pytest.approx(1.67e-5)
+    assert rates[4] == pytest.approx(5e-6)
     obedient.loop.config.write_text(CONFIG.replace("5.0e-05", "3.0e-05"))
     assert obedient.ask(6) == pytest.approx(3e-5)
 
@@ -282,7 +282,7 @@ def test_a_fault_of_raftmon_ends_no_training(
     assert obedient.ask(6, default=5e-5) == rates[4]
     (record,) = (record for record in caplog.records if record.levelno >= logging.WARNING)
     assert (
-        record.message == "raftmon failed (ZeroDivisionError: a fault); cycle 6 goes on at 1.67e-05, as it said before."
+        record.message == "raftmon failed (ZeroDivisionError: a fault); cycle 6 goes on at 5.0e-06, as it said before."
     )
     assert obedient.ask(9, default=5e-5) == 5e-5
 

@@ -130,12 +130,10 @@ def _run(module: str, arguments: Sequence[str]) -> int:
     if module == "raftmon.cli":
         from raftmon import cli
 
-        sys.argv = ["raftmon", *arguments]
         try:
-            cli.main()
+            cli.main(arguments)
         except SystemExit as end:
             return end.code if isinstance(end.code, int) else 0
-        return 0
     from tests.benchmarks import loop_cycle
 
     config, campaign, number, start = arguments

@@ -11,6 +11,7 @@ that checkpoint on the held-out prompts in two samples of their own, which nothi
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import sys
@@ -137,7 +138,7 @@ class Cycle:
             if probe is None:
                 optimizer.step()
             else:
-                probe.step(lambda batch=batch: self.policy.loss(batch))
+                probe.step(functools.partial(self.policy.loss, batch))
             for tag, value in (("loss", loss.item()), ("grad_norm", norm.item()), ("learning_rate", rate)):
                 writer.add_scalar(f"train/{tag}", value, step)
         return len(batches)

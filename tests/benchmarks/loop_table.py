@@ -107,8 +107,8 @@ def main_tables(oracle: Mapping[Setting, Sequence[Outcome]], found: Mapping[Sett
             stopped = sum(outcome.stopped is not None for outcome in group)
             wasted = [outcome.wasted for outcome in group]
             given_up = f"{_mean(wasted):.1f} (most {max(wasted)})"
-            cells = f"{_mean(lost):+.3f} | {_error(lost):.3f} | {given_up} | {stopped} of {len(group)}"
-            print(f"| {setting} | {arm} | {cells} |")
+            row = f"{_mean(lost):+.3f} | {_error(lost):.3f} | {given_up} | {stopped} of {len(group)}"
+            print(f"| {setting} | {arm} | {row} |")
 
 
 def late_table(found: Mapping[Setting, Groups]) -> None:
