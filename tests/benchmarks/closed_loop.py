@@ -19,6 +19,7 @@ import importlib
 import itertools
 import math
 import pkgutil
+import resource
 import statistics
 import tempfile
 import time
@@ -212,7 +213,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         directory = asked.keep or Path(scratch)
         directory.mkdir(parents=True, exist_ok=True)
         measure(settings, seeds, directory, asked.only, asked.write)
-    print(f"\n{(time.monotonic() - started) / 60:.0f} minutes with {JOBS} processes")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cores = (used.ru_utime + used.ru_stime) / 60
+    print(f"\n{(time.monotonic() - started) / 60:.0f} minutes with {JOBS} processes, {cores:.0f} of one core")
 
 
 if __name__ == "__main__":
