@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Final
 
+from raftmon.errors import RaftmonError
+
 if TYPE_CHECKING:
     from raftmon.torch.base_rates import multiply_schedule, restart_at
     from raftmon.torch.callbacks import RaftmonCallback
@@ -76,7 +78,14 @@ def __getattr__(name: str) -> object:
     """Import a public name from its module (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        what = f"{name} needs torch, which is not installed"
+        raise RaftmonError("raftmon.torch", what, 'pip install "raftmon[torch]"') from error
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -38,7 +38,7 @@ try:
     from transformers import TrainerCallback
     from transformers.integrations import TensorBoardCallback
 except ModuleNotFoundError as error:
-    what = f"RaftmonCallback needs {error.name}, which is not installed"
+    what = f"RaftmonCallback needs {str(error.name).partition('.')[0]}, which is not installed"
     raise RaftmonError("raftmon.torch", what, 'pip install "raftmon[torch]" transformers accelerate') from error
 
 from raftmon.torch.advised import Advised
