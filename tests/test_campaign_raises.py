@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from raftmon.advice.campaign_policy import next_cycle
 from raftmon.advice.intent import Intent
-from raftmon.model import CycleView, NextCycle
+from raftmon.model import Advice, CycleView, NextCycle
 from raftmon.signals.curvature import curvature
 from tests.test_campaign_policy import RULES, WIDE, advise
 from tests.test_verdict import finding
@@ -110,3 +110,57 @@ def test_curvature_is_positive_or_unknown(cycles: list[tuple[float | None, float
     found = curvature(cycles)
 
     assert found is None or found > 0.0
+
+
+def test_a_raise_that_harmed_goes_back_to_the_rate_of_the_checkpoint() -> None:
+    """Ten times lower than the raised rate would be far below one that is known to do no harm."""
+    rates = [(0, None, 0.40), (1, 5e-5, 0.41), (2, 5e-5, 0.42), (3, 1.5e-4, 0.20)]
+    cycles = [CycleView(n, None, rate, passed, 2992, 600, None, "after", True, None, "") for n, rate, passed in rates]
+    found = next_cycle(cycles, 2, [finding(RULES["cycle-much-worse"], since_step=3)], RULES, WIDE)
+
+    assert found is not None
+    assert found.roll_back_to == 2
+    assert found.learning_rate == pytest.approx(5e-5)
+    assert "the checkpoint gone back to was trained at 5.0e-05" in found.because[1]
+
+
+def test_a_verdict_on_the_newest_run_speaks_against_a_raise() -> None:
+    verdict = Advice("learning_rate", 1e-4, 3e-5, "apply", ("loss-diverges",), "too high")
+    cycles = [CycleView(n, None, 1e-4, 0.4, 2992, 600, None, "after", True, None, "") for n in (1, 2, 3)]
+    for firing, readings in (([finding(RULES[STANDSTILL], since_step=3)], {}), ([], {"campaign.rho": 0.99})):
+        found = next_cycle(cycles, 1, firing, RULES, WIDE, readings, None, [verdict])
+
+        assert found is not None
+        assert found.learning_rate == pytest.approx(3e-5)
+        assert any("the verdict on the newest run speaks against raising: held" in step for step in found.because)
+
+
+def test_a_cycle_that_is_not_judged_is_waited_for() -> None:
+    cycles = [CycleView(n, f"cycle_{n}", 1e-4, 0.4, 2992, 600, None, "after", True, None, "") for n in (1, 2)]
+    begun = CycleView(3, "cycle_3", 1e-4, None, None, None, None, "after", True, None, "")
+    found = next_cycle([*cycles, begun], 1, [finding(RULES[STANDSTILL], since_step=2)], RULES, WIDE)
+
+    assert found is not None
+    assert found.learning_rate == pytest.approx(1e-4)
+    assert "cycles-gain-nothing: waits for the rate of cycle 3" in found.because
+
+
+def test_the_kl_speaks_against_a_rho_that_would_raise() -> None:
+    assert advise(rho=0.99, kl=0.5).learning_rate == pytest.approx(1e-4)
+    assert "but KL 0.5 speaks against raising: held" in advise(rho=0.99, kl=0.5).because[1]
+    assert advise(rho=0.99, kl=0.001).learning_rate == pytest.approx(1e-3)
+
+
+def test_a_rho_far_above_one_raises_no_more_than_threefold() -> None:
+    assert advise(rho=2.0).learning_rate == pytest.approx(3e-4)
+    assert advise(rho=1.04).learning_rate == pytest.approx(1e-3)
+
+
+def test_without_a_rate_in_force_a_raise_begins_at_the_planned_one() -> None:
+    """A hand-written loop that logs its probes but not its rate."""
+    cycles = [CycleView(n, None, None, None, None, None, None, "after", True, None, "") for n in (1, 2)]
+    told = Intent(configured=1e-5, least="test")
+    found = next_cycle(cycles, None, [], RULES, WIDE, {"campaign.rho": 0.999}, told)
+
+    assert found is not None
+    assert found.learning_rate == pytest.approx(1e-4)

@@ -47,7 +47,7 @@ def test_whoever_came_down_from_a_higher_rate_is_told_nothing() -> None:
     found = gains([cycle(None, 0.3), cycle(1e-4, 0.2), cycle(1e-5, 0.3), cycle(1e-5, 0.3)])
 
     assert found["campaign.cycles_at_rate"] == 2
-    assert [found[name] for name in GAINS[1:]] == [None] * 3
+    assert [found[name] for name in GAINS[1:]] == [None] * 4
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_whoever_came_down_from_a_higher_rate_is_told_nothing() -> None:
     ],
 )
 def test_without_counted_rates_there_is_no_reading(cycles: list[RatedCycle]) -> None:
-    assert [gains(cycles)[name] for name in GAINS[1:]] == [None] * 3
+    assert [gains(cycles)[name] for name in GAINS[1:]] == [None] * 4
 
 
 @given(

@@ -911,3 +911,23 @@ def test_a_flag_of_ones_own_is_not_forgotten(loop: Loop) -> None:
 
     assert rates == [pytest.approx(5e-6)] * 3
     assert loop.config.read_text() == CONFIG
+
+
+@pytest.mark.parametrize("strategy", [None, Strategy("constant", base=5e-5), Strategy("exponential", base=5e-5)])
+def test_asked_twice_for_one_cycle_it_says_the_same_whatever_the_guardrail(
+    tmp_path: Path, strategy: Strategy | None
+) -> None:
+    settings = Settings(strategy=strategy) if strategy is not None else None
+    loop = Loop(tmp_path)
+    for cycle, passed in ((1, 400), (2, 420), (3, 430), (4, 100)):
+        loop.train(cycle, passed=passed)
+    first, second, third = (hook(loop, authority="test", settings=settings).learning_rate for _ in range(3))
+
+    assert first is not None
+    assert first < 5e-5 / 3
+    assert (second, third) == (first, first)
+    loop.written_at(5)
+    loop.train(5, rate=first, passed=430)
+    after = hook(loop, authority="test", settings=settings).learning_rate
+    assert after is not None
+    assert after == pytest.approx(first, rel=0.2)

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from raftmon.advice.intent import ORDER, SAME, Intent, Plan
+from raftmon.advice.intent import ORDER, SAME, Intent, Plan, Seen
 from raftmon.advice.learning_rate import AUTHORITY, FAR_CHANGE, format_rate, guarded, rounded, strategy_rate, weaker
 from raftmon.advice.probes import heed_probes
 from raftmon.advice.raises import heed_changes, heed_standstill
@@ -63,38 +63,32 @@ def next_cycle(
     number = meant.cycle if meant.cycle is not None else following(cycles)
     plan = _planned(number, known, settings, meant)
     firing = [finding for finding in findings if finding.state == "firing" and finding.inhibited_by is None]
-    allowed = [finding for finding in firing if meant.allows(rules[finding.rule])]
-    raising = [finding for finding in allowed if (rules[finding.rule].multiply or 1.0) > 1.0]
-    acting = [finding for finding in allowed if finding not in raising]
-    acting.sort(key=lambda finding: ORDER.index(finding.points_to) if finding.points_to in ORDER else len(ORDER))
+    seen = Seen(cycles, firing, rules, readings or {}, newest, meant)
     ship = checkpoint_of(cycles, best_cycle) if best_cycle is not None else None
-    acting = [f for f in acting if _heed(plan, f, rules[f.rule], cycles, meant, gained=ship != 0)]
+    acting = _heed_findings(plan, seen, ship)
     if ship:
-        _stop_after_harm(plan, findings, rules, cycles, meant)
-    trained = max((cycle.cycle for cycle in cycles if cycle.run is not None), default=0)
-    _heed_verdict(plan, newest, meant, trained)
-    if not heed_probes(plan, firing, readings or {}, meant, trained):
-        heed_standstill(plan, raising, firing, rules, cycles, meant)
-    heed_changes(plan, firing, meant.changes)
+        _stop_after_harm(plan, findings, seen)
+    _heed_verdict(plan, seen)
+    if not heed_probes(plan, seen):
+        heed_standstill(plan, seen)
+    heed_changes(plan, seen)
     factor = _guard(plan, settings, meant)
-    roll_back_to = None
-    if best_cycle is not None and any(rules[finding.rule].roll_back for finding in acting):
-        roll_back_to = checkpoint_of(cycles, best_cycle)
+    roll_back_to = ship if any(rules[finding.rule].roll_back for finding in acting) else None
+    if roll_back_to is not None:
         text = f"back to the checkpoint of cycle {roll_back_to}" if roll_back_to else "back to the base model"
         plan.note("roll-back", text)
     told = [finding for finding in acting or firing if finding.severity != "informational"]
-    text = _text(plan, number, roll_back_to, ship, told[:1])
     return NextCycle(
-        number,
-        plan.rate,
-        plan.authority,
-        tuple(plan.steps),
-        roll_back_to,
-        plan.stop,
-        text,
-        factor,
-        tuple(plan.acted),
-        tuple(plan.held),
+        cycle=number,
+        learning_rate=plan.rate,
+        authority=plan.authority,
+        steps=tuple(plan.steps),
+        roll_back_to=roll_back_to,
+        stop=plan.stop,
+        text=_text(plan, number, roll_back_to, ship, told[:1]),
+        evidence_factor=factor,
+        acted=tuple(plan.acted),
+        held=tuple(plan.held),
     )
 
 
@@ -163,26 +157,43 @@ def _planned(number: int, known: Sequence[float], settings: Settings, intent: In
     return Plan(rate, current, start, authority, steps, rate, carried, is_strategy)
 
 
-def _heed(
-    plan: Plan, finding: Finding, rule: Rule, cycles: Sequence[CycleView], intent: Intent, *, gained: bool
-) -> bool:
+def _heed_findings(plan: Plan, seen: Seen, ship: int | None) -> list[Finding]:
+    """Steps 1 to 3, the gravest first; returns the findings that were heeded.
+
+    Args:
+        plan: the advice on its way.
+        seen: what the campaign shows.
+        ship: the best checkpoint; 0: the base model, None: no rates.
+    """
+    rules, order = seen.rules, len(ORDER)
+    allowed = [finding for finding in seen.firing if seen.intent.allows(rules[finding.rule])]
+    acting = [finding for finding in allowed if (rules[finding.rule].multiply or 1.0) <= 1.0]
+    acting.sort(key=lambda finding: ORDER.index(finding.points_to) if finding.points_to in ORDER else order)
+    return [finding for finding in acting if _heed(plan, seen, rules[finding.rule], ship)]
+
+
+def _heed(plan: Plan, seen: Seen, rule: Rule, ship: int | None) -> bool:
     """Do what a rule of steps 1 to 3 asks for; returns False where that was done for the same evidence already.
 
     Where nothing was gained, so that there is nothing to ship but the base model, a rule that would stop halves.
     """
     # Broken numbers are seen in what was trained, everything else in what was judged.
-    is_known = [c.run is not None if rule.points_to == "health" else c.verification_rate is not None for c in cycles]
-    basis = max((cycle.cycle for cycle, known in zip(cycles, is_known, strict=True) if known), default=0)
-    evidence = (rule.id, basis)
-    if evidence in intent.acted:
+    basis = seen.trained if rule.points_to == "health" else seen.judged
+    evidence, gained = (rule.id, basis), ship != 0
+    if evidence in seen.intent.acted:
         plan.note(rule.id, f"{rule.id}: heeded already, and nothing newer than cycle {basis} tells of it")
-        plan.stop = plan.stop or (rule.stop and gained and evidence in intent.again)
-        return evidence in intent.again
+        is_again = evidence in seen.intent.again
+        plan.stop = plan.stop or (rule.stop and gained and is_again)
+        if rule.roll_back and is_again:
+            plan.reach = FAR_CHANGE
+        return is_again
     plan.acted.append(evidence)
     if rule.roll_back:
         plan.reach = FAR_CHANGE
     if rule.multiply is not None:
-        plan.lower(rule.multiply, finding.rule, f"{finding.rule} × {rule.multiply:g}")
+        trained_at = next((cycle.learning_rate for cycle in seen.cycles if ship and cycle.cycle == ship), None)
+        floor = trained_at if rule.roll_back else None
+        plan.lower(rule.multiply, rule.id, f"{rule.id} × {rule.multiply:g}", floor)
     plan.authority = weaker(plan.authority, AUTHORITY[rule.status])
     if rule.stop and gained:
         plan.stop = True
@@ -192,34 +203,31 @@ def _heed(
     return True
 
 
-def _stop_after_harm(
-    plan: Plan,
-    findings: Sequence[Finding],
-    rules: Mapping[str, Rule],
-    cycles: Sequence[CycleView],
-    intent: Intent,
-) -> None:
+def _stop_after_harm(plan: Plan, findings: Sequence[Finding], seen: Seen) -> None:
     """Stop where a harm was there in the judged cycle before the newest one already, explained by a graver one or not.
 
     A cycle that is not judged yet is no second harm.
     """
-    newest = max((cycle.cycle for cycle in cycles if cycle.verification_rate is not None), default=0)
     for finding in findings:
-        rule = rules[finding.rule]
-        is_harm = rule.points_to == "lr_too_high" and rule.roll_back and intent.allows(rule)
+        rule = seen.rules[finding.rule]
+        is_harm = rule.points_to == "lr_too_high" and rule.roll_back and seen.intent.allows(rule)
         began = finding.since_step
-        if is_harm and finding.state == "firing" and began is not None and began < newest:
+        if is_harm and finding.state == "firing" and began is not None and began < seen.judged:
             plan.stop = True
             plan.note(rule.id, f"{rule.id} since cycle {began}: harm twice in a row, stop")
             return
 
 
-def _heed_verdict(plan: Plan, newest: Sequence[Advice], intent: Intent, trained: int) -> None:
+def _heed_verdict(plan: Plan, seen: Seen) -> None:
     """Lower the rate where the newest cycle's own run was judged too high, by rules that may act."""
-    basis = ("verdict:too_high", trained)
-    for advice in newest if basis not in intent.acted else ():
+    basis = ("verdict:too_high", seen.trained)
+    for advice in seen.newest if basis not in seen.intent.acted else ():
         allowed = {"stable": ("apply",), "test": ("apply", "propose"), "experimental": ("apply", "propose", "show")}
-        if advice.parameter != "learning_rate" or not advice.current or advice.authority not in allowed[intent.least]:
+        if (
+            advice.parameter != "learning_rate"
+            or not advice.current
+            or advice.authority not in allowed[seen.intent.least]
+        ):
             continue
         if advice.proposed is not None and advice.proposed < advice.current:
             factor = advice.proposed / advice.current

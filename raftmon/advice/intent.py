@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -9,9 +10,9 @@ from raftmon.advice.interactions import Interactions
 from raftmon.advice.learning_rate import USUAL_CHANGE, format_rate
 from raftmon.advice.rule import Rule
 from raftmon.grounds import STATUSES, Status
-from raftmon.model import Authority, PointsTo, Step
+from raftmon.model import Advice, Authority, CycleView, Finding, PointsTo, Step
 
-__all__ = ["ORDER", "SAME", "Intent", "Plan"]
+__all__ = ["ORDER", "SAME", "Intent", "Plan", "Seen"]
 
 ORDER: Final[tuple[PointsTo, ...]] = ("health", "lr_too_high", "collapse")
 """Steps 1 to 3: what a rule points to, the gravest first."""
@@ -50,6 +51,44 @@ class Intent:
         return self.least != "stable"
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a campaign shows, as the steps of the policy look at it."""
+
+    cycles: Sequence[CycleView]
+    """In the order of their numbers."""
+    firing: Sequence[Finding]
+    """Findings on the campaign that fire and that no other one explains, whether they may act or not."""
+    rules: Mapping[str, Rule]
+    readings: Mapping[str, float | None]
+    """The campaign's signals."""
+    newest: Sequence[Advice]
+    """Advice on the run of the newest cycle."""
+    intent: Intent
+
+    @property
+    def trained(self) -> int:
+        """The newest cycle with a run; 0: none."""
+        return max((cycle.cycle for cycle in self.cycles if cycle.run is not None), default=0)
+
+    @property
+    def judged(self) -> int:
+        """The newest cycle with a rate; 0: none."""
+        return max((cycle.cycle for cycle in self.cycles if cycle.verification_rate is not None), default=0)
+
+    @property
+    def against(self) -> str | None:
+        """What speaks against raising the rate, shown rules included; None: nothing."""
+        named = (finding.rule for finding in self.firing if finding.points_to in ORDER)
+        lowers = any(_lowers(advice) for advice in self.newest)
+        return next(named, "the verdict on the newest run" if lowers else None)
+
+
+def _lowers(advice: Advice) -> bool:
+    is_rate = advice.parameter == "learning_rate" and advice.current is not None and advice.proposed is not None
+    return is_rate and (advice.proposed or 0.0) < (advice.current or 0.0)
+
+
 @dataclass
 class Plan:
     """The advice while it is being worked out."""
@@ -76,11 +115,20 @@ class Plan:
     remarks: list[str] = field(default_factory=list)
     """What is said beside the numbers."""
 
-    def lower(self, factor: float, rule: str, why: str) -> None:
-        """Lower the rate to a factor of the one in force, where no other reason has lowered it further."""
+    def lower(self, factor: float, rule: str, why: str, floor: float | None = None) -> None:
+        """Lower the rate to a factor of the one in force, where no other reason has lowered it further.
+
+        Args:
+            factor: of the rate in force.
+            rule: that asks for it.
+            why: the arithmetic in words.
+            floor: learning rate below which this reason does not lower; None: there is none.
+        """
         if self.rate is None or self.start is None:
             return
         asked = self.start * factor
+        if floor is not None and asked < floor < self.start * (1.0 - SAME):
+            asked, why = floor, f"{why}, but the checkpoint gone back to was trained at {format_rate(floor)}"
         if self.start < self.rate * (1.0 - SAME) and not any(step.factor for step in self.steps):
             why = f"{why} of the {format_rate(self.start)} in force"
         if asked < self.rate:
@@ -88,6 +136,15 @@ class Plan:
             self.steps.append(Step(rule, factor, f"{why} = {format_rate(asked)}"))
         else:
             self.steps.append(Step(rule, None, f"{why}: no lower than {format_rate(self.rate)}"))
+
+    def raise_by(self, factor: float, rule: str, why: str) -> None:
+        """Raise the rate to a factor of the one in force, or of the planned one where none is known."""
+        start = self.current if self.current is not None else self.rate
+        if self.rate is None or start is None:
+            self.note(rule, f"{why}, but no learning rate is known: log it")
+            return
+        self.rate = max(self.rate, start * factor)
+        self.steps.append(Step(rule, factor, f"{why} = {format_rate(self.rate)}"))
 
     def note(self, rule: str, text: str) -> None:
         """Note a step that multiplies nothing."""

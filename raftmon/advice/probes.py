@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import Final
 
-from raftmon.advice.intent import ORDER, Intent, Plan
-from raftmon.advice.learning_rate import FAR_CHANGE, format_rate, weaker
-from raftmon.model import Finding, Step
+from raftmon.advice.intent import Plan, Seen
+from raftmon.advice.learning_rate import FAR_CHANGE, USUAL_CHANGE, weaker
 
 __all__ = ["heed_probes"]
 
@@ -16,6 +14,9 @@ TARGET_RHO: Final = 0.9
 """Gain of a step over the predicted one at the best learning rate: median of the study's sweep 0.91, RAFT 0.85."""
 LEAST_RHO: Final = 0.5
 """Below, rho saturates and 1 - rho says too little: lower threefold more."""
+NOISE: Final = 0.05
+"""By so much rho may lie above 1 by chance. Above that a step gained far more than its gradient had promised: the rate
+is low, but by how much nobody can say."""
 RHO_RANGE: Final = (0.1, 10.0)
 TARGET_KL: Final = 0.02
 """Nats per token that a cycle at the best learning rate moved the model by."""
@@ -24,48 +25,61 @@ DEAD_ZONE: Final = 1.5
 """A probe that asks for less than this factor asks for nothing: half a decade is what a sweep resolves."""
 
 
-def heed_probes(
-    plan: Plan, firing: Sequence[Finding], readings: Mapping[str, float | None], intent: Intent, trained: int
-) -> bool:
+def heed_probes(plan: Plan, seen: Seen) -> bool:
     """Steps 4 and 5: ask rho, or else the KL; without either say what would tell.
 
     Returns:
         Whether there is a probe.
     """
-    rho, kl = readings.get("campaign.rho"), readings.get("campaign.kl")
-    asked, probe = _by_rho(rho, readings.get("campaign.rho_curvature"), plan.current), "probe:rho"
-    if asked is None:
-        asked, probe = _by_kl(kl), "probe:kl"
-    if asked is None:
-        if any(finding.points_to == "lr_too_low" for finding in firing):
-            plan.remarks.append(
-                "Insufficient evidence for a learning rate that is too low: without rho or the KL logged, one cycle at "
-                "twice the rate from the best checkpoint would tell, given up if the held-out rate falls."
-            )
-        return False
-    factor, why = asked
-    against = [finding for finding in firing if finding.points_to in ORDER]
-    if (probe, trained) in intent.acted:
+    rho, kl = seen.readings.get("campaign.rho"), seen.readings.get("campaign.kl")
+    by_rho = _by_rho(rho, seen.readings.get("campaign.rho_curvature"), plan.current)
+    by_kl = _by_kl(kl)
+    if by_rho is not None:
+        too_far = by_kl is not None and by_kl[0] < 1.0 / DEAD_ZONE
+        _heed_probe(plan, seen, "probe:rho", *by_rho, against=f"KL {kl:.3g}" if too_far else None)
+    elif by_kl is not None:
+        _heed_probe(plan, seen, "probe:kl", *by_kl)
+    elif any(finding.points_to == "lr_too_low" for finding in seen.firing):
+        plan.remarks.append(
+            "Insufficient evidence for a learning rate that is too low: without rho or the KL logged, one cycle at "
+            "twice the rate from the best checkpoint would tell, given up if the held-out rate falls."
+        )
+    return by_rho is not None or by_kl is not None
+
+
+def _heed_probe(plan: Plan, seen: Seen, probe: str, factor: float, why: str, against: str | None = None) -> None:
+    """Change the rate by what a probe asks for.
+
+    Args:
+        plan: the advice on its way.
+        seen: what the campaign shows.
+        probe: which one.
+        factor: that it asks for.
+        why: the arithmetic in words.
+        against: another probe that speaks against raising.
+    """
+    against, evidence = seen.against or against, (probe, seen.trained)
+    if evidence in seen.intent.acted:
+        if evidence in seen.intent.again:
+            plan.reach = FAR_CHANGE
         plan.note(probe, f"{why}: heeded already")
-        return True
-    if not intent.allows_proposals:
+        return
+    if not seen.intent.allows_proposals:
         plan.note(probe, f"{why}: --authority test lets it act")
-        return True
-    plan.acted.append((probe, trained))
+        return
+    plan.acted.append(evidence)
     if 1.0 / DEAD_ZONE < factor < DEAD_ZONE:
         plan.note(probe, f"{why}, within ×{DEAD_ZONE:g}: no change")
-    elif factor < 1.0:
-        plan.reach = FAR_CHANGE
+        return
+    if factor > 1.0 and against is not None:
+        plan.note(probe, f"{why}, but {against} speaks against raising: held")
+        return
+    plan.reach = FAR_CHANGE
+    plan.authority = weaker(plan.authority, "propose")
+    if factor < 1.0:
         plan.lower(factor, probe, why)
-        plan.authority = weaker(plan.authority, "propose")
-    elif against:
-        plan.note(probe, f"{why}, but {against[0].rule} speaks against raising: held")
-    elif plan.rate is not None and plan.current is not None:
-        plan.reach = FAR_CHANGE
-        plan.rate = max(plan.rate, plan.current * factor)
-        plan.steps.append(Step(probe, factor, f"{why} = {format_rate(plan.rate)}"))
-        plan.authority = weaker(plan.authority, "propose")
-    return True
+    else:
+        plan.raise_by(factor, probe, why)
 
 
 def _by_rho(rho: float | None, curvature: float | None, rate: float | None) -> tuple[float, str] | None:
@@ -81,6 +95,8 @@ def _by_rho(rho: float | None, curvature: float | None, rate: float | None) -> t
     least, most = RHO_RANGE
     short = curvature * rate if curvature is not None and rate is not None and rho >= LEAST_RHO else 1.0 - rho
     told = f"rho {rho:.2f}" if math.isclose(short, 1.0 - rho) else f"rho {rho:.2f}, {1 - short:.2f} with earlier cycles"
+    if short < -NOISE:
+        return USUAL_CHANGE, f"rho {rho:.2f}, beyond what a small step explains → × {USUAL_CHANGE:g}"
     ratio = (1.0 - TARGET_RHO) / short if short > 0.0 else most
     factor, why = min(max(ratio, least), most), f"{told}: × {1 - TARGET_RHO:.1g}/{short:.2g}"
     if rho < LEAST_RHO:

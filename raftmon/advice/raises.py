@@ -6,14 +6,13 @@ Nothing is raised where anything that fires speaks against it, nor on a guess.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
-from raftmon.advice.intent import ORDER, Intent, Plan
-from raftmon.advice.interactions import Interaction, Interactions
+from raftmon.advice.intent import Plan, Seen
+from raftmon.advice.interactions import Interaction
 from raftmon.advice.learning_rate import AUTHORITY, format_rate, weaker
-from raftmon.advice.rule import Rule
-from raftmon.model import CycleView, Finding, Step
+from raftmon.model import Step
 
 __all__ = ["heed_changes", "heed_standstill"]
 
@@ -27,35 +26,27 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
 """Change to the fields of `RunConfig` that make it up, where it is not the one of its name."""
 
 
-def heed_standstill(
-    plan: Plan,
-    raising: Sequence[Finding],
-    firing: Sequence[Finding],
-    rules: Mapping[str, Rule],
-    cycles: Sequence[CycleView],
-    intent: Intent,
-) -> None:
+def heed_standstill(plan: Plan, seen: Seen) -> None:
     """Raise where a rule says that the cycles gain nothing; a raise that harms is taken back by going back."""
-    newest = max((cycle.cycle for cycle in cycles if cycle.verification_rate is not None), default=0)
-    against = next((finding.rule for finding in firing if finding.points_to in ORDER), None)
-    for finding in raising:
-        rule, evidence = rules[finding.rule], (finding.rule, newest)
-        if rule.multiply is None or plan.rate is None or plan.current is None:
+    for finding in seen.firing:
+        rule, evidence = seen.rules[finding.rule], (finding.rule, seen.judged)
+        if rule.multiply is None or rule.multiply <= 1.0 or not seen.intent.allows(rule):
             continue
-        if evidence in intent.acted:
+        if evidence in seen.intent.acted:
             plan.note(rule.id, f"{rule.id}: heeded already")
-            continue
-        plan.acted.append(evidence)
-        if against is not None:
-            plan.note(rule.id, f"{rule.id}, but {against} speaks against raising: held")
-            continue
-        plan.rate = max(plan.rate, plan.current * rule.multiply)
-        plan.steps.append(Step(rule.id, rule.multiply, f"{rule.id} × {rule.multiply:g} = {format_rate(plan.rate)}"))
-        plan.authority = weaker(plan.authority, AUTHORITY[rule.status])
+        elif seen.judged < seen.trained:
+            plan.note(rule.id, f"{rule.id}: waits for the rate of cycle {seen.trained}")
+        elif seen.against is not None:
+            plan.note(rule.id, f"{rule.id}, but {seen.against} speaks against raising: held")
+        else:
+            plan.acted.append(evidence)
+            plan.raise_by(rule.multiply, rule.id, f"{rule.id} × {rule.multiply:g}")
+            plan.authority = weaker(plan.authority, AUTHORITY[rule.status])
 
 
-def heed_changes(plan: Plan, firing: Sequence[Finding], changes: Interactions | None) -> None:
+def heed_changes(plan: Plan, seen: Seen) -> None:
     """Step 6: multiply by what changed in the configuration; nothing is raised on a guess or against evidence."""
+    changes = seen.intent.changes
     if changes is None or plan.rate is None:
         return
     if any(item.refused for item in changes.found):
@@ -63,11 +54,10 @@ def heed_changes(plan: Plan, firing: Sequence[Finding], changes: Interactions | 
             if item.refused:
                 plan.note(f"change:{item.parameter}", f"{item.text} The learning rate is held.")
         return
-    against = next((finding.rule for finding in firing if finding.points_to in ORDER), None)
     for item in changes.found:
         if item.factor is None or math.isclose(item.factor, 1.0):
             plan.note(f"change:{item.parameter}", item.text)
-        elif item.factor > 1.0 and (reason := _why_not_raised(item, against)):
+        elif item.factor > 1.0 and (reason := _why_not_raised(item, seen.against)):
             plan.held += _FIELDS.get(item.parameter, (item.parameter,))
             plan.note(f"change:{item.parameter}", f"{item.text} × {item.factor:.3g} would raise it, {reason}: held.")
         else:

@@ -93,6 +93,7 @@ class CampaignSignals:
 
     signals: ClassVar[tuple[SignalInfo, ...]] = (
         SignalInfo("campaign.cycles", "cycles", "campaign", 0, "cycles with a verification rate"),
+        SignalInfo("campaign.rate", "share", "campaign", 1, "newest verification rate"),
         SignalInfo("campaign.held_out", "flag", "campaign", 1, "1 when the rates are on held-out prompts, else 0"),
         SignalInfo("campaign.drop", "share", "campaign", 2, "best rate so far less the newest rate"),
         SignalInfo("campaign.drop_of_best", "ratio", "campaign", 2, "the same over the best rate"),
@@ -110,6 +111,7 @@ class CampaignSignals:
         SignalInfo("campaign.cycles_at_rate", "cycles", "campaign", 1, "newest cycles at the learning rate in force"),
         SignalInfo("campaign.gain", "share", "campaign", 2, "gain of the held-out rate since that rate is in force"),
         SignalInfo("campaign.gain_z", "sigma", "campaign", 2, "the same in standard errors"),
+        SignalInfo("campaign.total_gain_z", "sigma", "campaign", 2, "gain since the first rate, in standard errors"),
         SignalInfo(
             "campaign.detectable_gain", "share", "campaign", 2, "least gain seen with power 0.8 at these counts"
         ),
@@ -173,6 +175,7 @@ class CampaignSignals:
         readings["campaign.cycles"] = float(len(self._rated))
         readings.update(self._drop)
         rated = [cycle for cycle in self._cycles if cycle.rate is not None]
+        readings["campaign.rate"] = rated[-1].rate if rated else None
         readings["campaign.held_out"] = float(rated[-1].held_out) if rated else None
         flat = self._flat()
         if len(self._rated) >= 2:

@@ -19,7 +19,13 @@ SAME: Final = 1.2
 """Learning rates nearer to each other than this factor are one."""
 ONE_SIDED: Final = 1.645
 """z of a single comparison at 5 %."""
-GAINS: Final = ("campaign.cycles_at_rate", "campaign.gain", "campaign.gain_z", "campaign.detectable_gain")
+GAINS: Final = (
+    "campaign.cycles_at_rate",
+    "campaign.gain",
+    "campaign.gain_z",
+    "campaign.detectable_gain",
+    "campaign.total_gain_z",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +45,10 @@ def gains(cycles: Sequence[RatedCycle]) -> Mapping[str, float | None]:
         cycles: in the order of their numbers; the base model's rate is a cycle without a learning rate.
 
     Returns:
-        The readings `GAINS`: newest cycles at the rate in force whose gain is known, the gain (share), the same in
-        standard errors, and the least gain that is seen with power 0.8. The last three are None without counted rates,
-        or where a higher learning rate was in force before.
+        The readings `GAINS`: cycles at the rate in force since the rate that the gain is counted from, the gain
+        (share), the same in standard errors, the least gain that is seen with power 0.8, and the gain of the whole
+        campaign in standard errors. All but the first are None without counted rates, or where a higher learning rate
+        was in force before.
     """
     readings: dict[str, float | None] = dict.fromkeys(GAINS)
     now = cycles[-1].learning_rate if cycles else None
@@ -62,6 +69,9 @@ def gains(cycles: Sequence[RatedCycle]) -> Mapping[str, float | None]:
     readings["campaign.gain"] = after.value - before.value
     readings["campaign.gain_z"] = z_of_drop(after.value - before.value, error)
     readings["campaign.detectable_gain"] = seen_with_power(ONE_SIDED, error)
+    first = next(cycle.rate for cycle in cycles if cycle.rate is not None)
+    whole = error_of_difference(first, after)
+    readings["campaign.total_gain_z"] = z_of_drop(after.value - first.value, whole) if whole is not None else None
     return readings
 
 
