@@ -81,7 +81,7 @@ class Outcome:
     stopped: int | None = None
     """Cycle after which raftmon stopped; None: it went on to the end."""
     wasted: int = 0
-    """Cycles whose checkpoint was given up by going back."""
+    """Cycles whose checkpoint was given up, by going back or by shipping an earlier one after a stop."""
     fired: list[list[str]] = field(default_factory=list)
     """Rules on the campaign that fired after each cycle; of constant campaigns, which nobody intervenes in."""
     because: list[list[str]] = field(default_factory=list)
@@ -255,14 +255,15 @@ class _Runner:
         outcome.because.append([step["text"] for step in told["because"]])
         best = told["best_cycle"]
         outcome.shipped = number if best is None else best
-        if back is not None and back != number and not told["stop"] and number < self.campaign.cycles:
-            lineage, cycle = {back}, back
-            while cycle != BASE:
-                cycle = outcome.starts[cycle - 1]
-                lineage.add(cycle)
-            line, cycle = set[int](), number
-            while cycle != BASE:
-                line.add(cycle)
-                cycle = outcome.starts[cycle - 1]
-            outcome.wasted += len(line - lineage)
+        goes_on_from = outcome.shipped if told["stop"] else back
+        if goes_on_from is not None and (told["stop"] or number < self.campaign.cycles):
+            outcome.wasted += len(self.lineage(number) - self.lineage(goes_on_from))
         return back, bool(told["stop"])
+
+    def lineage(self, checkpoint: int) -> set[int]:
+        """Return the cycles that made a checkpoint, itself included."""
+        line = set[int]()
+        while checkpoint != BASE:
+            line.add(checkpoint)
+            checkpoint = self.outcome.starts[checkpoint - 1]
+        return line

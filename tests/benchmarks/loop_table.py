@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
-from tests.benchmarks.loop_campaign import Arm, Outcome
+from tests.benchmarks.loop_campaign import Outcome
 
 __all__ = ["Setting", "late_table", "main_tables", "true_rate"]
 
 FOUR: Final = ("10x high", "3x high", "right", "10x low")
 """Starts that the targets speak of."""
-Groups = Mapping[tuple[str, Arm], Sequence[Outcome]]
+Groups: TypeAlias = Mapping[tuple[str, str], Sequence[Outcome]]
 """(start, arm) to a campaign for each seed."""
 
 
@@ -44,15 +45,17 @@ def shipped_rate(outcome: Outcome) -> float:
     return true_rate(outcome, outcome.shipped)
 
 
-def of_peak(outcome: Outcome) -> float:
-    """Return the shipped rate over the campaign's own best.
+def of_peak(outcome: Outcome) -> tuple[float, float]:
+    """Return the shipped rate over the campaign's own best, estimated from below and from above.
 
-    The best checkpoint is found in one half of the truth and measured in the other, both ways round: the largest of
-    many noisy rates is too large.
+    From below: over the largest rate, which is too large because it is the luckiest of many noisy ones. From above: the
+    best checkpoint is found in one half of the truth and measured in the other, both ways round, which misses it at
+    times.
     """
     checkpoints = range(len(outcome.truth))
+    largest = max(true_rate(outcome, checkpoint) for checkpoint in checkpoints)
     peaks = [outcome.truth[max(checkpoints, key=lambda c: outcome.truth[c][half])][1 - half] for half in (0, 1)]
-    return shipped_rate(outcome) / statistics.mean(peaks)
+    return shipped_rate(outcome) / largest, shipped_rate(outcome) / statistics.mean(peaks)
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -61,6 +64,11 @@ def _mean(values: Iterable[float]) -> float:
 
 def _error(values: Sequence[float]) -> float:
     return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+
+
+def best_seen(outcome: Outcome) -> Outcome:
+    """Return the same campaign, of which the checkpoint with the best rate among those seen is shipped."""
+    return dataclasses.replace(outcome, shipped=outcome.best)
 
 
 def shares(oracle: Sequence[Outcome], group: Sequence[Outcome]) -> list[float]:
@@ -72,61 +80,87 @@ def shares(oracle: Sequence[Outcome], group: Sequence[Outcome]) -> list[float]:
 
 def main_tables(oracle: Mapping[Setting, Sequence[Outcome]], found: Mapping[Setting, Groups]) -> None:
     """Print the tables of the campaigns of 8 cycles."""
-    first = next(iter(found.values()))
-    starts, arms = dict.fromkeys(start for start, _ in first), dict.fromkeys(arm for _, arm in first)
+    found = {setting: _with_best_seen(groups) for setting, groups in found.items()}
+    starts = dict.fromkeys(start for start, _ in next(iter(found.values())))
+    arms = dict.fromkeys(arm for _, arm in next(iter(found.values())))
     print("\nShare of the gain of the best constant rate over the base model (mean of tasks; ± s.e. over seeds)\n")
     print(f"| | {' | '.join(starts)} | mean of the first four | worst of them |")
     print("|---" * (len(starts) + 3) + "|")
     for arm in arms:
-        cells = {start: [shares(oracle[s], found[s][start, arm]) for s in found] for start in starts}
+        cells: dict[str, list[list[float]]] = {}
+        for start in starts:
+            if all((start, arm) in groups for groups in found.values()):
+                cells[start] = [shares(oracle[setting], groups[start, arm]) for setting, groups in found.items()]
         seeds = {start: [_mean(column) for column in zip(*rows, strict=True)] for start, rows in cells.items()}
         four = [_mean(seeds[start]) for start in FOUR]
-        texts = [f"{_mean(values):.0%} ± {_error(values):.0%}" for values in seeds.values()]
+        texts = [f"{_mean(seeds[s]):.0%} ± {_error(seeds[s]):.0%}" if s in seeds else "–" for s in starts]
         print(f"| {arm} | {' | '.join(texts)} | {_mean(four):.0%} | {min(four):.0%} |")
+    _rate_tables(oracle, found, list(starts), list(arms))
+    _right_start(found)
+
+
+def _with_best_seen(groups: Groups) -> Groups:
+    """Add, for who decides without raftmon, the same campaigns of which the best checkpoint seen is shipped."""
+    added = {
+        (start, f"{arm}, best seen"): [best_seen(outcome) for outcome in group]
+        for (start, arm), group in groups.items()
+        if not arm.startswith("raftmon")
+    }
+    return {**groups, **added}
+
+
+def _rate_tables(
+    oracle: Mapping[Setting, Sequence[Outcome]], found: Mapping[Setting, Groups], starts: list[str], arms: list[str]
+) -> None:
     print("\nTrue held-out rate that is shipped\n")
     for setting, groups in found.items():
         base, best = (_mean(true_rate(outcome, at) for outcome in oracle[setting]) for at in (0, -1))
         print(f"{setting}: base {base:.3f}, best constant rate {best:.3f}\n")
         print(f"| | {' | '.join(starts)} |\n{'|---' * (len(starts) + 1)}|")
         for arm in arms:
-            rates = {start: [shipped_rate(outcome) for outcome in groups[start, arm]] for start in starts}
-            texts = [f"{_mean(values):.3f} ± {_error(values):.3f}" for values in rates.values()]
+            rates = [[shipped_rate(outcome) for outcome in groups.get((start, arm), ())] for start in starts]
+            texts = [f"{_mean(values):.3f} ± {_error(values):.3f}" if values else "–" for values in rates]
             print(f"| {arm} | {' | '.join(texts)} |")
-        best_seen = {s: [true_rate(o, o.best) for o in groups[s, "constant"]] for s in starts}
-        print(
-            f"| constant, best seen | {' | '.join(f'{_mean(v):.3f} ± {_error(v):.3f}' for v in best_seen.values())} |"
-        )
         print()
+
+
+def _right_start(found: Mapping[Setting, Groups]) -> None:
     print("From the right start: shipped less that of the constant rate, same seeds; cycles given up; stopped early\n")
     print("| | | difference | s.e. | given up | stopped |\n|---|---|---|---|---|---|")
+    every: dict[str, list[float]] = {}
     for setting, groups in found.items():
         constant = [shipped_rate(outcome) for outcome in groups["right", "constant"]]
         for arm in ("raftmon", "raftmon-probes"):
             group = groups["right", arm]
             lost = [shipped_rate(outcome) - rate for outcome, rate in zip(group, constant, strict=True)]
+            every.setdefault(arm, []).extend(lost)
             stopped = sum(outcome.stopped is not None for outcome in group)
             wasted = [outcome.wasted for outcome in group]
             given_up = f"{_mean(wasted):.1f} (most {max(wasted)})"
             row = f"{_mean(lost):+.3f} | {_error(lost):.3f} | {given_up} | {stopped} of {len(group)}"
             print(f"| {setting} | {arm} | {row} |")
+    for arm, lost in every.items():
+        print(f"| all | {arm} | {_mean(lost):+.3f} | {_error(lost):.3f} | | |")
 
 
 def late_table(found: Mapping[Setting, Groups]) -> None:
     """Print the tables of the campaigns of 12 cycles at a low temperature."""
     first = next(iter(found.values()))
     print("\nTwelve cycles at temperature 0.7\n")
-    print("| task | start | | shipped | own peak reached | stopped, after cycle | given up |\n" + "|---" * 7 + "|")
+    print("| task | start | | shipped | of the own peak, from below | from above | stopped, after cycle | given up |")
+    print("|---" * 8 + "|")
     for setting, groups in found.items():
         for start, arm in first:
             group = groups[start, arm]
             stops = [outcome.stopped for outcome in group if outcome.stopped is not None]
             after = f"{len(stops)} of {len(group)}, {statistics.median(stops):g}" if stops else "–"
-            wasted = _mean(outcome.wasted for outcome in group)
-            rates, peaks = [shipped_rate(o) for o in group], [of_peak(o) for o in group]
-            texts = f"{_mean(rates):.3f} ± {_error(rates):.3f} | {_mean(peaks):.2f} ± {_error(peaks):.2f}"
-            print(f"| {setting} | {start} | {arm} | {texts} | {after} | {wasted:.1f} |")
+            rates, (below, above) = [shipped_rate(o) for o in group], zip(*map(of_peak, group), strict=True)
+            texts = f"{_mean(rates):.3f} ± {_error(rates):.3f} | {_mean(below):.2f} | {_mean(above):.2f}"
+            print(f"| {setting} | {start} | {arm} | {texts} | {after} | {_mean(o.wasted for o in group):.1f} |")
     for arm in dict.fromkeys(arm for _, arm in first):
         reached = [
-            of_peak(o) for groups in found.values() for (_, one), group in groups.items() if one == arm for o in group
+            of_peak(o) for groups in found.values() for (_, a), group in groups.items() if a == arm for o in group
         ]
-        print(f"{arm}: shipped / own peak {_mean(reached):.3f} ± {_error(reached):.3f} over {len(reached)} campaigns")
+        below, above = zip(*reached, strict=True)
+        ends = f"{_mean(below):.3f} ± {_error(below):.3f} to {_mean(above):.3f} ± {_error(above):.3f}"
+        print(f"\n{arm}: shipped / own peak {ends} over {len(reached)} campaigns")

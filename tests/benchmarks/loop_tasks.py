@@ -1,10 +1,11 @@
-"""Two more tasks with a verifier that cannot be wrong: those that the closed loop is judged on.
+"""Three more tasks with a verifier that cannot be wrong: those that the closed loop is judged on.
 
 Nothing in the rule set or the policy was chosen on them; `tests.campaign_tasks` holds the tasks to choose on.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 import re
@@ -96,7 +97,51 @@ def _bit_prompts() -> tuple[str, ...]:
     return tuple(sorted(prompt for prompt, _ in counted[:PROMPTS]))
 
 
+_COINS: Final = {"a": 1, "b": 2, "c": 5, "d": 10}
+"""Letter of a coin to what it is worth."""
+
+
+def _is_paid(prompt: str, completion: str) -> bool:
+    """Tell whether the coins make up the sum, with as many of them as were asked for."""
+    total, coins = (int(part) for part in prompt[:-1].split(","))
+    if len(completion) != coins or not set(completion) <= set(_COINS):
+        return False
+    return sum(_COINS[coin] for coin in completion) == total
+
+
+@functools.cache
+def _payments() -> Mapping[str, Sequence[str]]:
+    """Every handful of 5 to 7 coins by its prompt: sum and number, ``31,6=``."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for coins in (5, 6, 7):
+        for handful in itertools.combinations_with_replacement(sorted(_COINS), coins):
+            total = sum(_COINS[coin] for coin in handful)
+            if 10 <= total <= 49:
+                found[f"{total},{coins}="].append("".join(handful))
+    return found
+
+
+def _payment(prompt: str, rng: random.Random) -> str:
+    coins = list(rng.choice(_payments()[prompt]))
+    rng.shuffle(coins)
+    return "".join(coins)
+
+
+def _mispaid(answer: str, rng: random.Random) -> str:
+    """Exchange a coin, or pay one too few or too many."""
+    place = rng.randrange(len(answer))
+    coin = rng.choice("abcd")
+    return f"{answer[:place]}{rng.choice((coin, coin, coin, coin + answer[place], ''))}{answer[place + 1 :]}"
+
+
+def _sums() -> tuple[str, ...]:
+    """Those with the most handfuls."""
+    counted = sorted(_payments().items(), key=lambda item: (-len(item[1]), item[0]))
+    return tuple(sorted(prompt for prompt, _ in counted[:PROMPTS]))
+
+
 JUDGED: Final[Mapping[str, Callable[[], Task]]] = {
     "walks": lambda: Task("walks", _targets(), 9, _arrives, _walk, _astray, 0.75),
+    "coins": lambda: Task("coins", _sums(), 9, _is_paid, _payment, _mispaid, 0.75),
     "bits": lambda: Task("bits", _bit_prompts(), 11, _counts, _bits, _flipped, 0.75),
 }
