@@ -19,7 +19,8 @@ pytest.importorskip("torch", reason="needs the extra torch")
 import torch
 from torch import Tensor, nn
 
-from raftmon.errors import RaftmonError
+from raftmon.advice.obeyed import rate_in_force
+from raftmon.errors import RaftmonError, UsageError
 from raftmon.monitor import Monitor
 from raftmon.torch import CycleProbe, Probe
 from tests.probe_toys import Written
@@ -115,19 +116,69 @@ def test_clipping_returns_and_writes_the_norm_before_it(limit: float, clipped: f
     assert written.points == [("train/grad_norm", pytest.approx(5.0), 8), ("raftmon/clipped", clipped, 8)]
 
 
+def test_without_a_limit_no_gradient_is_touched_even_if_one_is_infinite() -> None:
+    model, written = Weight(3.0, 4.0, 5.0), Written()
+    probe = Probe(model, torch.optim.SGD(model.parameters(), lr=0.1), written)
+    gradient = torch.tensor([math.inf, 4.0, -5.0], dtype=torch.float64)
+    model.w.grad = gradient.clone()
+
+    assert math.isinf(float(probe.clip()))
+    assert torch.equal(model.w.grad, gradient)
+    assert written.of("train/grad_norm") == [math.inf]
+
+
+def test_the_norm_without_a_limit_is_the_one_with_it() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(7, 5), nn.Linear(5, 3), nn.Linear(3, 2))
+    model[:2](torch.randn(4, 7)).square().sum().backward()  # the last layer has no gradient
+    probe = Probe(model, torch.optim.SGD(model.parameters(), lr=0.1), None)
+
+    assert float(probe.clip()) == float(probe.clip(1e6))
+    assert float(Probe(model, torch.optim.SGD(model[2:].parameters()), None).clip()) == 0.0
+
+
+def test_each_step_says_at_which_rate_it_was_taken() -> None:
+    model, written = Weight(3.0, 4.0), Written()
+    groups = [{"params": [model.w], "lr": 0.1}, {"params": [nn.Parameter(torch.ones(1))], "lr": 7.0}]
+    optimizer = torch.optim.SGD(groups)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 - step / 4)
+    probe = Probe(model, optimizer, written, first_step=10)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model.w.sum().backward()
+        probe.step(lambda: model.w.sum())
+        schedule.step()
+
+    assert written.points == [("train/learning_rate", pytest.approx(0.1 * (4 - k) / 4), 11 + k) for k in range(3)]
+
+
 def test_what_the_trainer_writes_already_is_not_written_twice() -> None:
     model, told = Weight(3.0, 4.0), []
 
     def log(values: Mapping[str, float], step: int) -> None:
         told.append((dict(values), step))
 
-    probe = Probe(model, torch.optim.SGD(model.parameters(), lr=0.1), log, every=1, norm_tag=None, prefix="")
+    probe = Probe(
+        model, torch.optim.SGD(model.parameters(), lr=0.1), log, every=1, norm_tag=None, rate_tag=None, prefix=""
+    )
     model.w.sum().backward()
     probe.clip(1.0)
     probe.step(lambda: model.w.sum())
 
     assert [sorted(values) for values, _ in told] == [["clipped"], ["rho", "update_ratio"]]
     assert [step for _, step in told] == [1, 1]
+
+
+def probed_steps(steps: int | None, taken: int | None = None) -> list[int]:
+    """Return the steps that are probed of a run of so many, or of the first few of them."""
+    model, written = Weight(1.0), Written()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
+    probe = Probe(model, optimizer, written, steps=steps)
+    for _ in range(taken if taken is not None else steps or 0):
+        optimizer.zero_grad()
+        model.w.sum().backward()
+        probe.step(lambda: model.w.sum())
+    return [step for tag, _, step in written.points if tag == "raftmon/rho"]
 
 
 @pytest.mark.parametrize(
@@ -141,15 +192,12 @@ def test_what_the_trainer_writes_already_is_not_written_twice() -> None:
     ],
 )
 def test_a_short_run_is_probed_more_often(steps: int | None, probed: list[int]) -> None:
-    model, written = Weight(1.0), Written()
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-    probe = Probe(model, optimizer, written, steps=steps)
-    for _ in range(min(steps or 300, 300)):
-        optimizer.zero_grad()
-        model.w.sum().backward()
-        probe.step(lambda: model.w.sum())
+    assert probed_steps(steps, min(steps or 300, 300)) == probed
 
-    assert [step for tag, _, step in written.points if tag == "raftmon/rho"] == probed
+
+def test_a_run_of_known_length_is_probed_eight_to_fifteen_times() -> None:
+    found = {steps: len(probed_steps(steps)) for steps in (7, 8, 15, 16, 23, 24, 31, 100, 799)}
+    assert found == {7: 7, 8: 8, 15: 15, 16: 8, 23: 11, 24: 8, 31: 10, 100: 8, 799: 8}
 
 
 @pytest.mark.parametrize(
@@ -188,13 +236,52 @@ def test_a_step_against_the_gradient_counts_in_the_sum() -> None:
     assert probe.rho == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("loss_of", [lambda: torch.ones(2, requires_grad=True) * 2, lambda: torch.tensor(1.0)])
-def test_a_loss_that_is_none_is_refused(loss_of: Callable[[], Tensor]) -> None:
+@pytest.mark.parametrize(
+    "loss_of", [lambda: torch.ones(2, requires_grad=True) * 2, lambda: torch.tensor(1.0), lambda: 1.0, lambda: None]
+)
+def test_a_loss_that_is_none_is_refused(loss_of: Callable[[], Any]) -> None:
     model = Weight(1.0)
     probe = Probe(model, torch.optim.SGD(model.parameters(), lr=0.1), None, every=1)
 
-    with pytest.raises(RaftmonError, match="mean loss of one micro-batch"):
+    with pytest.raises(UsageError, match="mean loss of one micro-batch"):
         probe.step(loss_of)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"every": -1}, "every is -1\n  Give a whole number of at least 0"),
+        ({"every": 1.5}, "every is 1.5"),
+        ({"every": "3"}, "every is '3'"),
+        ({"steps": "16"}, "steps is '16'"),
+        ({"first_step": -1}, "first_step is -1"),
+        ({"writer": "runs/x"}, r"writer is 'runs/x'\n  Give a SummaryWriter"),
+        ({"writer": Written}, "writer is <class"),
+        ({"norm_tag": 3}, "norm_tag is 3"),
+        ({"rate_tag": ""}, "rate_tag is ''"),
+        ({"prefix": 3}, "prefix is 3"),
+        ({"model": "gpt2"}, r"\(model\): model is a str"),
+        ({"optimizer": "adamw"}, r"\(optimizer\): optimizer is a str"),
+    ],
+)
+def test_what_cannot_be_meant_is_said_as_a_probe_is_made(wrong: dict[str, Any], said: str) -> None:
+    model = Weight(1.0)
+    given = {"model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=0.1), "writer": None, **wrong}
+    with pytest.raises(UsageError, match=said):
+        Probe(**given)
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, math.nan, None, "1", True])
+def test_a_limit_that_is_none_is_refused(limit: Any) -> None:
+    model = Weight(1.0)
+    with pytest.raises(UsageError, match="leave it out to measure only"):
+        Probe(model, torch.optim.SGD(model.parameters(), lr=0.1), None).clip(limit)
+
+
+def test_what_cannot_be_called_is_refused_whether_a_probe_is_due_or_not() -> None:
+    model = Weight(1.0)
+    with pytest.raises(UsageError, match="loss_of is a Tensor, which cannot be called"):
+        Probe(model, torch.optim.SGD(model.parameters(), lr=0.1), None).step(model.w.sum())  # type: ignore[arg-type]
 
 
 def test_an_optimiser_that_evaluates_the_loss_itself_is_refused() -> None:
@@ -219,7 +306,9 @@ def test_what_is_written_is_what_raftmon_reads(tmp_path: Path) -> None:
         cycle.before(rows, rows[:2])
         cycle.after(writer, step=16)
 
-    series = Monitor([tmp_path], clock=lambda: 1e9).poll().runs[0].series
-    counts = {role: len(series[role].values) for role in ("grad_norm", "rho", "update_ratio", "cycle_kl", "cycle_harm")}
-    assert counts == {"grad_norm": 16, "rho": 8, "update_ratio": 8, "cycle_kl": 1, "cycle_harm": 1}
+    (run,) = Monitor([tmp_path], clock=lambda: 1e9).poll().runs
+    series = run.series
+    roles = ("learning_rate", "grad_norm", "rho", "update_ratio", "cycle_kl", "cycle_harm")
+    assert {role: len(series[role].values) for role in roles} == dict(zip(roles, (16, 16, 8, 8, 1, 1), strict=True))
+    assert rate_in_force(run) == (0.01, pytest.approx(0.01))
     assert series["rho"].median == pytest.approx(probe.rho, abs=0.02)

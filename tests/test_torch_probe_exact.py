@@ -142,9 +142,9 @@ def test_ranks_are_probed_without_waiting_for_each_other(tmp_path: Path) -> None
     assert len(weights) == 1, "the ranks agree, probed or not, or one alone"
     # All state: batch statistics since the last broadcast, and random numbers, are each rank's own.
     assert [len({words[1] for words in rank}) for rank in (first, second)] == [1, 1]
-    # Gradient norm and clipped of six steps, then the probes' values; the first rank alone writes.
+    # Gradient norm, clipped and learning rate of six steps, then the probes' values; the first rank alone writes.
     plain, probed, one_alone = (int(words[2]) for words in first)
-    assert plain == 12 < 18 <= probed == one_alone
+    assert plain == 18 < 24 <= probed == one_alone
     assert [int(words[2]) for words in second] == [0, 0, 0]
 
 

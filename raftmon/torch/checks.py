@@ -1,15 +1,16 @@
-"""Arguments of schedules, groups and scaling, looked at before torch sees them."""
+"""Arguments of what `raftmon.torch` offers, looked at before torch, a trainer or the campaign sees them."""
 
 from __future__ import annotations
 
 import math
 import operator
 from collections.abc import Sequence
+from pathlib import Path
 from typing import SupportsIndex, cast
 
 from raftmon.errors import UsageError
 
-__all__ = ["number", "one_of", "whole"]
+__all__ = ["function", "number", "one_of", "path", "tag", "whole"]
 
 
 def whole(call: str, name: str, value: object, least: int, most: int | None = None) -> int:
@@ -70,3 +71,34 @@ def one_of(call: str, name: str, value: object, legal: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in legal:
         raise UsageError(f"{call}({name})", f"{name} is {value!r}", f"Give one of {', '.join(legal)}.")
     return value
+
+
+def function(call: str, name: str, value: object) -> None:
+    """Look at an argument that must be a function, or something else that can be called.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if not callable(value):
+        what = f"{name} is a {type(value).__name__}, which cannot be called"
+        raise UsageError(f"{call}({name})", what, "Give a function.")
+
+
+def path(call: str, name: str, value: object) -> None:
+    """Look at an argument that must be a path: a str or a `pathlib.Path`.
+
+    Raises:
+        UsageError: it is something else, or empty.
+    """
+    if not isinstance(value, str | Path) or value == "":
+        raise UsageError(f"{call}({name})", f"{name} is {value!r}", "Give a path, as str or pathlib.Path.")
+
+
+def tag(call: str, name: str, value: object) -> None:
+    """Look at an argument that must be a tag, or None.
+
+    Raises:
+        UsageError: it is something else, or empty.
+    """
+    if value is not None and (not isinstance(value, str) or not value):
+        raise UsageError(f"{call}({name})", f"{name} is {value!r}", "Give a tag such as train/loss, or None for none.")

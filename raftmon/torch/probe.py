@@ -9,7 +9,6 @@ below 0.60 too high: on 128 single RAFT cycles that nothing was chosen on 0.86 r
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -21,9 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from raftmon.errors import RaftmonError
+from raftmon.torch.checks import function, tag, whole
+from raftmon.torch.probeable import NAME, limit_of, require_loss, require_probeable
 from raftmon.torch.undisturbed import Randomness, undisturbed
-from raftmon.torch.writing import Writer, write
+from raftmon.torch.writing import Writer, require_writer, write
 
 __all__ = ["Probe"]
 
@@ -38,8 +38,6 @@ LEGIBLE: Final = 10.0
 INSIDE: Final = 0.01
 """Share of the coarsest number format inside a model that reaches its mean loss: 0.003 to 0.012 where steps were small,
 with transformers of 30 thousand to a million weights under bfloat16 autocast and batches of 128 to 1024 tokens."""
-
-_NAME: Final = "raftmon.torch.Probe"
 
 LossOf = Callable[[], Tensor]
 
@@ -79,10 +77,11 @@ class Probe:
             probe.clip(1.0)
             probe.step(lambda: loss_of(batch))
 
-    Written are at each step the gradient's norm before clipping and ``raftmon/clipped`` (1 or 0; both by `clip`), and
-    at each probed step ``raftmon/update_ratio``, the norm of the update over that of the weights, and ``raftmon/rho``:
-    over the newest four probed steps, the sum of what each changed of the loss of its own batch over the sum of
-    <g, delta>. Where that is no number, or the sum predicts no decrease, or less than rounding hides, none is written.
+    Written are at each step the learning rate that it is taken at, the gradient's norm before clipping and
+    ``raftmon/clipped`` (1 or 0; these two by `clip`), and at each probed step ``raftmon/update_ratio``, the norm of the
+    update over that of the weights, and ``raftmon/rho``: over the newest four probed steps, the sum of what each
+    changed of the loss of its own batch over the sum of <g, delta>. Where that is no number, or the sum predicts no
+    decrease, or less than rounding hides, none is written.
 
     A probe evaluates the loss twice: before the step, with its gradient, and after it. So it holds whatever made the
     step: micro-batches, clipping, GradScaler, weight decay, the mean over ranks, any optimiser. It leaves no trace in
@@ -94,7 +93,8 @@ class Probe:
     without accumulation, 18 % with 4 micro-batches, 5 % with 16.
 
     A trainer that steps by itself is probed with `around`; under Hugging Face's by a callback that enters it in
-    ``on_pre_optimizer_step`` and leaves it in ``on_optimizer_step``.
+    ``on_pre_optimizer_step`` and leaves it in ``on_optimizer_step``. Such a trainer logs rate and norm itself: give
+    ``rate_tag=None``, or raftmon reads two curves under one tag.
 
     In distributed training every rank makes its Probe and calls it alike; the first rank's own batch is what is
     written. With ``torch.compile`` the first probe compiles anew, for the model without dropout.
@@ -103,16 +103,19 @@ class Probe:
         model: in training; may be, or contain, `DistributedDataParallel`.
         optimizer: its weights that require a gradient are those that are probed.
         writer: `SummaryWriter` or the like, or a function of (values by tag, step). None: nothing is written.
-        steps: optimiser steps that this run will have; a run shorter than 800 is then probed more often than `EVERY`,
-            eight times in all. None: unknown.
+        steps: optimiser steps that this run will have; a run shorter than 800 is then probed more often than `EVERY`:
+            8 to 15 times, and at each of fewer than 8 steps. None: unknown.
         every: steps from one probe to the next; 0: none. None: `EVERY`, or by `steps`.
         scaler: `torch.amp.GradScaler` that the losses are scaled with. A step that it skips gives no value.
         first_step: steps that were taken before, in a resumed run.
         norm_tag: for the gradient's norm; None where the trainer writes it already.
+        rate_tag: for the learning rate of the first group of parameters; None where the trainer writes it already.
+            Without it in the log raftmon does not know at which rate a probe was taken, and probes raise nothing.
         prefix: of the other tags. `Trainer.log` of Hugging Face puts ``train/`` before each; with ``prefix=""`` they
             are then ``train/rho`` and ``train/update_ratio``, which raftmon knows, too.
 
     Raises:
+        UsageError: an argument cannot be meant.
         RaftmonError: an optimiser that evaluates the loss itself (LBFGS), or weights that are spread over ranks (FSDP,
             DeepSpeed's ZeRO, DTensor).
     """
@@ -128,15 +131,21 @@ class Probe:
         scaler: Any = None,
         first_step: int = 0,
         norm_tag: str | None = "train/grad_norm",
+        rate_tag: str | None = "train/learning_rate",
         prefix: str = "raftmon",
     ) -> None:
-        _refuse_what_cannot_be_probed(model, optimizer)
+        require_probeable(model, optimizer)
+        require_writer(NAME, writer)
+        steps = whole(NAME, "steps", steps, 0) if steps is not None else None
+        every = whole(NAME, "every", every, 0) if every is not None else _every(steps)
+        for name, value in (("norm_tag", norm_tag), ("rate_tag", rate_tag), ("prefix", prefix or None)):
+            tag(NAME, name, value)
         self._model, self._optimizer, self._writer, self._scaler = model, optimizer, writer, scaler
-        self._every = _every(steps) if every is None else every
-        self._norm_tag, self._prefix = norm_tag, f"{prefix}/" if prefix else ""
+        self._every = every
+        self._norm_tag, self._rate_tag, self._prefix = norm_tag, rate_tag, f"{prefix}/" if prefix else ""
         self._newest: deque[_Measured] = deque(maxlen=TOGETHER)
         self._gained, self._predicted = 0.0, 0.0
-        self._taken, self._begun = first_step, first_step
+        self._taken = self._begun = whole(NAME, "first_step", first_step, 0)
 
     @property
     def rho(self) -> float | None:
@@ -152,19 +161,25 @@ class Probe:
         """Scale the gradients in place so that their norm is at most `max_norm`.
 
         Args:
-            max_norm: limit; infinite: the norm is written, and nothing is clipped.
+            max_norm: limit, above 0; infinite: the norm is written, and no gradient is touched.
 
         Returns:
             Total L2 norm before clipping, a tensor without dimensions; where there is a scaler, of what it unscaled.
+
+        Raises:
+            UsageError: the limit is no number above 0.
         """
+        limit = limit_of(max_norm)
         if self._scaler is not None:
             self._scaler.unscale_(self._optimizer)
-        norm = nn.utils.clip_grad_norm_(self._weights(), max_norm)
+        weights = self._weights()
+        # At an infinite limit torch divides infinity by infinity where a gradient is infinite, and all become NaN.
+        norm = _norm_of(weights) if limit == math.inf else nn.utils.clip_grad_norm_(weights, limit)
         if self._writer is not None:
             value = float(norm)
             values = {self._norm_tag: value} if self._norm_tag is not None else {}
             if value == value:
-                values[f"{self._prefix}clipped"] = float(value > max_norm)
+                values[f"{self._prefix}clipped"] = float(value > limit)
             write(self._writer, values, self._taken + 1)
         return norm
 
@@ -179,8 +194,8 @@ class Probe:
                 ``autocast``, so must this.
 
         Raises:
-            RaftmonError: `loss_of` returns no single number, or one that no weight has a part in; or the model
-                recomputes activations with ``use_reentrant=True``, which hides its weights.
+            UsageError: `loss_of` cannot be called, or returns no single number, or one that no weight has a part in.
+            RaftmonError: the model recomputes activations with ``use_reentrant=True``, which hides its weights.
         """
         with self.around(loss_of):
             if self._scaler is not None:
@@ -196,8 +211,13 @@ class Probe:
             loss_of: see `step`.
 
         Raises:
+            UsageError: see `step`.
             RaftmonError: see `step`.
         """
+        function(NAME, "loss_of", loss_of)
+        if self._rate_tag is not None and self._writer is not None:
+            rate = float(self._optimizer.param_groups[0]["lr"])  # before the schedule takes its step
+            write(self._writer, {self._rate_tag: rate}, self._taken + 1)
         due = self._every > 0 and (self._taken - self._begun) % self._every == self._every // 2
         if not due:
             yield
@@ -232,12 +252,7 @@ class Probe:
         with torch.enable_grad(), undisturbed(self._model, randomness):
             with torch.autograd.graph.saved_tensors_hooks(look_at, lambda tensor: tensor):
                 loss = loss_of()
-            if loss.numel() != 1 or not loss.requires_grad:
-                what = f"loss_of() returned a tensor of shape {tuple(loss.shape)}, requires_grad={loss.requires_grad}"
-                raise RaftmonError(_NAME, what, "Return the mean loss of one micro-batch, not detached.")
-            if _recomputes_in_the_older_way(loss):
-                what, remedy = "the model recomputes activations with use_reentrant=True", "Set it to False"
-                raise RaftmonError(_NAME, what, f"{remedy} (in trainers: gradient_checkpointing_kwargs).")
+            require_loss(loss)
             gradients = list(torch.autograd.grad(loss * scale, weights, allow_unused=True))
         return _Loss(loss.detach(), gradients, torch.finfo(loss.dtype).eps + INSIDE * coarsest)
 
@@ -256,18 +271,12 @@ class Probe:
         write(self._writer, {f"{self._prefix}{name}": value for name, value in values.items()}, self._taken + 1)
 
 
-def _recomputes_in_the_older_way(loss: Tensor) -> bool:
-    """Look for nodes whose weights `torch.autograd.grad` does not find: it takes them for unused, without a word."""
-    waiting, seen = [loss.grad_fn], set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        if "CheckpointFunction" in node.name():
-            return True
-        seen.add(node)
-        waiting += [follower for follower, _ in node.next_functions]
-    return False
+def _norm_of(weights: list[Tensor]) -> Tensor:
+    """Return the total L2 norm of the gradients, as `torch.nn.utils.clip_grad_norm_` finds it."""
+    norms = [torch.linalg.vector_norm(weight.grad) for weight in weights if weight.grad is not None]
+    return torch.linalg.vector_norm(
+        torch.stack([norm.to(norms[0].device) for norm in norms]) if norms else torch.zeros(0)
+    )
 
 
 def _every(steps: int | None) -> int:
@@ -292,20 +301,3 @@ def _products(weights: list[Tensor], old: list[Tensor], gradients: list[Tensor |
     # One transfer, and sums in double precision, which not every device has.
     predicted, moved, size = torch.stack([row.to(sums[0].device) for row in sums]).cpu().double().sum(0).tolist()
     return predicted, math.sqrt(moved), math.sqrt(size)
-
-
-def _refuse_what_cannot_be_probed(model: nn.Module, optimizer: Optimizer) -> None:
-    """Raise where a step cannot be measured from outside, or one rank does not have all the weights."""
-    closure = inspect.signature(optimizer.step).parameters.get("closure")
-    if closure is not None and closure.default is inspect.Parameter.empty:
-        what = f"{type(optimizer).__name__} evaluates the loss itself, several times a step"
-        raise RaftmonError(
-            "raftmon.torch.Probe", what, "Probe a run with a first-order optimiser, such as AdamW or SGD."
-        )
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    kinds = {base.__name__ for module in model.modules() for base in type(module).__mro__}
-    sharded = kinds & {"FullyShardedDataParallel", "FSDPModule", "DeepSpeedEngine"}
-    sharded |= {type(weight).__name__ for weight in weights} & {"DTensor", "ShardedTensor", "FlatParameter"}
-    if sharded or any(hasattr(weight, "ds_id") for weight in weights):
-        what = f"the weights are spread over ranks ({', '.join(sorted(sharded)) or 'DeepSpeed'})"
-        raise RaftmonError(_NAME, what, "Probe a run with DistributedDataParallel, or on one device.")

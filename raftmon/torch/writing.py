@@ -7,7 +7,9 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch.distributed
 
-__all__ = ["ScalarWriter", "Writer", "write"]
+from raftmon.errors import UsageError
+
+__all__ = ["ScalarWriter", "Writer", "require_writer", "write"]
 
 
 @runtime_checkable
@@ -20,6 +22,18 @@ class ScalarWriter(Protocol):
 
 Writer: TypeAlias = ScalarWriter | Callable[[Mapping[str, float], int], object]
 """A SummaryWriter, or a function that is given tags with their values, and the step."""
+
+
+def require_writer(call: str, writer: object) -> None:
+    """Look at an argument that must be a writer, or None.
+
+    Raises:
+        UsageError: it is something else, such as the directory that a writer would write into.
+    """
+    if writer is None or (not isinstance(writer, type) and (isinstance(writer, ScalarWriter) or callable(writer))):
+        return
+    remedy = "Give a SummaryWriter (torch.utils.tensorboard), a function of (values by tag, step), or None."
+    raise UsageError(f"{call}(writer)", f"writer is {writer!r}", remedy)
 
 
 def write(writer: Writer | None, values: Mapping[str, float], step: int) -> None:
