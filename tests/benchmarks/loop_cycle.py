@@ -126,7 +126,9 @@ class Cycle:
         writer.add_text("args", json.dumps(told | {"lr_scheduler_type": "linear", "warmup_steps": 0}, indent=2))
         trained = [weight for weight in self.policy.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=peak, weight_decay=0.0)
-        probe = Probe(self.policy, optimizer, writer, steps=len(batches)) if self.settings["probes"] else None
+        probe = None
+        if self.settings["probes"]:
+            probe = Probe(self.policy, optimizer, writer, steps=len(batches), rate_tag=None)
         for step, batch in enumerate(batches, start=1):
             rate = peak * (1 - (step - 1) / len(batches))
             for group in optimizer.param_groups:
