@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ torch = pytest.importorskip("torch", reason="the closed loop trains with torch")
 from tests.benchmarks import closed_loop, loop_cycle, loop_table  # noqa: E402
 from tests.benchmarks.loop_campaign import Arm, Campaign, Outcome, as_fork, as_new_process, run_campaign  # noqa: E402
 from tests.benchmarks.loop_policy import ALPHABET, Policy, base_policy  # noqa: E402
+from tests.benchmarks.loop_records import Recorded, write_records  # noqa: E402
 from tests.benchmarks.loop_tasks import JUDGED  # noqa: E402
 
 ARMS: tuple[Arm, ...] = ("constant", "raftmon", "raftmon-probes")
@@ -254,3 +256,30 @@ def test_what_is_kept_is_good_for_the_same_rules_alone(tmp_path: Path, monkeypat
 
     assert measured == first
     assert closed_loop.fingerprint() != first
+
+
+def test_what_is_written_down_is_read_as_it_was(tmp_path: Path) -> None:
+    campaign = Campaign("walks", 1, "raftmon", 10**-3.5, rank=8)
+    outcome = Outcome([1e-3], [(0.25, 0.5), (0.5, 0.75)], [0], 1, 1, None, 0, [["cycle-worse"]], [["in words"]])
+    write_records(tmp_path / "records.gz", [(campaign, outcome)])
+    recorded = Recorded(tmp_path / "records.gz")
+
+    assert recorded.ask(campaign).result() == dataclasses.replace(outcome, because=[])
+    assert list(recorded.done()) == [(campaign, dataclasses.replace(outcome, because=[]))]
+
+
+def test_the_figures_of_the_readme_and_of_the_rule_are_those_of_the_recorded_campaigns(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = closed_loop.report(closed_loop.JUDGING, range(1, closed_loop.SEEDS + 1), Recorded())
+    printed = capsys.readouterr().out.splitlines()
+    root = Path(__file__).parents[1]
+    readme = (root / "README.md").read_text(encoding="utf-8").splitlines()
+
+    assert line is not None
+    assert line in (root / "rules" / "cycles-gain-nothing.yaml").read_text(encoding="utf-8")
+    first = printed.index(next(row for row in printed if row.startswith("Share of the gain")))
+    share = [row for row in printed[first : first + 20] if row.startswith("| ")][:9]
+    assert len(share) == 9
+    for row in share:
+        assert row in readme

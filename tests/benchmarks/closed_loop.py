@@ -10,6 +10,7 @@ The policy and the rules were chosen on the tasks of `tests.campaign_tasks` (``-
 table is that of other tasks and other seeds (`tests.benchmarks.loop_tasks`).
 
 usage: python -m tests.benchmarks.closed_loop [--choose] [--seeds N] [--keep DIRECTORY] [--only late|main] [--write]
+       python -m tests.benchmarks.closed_loop --recorded
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ import raftmon
 from raftmon.advice.rulebook import SHIPPED_RULES
 from tests.benchmarks.loop_campaign import Arm, Campaign, Outcome, run_campaign
 from tests.benchmarks.loop_policy import base_policy
+from tests.benchmarks.loop_records import RECORDED, Recorded, Source, write_records
 from tests.benchmarks.loop_table import Setting, late_table, main_tables, true_rate
 from tests.benchmarks.loop_tasks import JUDGED
 from tests.benchmarks.writing import figures_line, put
@@ -56,15 +58,17 @@ STARTS: Final = {"10x high": 10.0, "3x high": 10**0.5, "right": 1.0, "10x low": 
 DECIDING: Final[tuple[Arm, ...]] = ("decay", "literal", "raftmon", "raftmon-probes")
 STANDSTILL: Final = "cycles-gain-nothing"
 LATE_CYCLES, LATE_HEAT = 12, 0.7
-LATE_ARMS: Final[tuple[Arm, ...]] = ("constant", "decay", "raftmon", "raftmon-probes")
+LATE_ARMS: Final[tuple[Arm, ...]] = ("constant", "raftmon", "raftmon-probes")
 LATE_STARTS: Final = ("3x high", "right")
+LATE_SETTINGS: Final = 2
+"""So many of the settings that train every weight, the last ones, for the half hour that all may take."""
 FAR: Final = "100x low"
 """A start at which only raftmon and the constant rate are tried: a decay only goes further down."""
 
 
 @dataclass
 class Runs:
-    """Runs campaigns, each once, on all cores."""
+    """Trains campaigns, each once, on all cores."""
 
     pool: ProcessPoolExecutor
     directory: Path
@@ -83,9 +87,6 @@ class Runs:
         """Yield every campaign that was asked for."""
         for campaign, outcome in self._found.items():
             yield campaign, outcome.result()
-
-    def __getitem__(self, campaign: Campaign) -> Outcome:
-        return self.ask(campaign).result()
 
 
 def fingerprint() -> str:
@@ -120,13 +121,20 @@ def constant(setting: Setting, seeds: Sequence[int], half: int) -> list[Campaign
     return [Campaign(setting.task, seed, "constant", rate, rank=setting.rank) for seed in seeds]
 
 
-def best_rate(setting: Setting, seeds: Sequence[int], runs: Runs) -> float:
+def outcomes(source: Source, campaigns: Sequence[Campaign]) -> list[Outcome]:
+    """Wait for the outcomes of some campaigns."""
+    return [future.result() for future in [source.ask(campaign) for campaign in campaigns]]
+
+
+def best_rate(setting: Setting, seeds: Sequence[int], source: Source) -> float:
     """Return the constant rate whose campaigns end best on average."""
     ends: dict[int, float] = {}
     wanted = set(GRID)
     while wanted:
         for half in sorted(wanted):
-            ends[half] = statistics.mean(true_rate(runs[campaign], -1) for campaign in constant(setting, seeds, half))
+            ends[half] = statistics.mean(
+                true_rate(outcome, -1) for outcome in outcomes(source, constant(setting, seeds, half))
+            )
         best = max(ends, key=ends.__getitem__)
         wanted = {best - 1, best + 1} - set(ends)
     rates = ", ".join(f"{10 ** (half / 2) * setting.scale:.3g}: {ends[half]:.3f}" for half in sorted(ends))
@@ -155,10 +163,14 @@ def late_campaigns(setting: Setting, best: float, seeds: Sequence[int]) -> dict[
     }
 
 
-def report_standstill(best: Mapping[Setting, float], runs: Runs, write: bool) -> None:
-    """Print on which constant campaigns the rule that raises fires; wanted are those at a third of the best or less."""
+def report_standstill(best: Mapping[Setting, float], source: Source) -> str:
+    """Print on which constant campaigns the rule that raises fires; wanted are those at a third of the best or less.
+
+    Returns:
+        The line of the rule's file that says so.
+    """
     counts: dict[int, list[bool]] = {}
-    for campaign, outcome in runs.done():
+    for campaign, outcome in source.done():
         rate = best.get(Setting(campaign.task, campaign.rank))
         if rate is not None and campaign.arm == "constant" and campaign.temperature == 1.0:
             fired = any(STANDSTILL in rules for rules in outcome.fired)
@@ -177,12 +189,34 @@ def report_standstill(best: Mapping[Setting, float], runs: Runs, write: bool) ->
         on="campaigns of the closed loop at constant rates",
     )
     print(f"\n{line.strip()}")
-    if write:
-        put(SHIPPED_RULES / f"{STANDSTILL}.yaml", line)
+    return line
 
 
-def measure(settings: Sequence[Setting], seeds: Sequence[int], directory: Path, only: str | None, write: bool) -> None:
-    """Run all campaigns and print the tables."""
+def report(settings: Sequence[Setting], seeds: Sequence[int], source: Source, only: str | None = None) -> str | None:
+    """Print all tables; returns what `report_standstill` does, None where only the late campaigns were wanted."""
+    for setting in settings:
+        for half in GRID:
+            for campaign in constant(setting, seeds, half):
+                source.ask(campaign)
+    best = {setting: best_rate(setting, seeds, source) for setting in settings}
+    asked = {setting: main_campaigns(setting, best[setting], seeds) for setting in settings if only != "late"}
+    whole = [setting for setting in settings if not setting.rank][-LATE_SETTINGS:]
+    late = {s: late_campaigns(s, best[s], seeds) for s in whole if only != "main"}
+    for campaigns in itertools.chain(asked.values(), late.values()):
+        for campaign in itertools.chain.from_iterable(campaigns.values()):
+            source.ask(campaign)
+    line = None
+    if asked:
+        oracle = {s: outcomes(source, asked[s]["right", "constant"]) for s in settings}
+        main_tables(oracle, {s: {key: outcomes(source, group) for key, group in asked[s].items()} for s in settings})
+        line = report_standstill(best, source)
+    if late:
+        late_table({s: {key: outcomes(source, group) for key, group in late[s].items()} for s in late})
+    return line
+
+
+def train(settings: Sequence[Setting], seeds: Sequence[int], directory: Path, only: str | None, write: bool) -> None:
+    """Run all campaigns, print the tables, and write down what was found if told to."""
     tasks = {**TASKS, **JUDGED}
     with ProcessPoolExecutor(JOBS, get_context("fork"), prepare) as pool:
         names = dict.fromkeys(setting.task for setting in settings)
@@ -190,25 +224,10 @@ def measure(settings: Sequence[Setting], seeds: Sequence[int], directory: Path, 
         for base in bases:
             base.result()
         runs = Runs(pool, directory)
-        for setting in settings:
-            for half in GRID:
-                for campaign in constant(setting, seeds, half):
-                    runs.ask(campaign)
-        best = {setting: best_rate(setting, seeds, runs) for setting in settings}
-        asked = {setting: main_campaigns(setting, best[setting], seeds) for setting in settings if only != "late"}
-        late = {s: late_campaigns(s, best[s], seeds) for s in settings if not s.rank and only != "main"}
-        for campaigns in itertools.chain(asked.values(), late.values()):
-            for campaign in itertools.chain.from_iterable(campaigns.values()):
-                runs.ask(campaign)
-        if asked:
-            oracle = {
-                s: [runs[Campaign(s.task, seed, "constant", best[s], rank=s.rank)] for seed in seeds] for s in settings
-            }
-            found = {s: {key: [runs[c] for c in group] for key, group in asked[s].items()} for s in settings}
-            main_tables(oracle, found)
-            report_standstill(best, runs, write)
-        if late:
-            late_table({s: {key: [runs[c] for c in group] for key, group in late[s].items()} for s in late})
+        line = report(settings, seeds, runs, only)
+        if write and line is not None:
+            put(SHIPPED_RULES / f"{STANDSTILL}.yaml", line)
+            write_records(RECORDED, runs.done())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -220,16 +239,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--keep", type=Path, help="directory that keeps base models and outcomes; what is there is used"
     )
     parser.add_argument("--only", choices=("late", "main"))
-    parser.add_argument("--write", action="store_true", help="put the rule's figures into its file")
+    parser.add_argument("--write", action="store_true", help="put the outcomes and the rule's figures into their files")
+    parser.add_argument("--recorded", action="store_true", help="print the tables of the recorded outcomes, untrained")
     asked = parser.parse_args(arguments)
     first = CHOOSING_SEED if asked.choose else 1
     seeds, settings = range(first, first + asked.seeds), CHOOSING if asked.choose else JUDGING
+    if asked.recorded:
+        report(JUDGING, range(1, SEEDS + 1), Recorded())
+        return
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         # What is kept is good for the same rules, the same raftmon and the same loop alone.
         directory = asked.keep / fingerprint() if asked.keep else Path(scratch)
         directory.mkdir(parents=True, exist_ok=True)
-        measure(settings, seeds, directory, asked.only, asked.write)
+        train(settings, seeds, directory, asked.only, asked.write)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     cores = (used.ru_utime + used.ru_stime) / 60
     print(f"\n{(time.monotonic() - started) / 60:.0f} minutes with {JOBS} processes, {cores:.0f} of one core")
