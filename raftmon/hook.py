@@ -100,7 +100,7 @@ def pre_cycle(
         return override
     place = campaign.path if campaign is not None else place_of(runs)
     if obeyed:
-        return _note(override, file, place, campaign, newest, notes)
+        return _note(override, file, place, campaign, newest, notes, known.strategy.given)
     return _write(override, file, place, newest, apply, notes, processes, agreed)
 
 
@@ -263,22 +263,45 @@ def _note(
     campaign: CampaignView | None,
     newest: RunView | None,
     journal: Journal,
+    is_chosen: bool,
 ) -> Override:
-    """Note a number that the caller trains at: whatever keeps it from being written is no obstacle to that."""
+    """Note a number that the caller trains at: whatever keeps it from being written is no obstacle to that.
+
+    Where a person chose the strategy (`is_chosen`), the file need not hold a rate; elsewhere, and where the file cannot
+    be used at all, what is wrong with it stays in `refused`.
+    """
     if override.learning_rate is None:
         return override
-    remarks = [f"{override.refused}: the number is told all the same."] if override.refused is not None else []
-    told = replace(override, refused=None, remedy=None)
-    told = replace(told, remarks=(*remarks, *remarks_on_campaign(override, newest)))
+    told = override if is_chosen else _without_strategy(override)
+    remarks = list(remarks_on_campaign(override, newest))
+    if override.refused is not None and is_chosen and file.config is not None:
+        remarks.insert(0, f"{override.refused}: the number is told all the same.")
+        told = replace(told, refused=None, remedy=None)
+    told = replace(told, remarks=tuple(remarks))
     if campaign is not None and (told.cycle or 0) > following_cycle(campaign.cycles):
         return told  # a look ahead: there will be evidence before that cycle is trained
-    told = replace(told, noted=True)
+    noted = replace(told, noted=True)
     try:
-        with journal.noting(_entry(told, file, file.data, place)):
+        with journal.noting(_entry(noted, file, file.data, place)):
             pass
     except Refused as error:
-        return replace(told, noted=False, refused=f"{error.where}: {error.what}", remedy=error.remedy)
-    return told
+        what = f"{error.where}: {error.what}; the number is not remembered for the next cycle"
+        remarks += [told.refused] if told.refused is not None else []
+        return replace(told, refused=what, remedy=error.remedy, remarks=tuple(remarks))
+    return noted
+
+
+def _without_strategy(override: Override) -> Override:
+    """Call the rate in force by its name where nobody chose a strategy and the config gives no rate."""
+    steps = (
+        replace(
+            step, rule="in-force", text=step.text.replace("strategy:constant", "in force, as the config gives none:")
+        )
+        if step.rule == "strategy:constant"
+        else step
+        for step in override.because
+    )
+    return replace(override, because=tuple(steps))
 
 
 def _substance(override: Override) -> tuple[object, ...]:

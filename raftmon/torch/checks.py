@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import SupportsIndex, cast
 
 from raftmon.errors import UsageError
@@ -90,7 +90,7 @@ def path(call: str, name: str, value: object) -> None:
     Raises:
         UsageError: it is something else, or empty.
     """
-    if not isinstance(value, str | os.PathLike) or value == "":
+    if not isinstance(value, str | Path) or value == "":
         raise UsageError(f"{call}({name})", f"{name} is {value!r}", "Give a path, as str or pathlib.Path.")
 
 
