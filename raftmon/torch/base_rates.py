@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from raftmon.errors import RaftmonError, UsageError
+from raftmon.errors import MissingExtra, UsageError
 from raftmon.torch.checks import number
 
 try:
@@ -13,7 +13,7 @@ try:
     from torch.optim.lr_scheduler import LRScheduler
 except ModuleNotFoundError as error:
     _what = f"schedules need {error.name}, which is not installed"
-    raise RaftmonError("raftmon.torch.base_rates", _what, 'pip install "raftmon[torch]"') from error
+    raise MissingExtra("raftmon.torch.base_rates", _what, 'pip install "raftmon[torch]"') from error
 
 from raftmon.torch.scaled import parts_of, scale, set_in_place
 

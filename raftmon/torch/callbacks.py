@@ -27,7 +27,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from raftmon.errors import RaftmonError
+from raftmon.errors import MissingExtra
 
 try:
     from torch.utils.tensorboard import SummaryWriter
@@ -35,7 +35,7 @@ try:
     from transformers.integrations import TensorBoardCallback
 except ModuleNotFoundError as error:
     what = f"RaftmonCallback needs {str(error.name).partition('.')[0]}, which is not installed"
-    raise RaftmonError("raftmon.torch", what, 'pip install "raftmon[torch]" transformers accelerate') from error
+    raise MissingExtra("raftmon.torch", what, 'pip install "raftmon[torch]" transformers accelerate') from error
 
 from raftmon.torch.advised import Advised
 from raftmon.torch.answers import LOG

@@ -22,14 +22,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from raftmon.errors import RaftmonError, UsageError
+from raftmon.errors import MissingExtra, UsageError
 
 try:
     from lightning.pytorch.callbacks import Callback
     from lightning.pytorch.loggers import TensorBoardLogger
 except ModuleNotFoundError as error:
     what = f"RaftmonLightningCallback needs {str(error.name).partition('.')[0]}, which is not installed"
-    raise RaftmonError("raftmon.torch", what, 'pip install "raftmon[torch]" lightning') from error
+    raise MissingExtra("raftmon.torch", what, 'pip install "raftmon[torch]" lightning') from error
 
 from raftmon.torch.advised import Advised
 from raftmon.torch.answers import LOG
