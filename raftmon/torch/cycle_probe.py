@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from raftmon.errors import UsageError
-from raftmon.torch.checks import function, number, whole
+from raftmon.torch.checks import function, number, tag, whole
 from raftmon.torch.writing import Writer, require_writer, write
 
 __all__ = ["CycleProbe", "CycleShift", "completion_nll"]
@@ -80,6 +80,7 @@ class CycleProbe:
             raise UsageError(
                 f"{_NAME}(model)", f"model is a {type(model).__name__}", "Give a torch.nn.Module, or None."
             )
+        tag(_NAME, "prefix", prefix or None)
         self._nll, self._model, self._prefix = nll, model, prefix
         self._batch_size = whole(_NAME, "batch_size", batch_size, 1)
         self._samples: tuple[Sequence[Any], Sequence[Any]] | None = None
