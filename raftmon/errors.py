@@ -8,6 +8,7 @@ record, a file without permission) becomes a `raftmon.model.Problem` in the Snap
     RaftmonError                exit code 2
     ├── UsageError              a wrong argument
     ├── DocumentErrors          one or more defects of YAML files: rules, settings, trainer configs
+    ├── MissingExtra            a package that is not installed; an ImportError, too
     ├── NothingToRead           no logdir, or no event file in it; exit code 3
     └── Refused                 a config that is not written, because that would harm it or change nothing; exit code 4
 """
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from raftmon.model import Problem
 
-__all__ = ["DocumentErrors", "NoEffect", "NothingToRead", "RaftmonError", "Refused", "UsageError"]
+__all__ = ["DocumentErrors", "MissingExtra", "NoEffect", "NothingToRead", "RaftmonError", "Refused", "UsageError"]
 
 
 class RaftmonError(Exception):
@@ -37,6 +38,10 @@ class RaftmonError(Exception):
 
 class UsageError(RaftmonError):
     """An argument of the command line that cannot be meant."""
+
+
+class MissingExtra(RaftmonError, ImportError):
+    """A package that is not installed, and how to install it; ``except ImportError`` catches it."""
 
 
 class NothingToRead(RaftmonError):

@@ -35,7 +35,7 @@ from raftmon.grounds import STATUSES, Status, proposal
 from raftmon.journal import Entry, Journal, place_of, plain_path
 from raftmon.model import CampaignView, NextCycle, RunView, Step
 from raftmon.override import Override, Undone, difference, override_document
-from raftmon.remarks import remarks_on_campaign, remarks_on_writing, require_obeyed
+from raftmon.remarks import remarks_on_campaign, remarks_on_writing, require_obeyed, without_strategy
 from raftmon.remote.address import Logdir, as_logdir
 from raftmon.trainers.effect import Process, require_effect, running_processes, running_with
 from raftmon.trainers.replace import read_whole, replace_file
@@ -272,7 +272,7 @@ def _note(
     """
     if override.learning_rate is None:
         return override
-    told = override if is_chosen else _without_strategy(override)
+    told = override if is_chosen else without_strategy(override)
     remarks = list(remarks_on_campaign(override, newest))
     if override.refused is not None and is_chosen and file.config is not None:
         remarks.insert(0, f"{override.refused}: the number is told all the same.")
@@ -289,19 +289,6 @@ def _note(
         remarks += [told.refused] if told.refused is not None else []
         return replace(told, refused=what, remedy=error.remedy, remarks=tuple(remarks))
     return noted
-
-
-def _without_strategy(override: Override) -> Override:
-    """Call the rate in force by its name where nobody chose a strategy and the config gives no rate."""
-    steps = (
-        replace(
-            step, rule="in-force", text=step.text.replace("strategy:constant", "in force, as the config gives none:")
-        )
-        if step.rule == "strategy:constant"
-        else step
-        for step in override.because
-    )
-    return replace(override, because=tuple(steps))
 
 
 def _substance(override: Override) -> tuple[object, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Final
 
 from raftmon.advice.obeyed import agrees, rate_in_force
 from raftmon.coming import ConfigFile, overrides_of, state_of, was_so_when
@@ -12,7 +14,10 @@ from raftmon.override import Override
 from raftmon.trainers.config import TrainerConfig
 from raftmon.trainers.rewrite import rate_text
 
-__all__ = ["remarks_on_campaign", "remarks_on_writing", "require_obeyed"]
+__all__ = ["remarks_on_campaign", "remarks_on_writing", "require_obeyed", "without_strategy"]
+
+_CONSTANT: Final = "strategy:constant"
+"""The rule, and the first word, of a step that keeps the rate in force."""
 
 
 def remarks_on_writing(override: Override, file: ConfigFile, config: TrainerConfig) -> Iterator[str]:
@@ -41,6 +46,17 @@ def remarks_on_campaign(override: Override, newest: RunView | None) -> Iterator[
         # A rate that a schedule keeps from being reached is changed in vain.
         if finding.points_to == "schedule" and finding.severity not in ("informational", "low"):
             yield f"Cycle {newest.cycle if newest is not None else '?'}: {finding.title}. {finding.text}"
+
+
+def without_strategy(override: Override) -> Override:
+    """Say that the rate in force is kept as the config gives none, where nobody chose a strategy that keeps it."""
+    steps = (
+        replace(step, rule="in-force", text=step.text.replace(_CONSTANT, "in force, as the config gives none:"))
+        if step.rule == _CONSTANT
+        else step
+        for step in override.because
+    )
+    return replace(override, because=tuple(steps))
 
 
 def require_obeyed(file: ConfigFile, newest: RunView | None, campaign: str, override: Override) -> Iterable[str]:

@@ -167,3 +167,27 @@ def test_what_filtering_can_gain_is_taken_off_the_fall_of_the_loss() -> None:
 
     assert found["campaign.loss_unexplained"] == pytest.approx(0.05 - 0.1609, abs=1e-4)
     assert readings_of([0.2], loss_drop=[0.05])["campaign.loss_unexplained"] is None
+
+
+def test_what_a_training_told_counts_while_the_next_cycles_samples_are_judged() -> None:
+    """A loop may verify the samples of the coming cycle before it asks for its rate."""
+    signals = CampaignSignals()
+    base = CycleFacts(0, 0.40, 1000, held_out=True, trained=False)
+    trained = [CycleFacts(n, 0.40, 1000, held_out=True, rho=0.8, kl=0.03, broken=0, learning_rate=1e-4) for n in (1, 2)]
+    for facts in (base, *trained):
+        signals.update(facts)
+    before = signals.readings()
+    signals.update(CycleFacts(3, None, None, acceptance=0.5, trained=False))
+    after = signals.readings()
+
+    for name in ("rho", "rho_curvature", "kl", "broken", "cycles_at_rate", "gain", "gain_z", "detectable_gain"):
+        assert before[f"campaign.{name}"] is not None
+        assert after[f"campaign.{name}"] == before[f"campaign.{name}"]
+
+
+def test_a_training_that_told_nothing_is_not_answered_for_by_an_earlier_one() -> None:
+    signals = CampaignSignals()
+    signals.update(CycleFacts(1, 0.4, 1000, rho=0.8))
+    signals.update(CycleFacts(2, 0.4, 1000))
+
+    assert signals.readings()["campaign.rho"] is None

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="schedules are torch's")
 from torch.optim import lr_scheduler  # noqa: E402
 
 from raftmon.torch import multiply_schedule, plateau_decay, restart_at, warmup_linear  # noqa: E402
-from tests.test_torch_schedules import MAKERS, Make, assert_same, now, ramp, rates_of, sgd, walk  # noqa: E402
+from tests.schedule_toys import MAKERS, Make, assert_same, now, ramp, rates_of, sgd, walk  # noqa: E402
 
 TORCHS: Final[dict[str, Make]] = {
     "cosine to a floor": lambda o: lr_scheduler.CosineAnnealingLR(o, 20, eta_min=1e-6),

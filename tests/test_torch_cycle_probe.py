@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ pytest.importorskip("torch", reason="needs the extra torch")
 import torch
 from torch import Tensor, nn
 
-from raftmon.errors import RaftmonError
+from raftmon.errors import UsageError
 from raftmon.torch import CycleProbe, CycleShift, completion_nll
 
 Sample = tuple[int, float]
@@ -133,17 +134,55 @@ def test_the_model_is_in_evaluation_mode_meanwhile_alone() -> None:
 
 
 def test_wrong_use_is_told_with_a_remedy() -> None:
-    with pytest.raises(RaftmonError, match="fresh samples"):
+    with pytest.raises(UsageError, match="fresh samples"):
         CycleProbe(Toy()).after()
-    with pytest.raises(RaftmonError, match="Give 1 or more"):
+    with pytest.raises(UsageError, match="Give a whole number of at least 1"):
         CycleProbe(Toy(), batch_size=0)
-    with pytest.raises(RaftmonError, match="for each sample"):
+    with pytest.raises(UsageError, match="nll is a NoneType, which cannot be called"):
+        CycleProbe(None)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="own is a generator"):
+        CycleProbe(Toy()).before((sample for sample in [(1, 0.0)]), [])  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"after\(writer\): writer is 'runs/x'"):
+        CycleProbe(Toy()).after("runs/x")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="for each sample"):
         CycleProbe(lambda _: (torch.zeros(1), torch.ones(1))).before([1, 2], [])
     counts = iter((3.0, 4.0))
     probe = CycleProbe(lambda _: (torch.zeros(1), torch.tensor([next(counts)])))
     probe.before([1], [])
-    with pytest.raises(RaftmonError, match="must stay as they were"):
+    with pytest.raises(UsageError, match="must stay as they were"):
         probe.after()
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (([0.5, 0.5], [1, 1]), r"\(list, list\)"),
+        (torch.zeros(2, 2), "a Tensor"),
+        (None, "a NoneType"),
+        ((torch.zeros(2),), r"\(Tensor\)"),
+        ((torch.zeros(2, 1), torch.ones(2)), r"shapes \(2, 1\) and \(2,\)"),
+    ],
+)
+def test_likelihoods_that_are_none_are_refused(returned: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=rf"nll\(\) returned {said} for 2 samples\n  Return two tensors"):
+        CycleProbe(lambda _: returned).before([1, 2], [])
+
+
+@pytest.mark.parametrize(
+    ("samples", "said"),
+    [
+        ([], "there are no samples"),
+        (["2+2=4"], "sample 1 is '2\\+2=4'"),
+        ([([1, 2], 1), (3, 1)], "sample 2 is"),
+        ([([1, 2], 3)], "prompt of sample 1 is 3\n  Give a whole number from 0 to 2"),
+        ([([1, 2], 1.5)], "prompt of sample 1 is 1.5"),
+    ],
+)
+def test_completions_that_are_none_are_refused(samples: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        completion_nll(Bigrams(torch.zeros(2, 2)), samples)
+    with pytest.raises(UsageError, match="temperature is 0"):
+        completion_nll(Bigrams(torch.zeros(2, 2)), [([1, 2], 1)], temperature=0)
 
 
 class Bigrams(nn.Module):

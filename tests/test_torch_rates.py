@@ -35,6 +35,24 @@ MADE: Final[dict[str, Callable[[Any], Any]]] = {
 }
 
 
+FLOORED: Final[dict[str, Callable[[Any, float], Any]]] = {
+    "cosine": lambda o, floor: schedulers.CosineAnnealingLR(o, STEPS, eta_min=floor),
+    "restarts": lambda o, floor: schedulers.CosineAnnealingWarmRestarts(o, 4, eta_min=floor),
+    "plateau": lambda o, floor: schedulers.ReduceLROnPlateau(o, patience=0, factor=0.1, min_lr=floor, eps=0.0),
+    "plateau by group": lambda o, floor: schedulers.ReduceLROnPlateau(
+        o, patience=0, factor=0.1, min_lr=[floor, floor / 10], eps=0.0
+    ),
+    "in sequence": lambda o, floor: schedulers.SequentialLR(
+        o,
+        [
+            schedulers.LinearLR(o, 0.1, total_iters=4),
+            schedulers.CosineAnnealingLR(o, STEPS - 4, eta_min=floor),
+        ],
+        [4],
+    ),
+}
+
+
 def made(name: str, rate: float, optimizer_class: Any) -> tuple[Any, Any]:
     weights = [torch.nn.Parameter(torch.ones(2)) for _ in range(2)]
     groups = [{"params": weights[:1], "lr": rate}, {"params": weights[1:], "lr": rate / 10}]
@@ -62,6 +80,34 @@ def test_it_is_as_if_made_with_that_rate(name: str, optimizer_class: Any) -> Non
     found, meant = followed(optimizer, scheduler), followed(*made(name, 4e-5, optimizer_class))
     assert [first for first, _ in found] == pytest.approx([first for first, _ in meant], rel=1e-9)
     assert [second for _, second in found] == pytest.approx([second for _, second in meant], rel=1e-9)
+
+
+@pytest.mark.parametrize("name", FLOORED)
+@pytest.mark.parametrize("tensor", [False, True], ids=["numbers", "tensors"])
+def test_a_floor_is_lowered_with_the_rate(name: str, tensor: bool) -> None:
+    def begun(rate: float, floor: float) -> tuple[Any, Any]:
+        weights = [torch.nn.Parameter(torch.ones(2)) for _ in range(2)]
+        rates = [torch.tensor(r, dtype=torch.float64) if tensor else r for r in (rate, rate / 2)]
+        optimizer = torch.optim.SGD([{"params": [w], "lr": r} for w, r in zip(weights, rates, strict=True)])
+        return optimizer, FLOORED[name](optimizer, floor)
+
+    optimizer, scheduler = begun(1e-3, 1e-5)
+    held = optimizer.param_groups[0]["lr"]
+    set_rate(optimizer, scheduler, 1e-6)
+    found = followed(optimizer, scheduler)
+
+    assert (optimizer.param_groups[0]["lr"] is held) == tensor
+    assert max(first for first, _ in found) == pytest.approx(1e-6)
+    for both, meant in zip(found, followed(*begun(1e-6, 1e-8)), strict=True):
+        assert both == pytest.approx(meant, rel=1e-9)
+
+
+def test_a_floor_of_zero_stays_under_a_rate_that_began_at_zero() -> None:
+    optimizer, _ = made("none", 0.0, torch.optim.SGD)
+    plateau = schedulers.ReduceLROnPlateau(optimizer, patience=0, factor=0.1)
+    set_rate(optimizer, plateau, 1e-3)
+    assert plateau.min_lrs == [0, 0]
+    assert followed(optimizer, plateau)[-1][0] < 1e-5
 
 
 @pytest.mark.parametrize("name", MADE)

@@ -1,12 +1,9 @@
-"""Schedules against torch's own, step by step and group by group; saved, loaded, pickled; refusals."""
+"""Schedules against torch's own, step by step and group by group; refusals."""
 
 from __future__ import annotations
 
-import copy
-import io
 import itertools
 import math
-import pickle
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -31,63 +28,13 @@ from raftmon.torch import (  # noqa: E402
     warmup_cosine,
     warmup_linear,
 )
-
-RATES: Final = (1e-3, 2.5e-5, 0.0)
-"""Peaks of three groups; the last is frozen."""
-Make = Callable[[Any], Any]
-
-MAKERS: Final[dict[str, Make]] = {
-    "cosine": lambda o: warmup_cosine(o, 40, warmup_steps=5),
-    "linear": lambda o: warmup_linear(o, 40),
-    "late decay": lambda o: constant_late_decay(o, 40, warmup_steps=2),
-    "restarts": lambda o: cosine_restarts(o, 7, growth=2, warmup_steps=3),
-    "cycle decay": lambda o: cycle_decay(o, steps_per_cycle=4),
-}
-
-
-def sgd(rates: tuple[float, ...] = RATES) -> Any:
-    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate} for rate in rates]
-    return torch.optim.SGD(groups, lr=1.0)
-
-
-def now(optimizer: Any) -> list[float]:
-    return [float(group["lr"]) for group in optimizer.param_groups]
-
-
-def walk(optimizer: Any, scheduler: Any, steps: int) -> list[list[float]]:
-    """Return the rates of each step, and those after the last."""
-    seen = [now(optimizer)]
-    for _ in range(steps):
-        optimizer.step()
-        scheduler.step()
-        seen.append(now(optimizer))
-        assert seen[-1] == [float(rate) for rate in scheduler.get_last_lr()]
-    return seen
-
-
-def rates_of(make: Make, steps: int, rates: tuple[float, ...] = RATES) -> list[list[float]]:
-    optimizer = sgd(rates)
-    return walk(optimizer, make(optimizer), steps)
-
-
-def assert_same(ours: list[list[float]], theirs: list[list[float]]) -> None:
-    assert len(ours) == len(theirs)
-    for step, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
-        assert mine == pytest.approx(other, rel=1e-9, abs=1e-18), step
+from tests.schedule_toys import RATES, Make, assert_same, now, ramp, rates_of, sgd  # noqa: E402
 
 
 def by_group(make: Callable[[Any, float], Any], steps: int) -> list[list[float]]:
     """Return what torch's own gives with a floor for each group: one optimiser for each, as it has but one floor."""
     columns = [rates_of(lambda o, rate=rate: make(o, rate), steps, (rate,)) for rate in RATES]  # type: ignore[misc]
     return [[row[0] for row in rows] for rows in zip(*columns, strict=True)]
-
-
-def ramp(optimizer: Any, warmup: int, then: Any) -> Any:
-    """Return torch's own warm-up before another of its schedulers."""
-    if warmup == 0:
-        return then
-    begin = lr_scheduler.LinearLR(optimizer, start_factor=1 / (warmup + 1), end_factor=1.0, total_iters=warmup)
-    return lr_scheduler.SequentialLR(optimizer, [begin, then], milestones=[warmup])
 
 
 @pytest.mark.parametrize(("total", "warmup", "final"), [(40, 0, 0.01), (40, 7, 0.01), (16, 1, 0.1), (1, 0, 0.0)])
@@ -215,65 +162,6 @@ def test_plateau_lowers_small_rates_which_torchs_default_leaves() -> None:
         scheduler.step(1.0)
     assert now(one) == pytest.approx([9e-8])
     assert now(other) == [1e-7]
-
-
-@pytest.mark.parametrize("name", MAKERS)
-@pytest.mark.parametrize("after", [0, 1, 3, 12, 39])
-def test_what_is_saved_goes_on_alike(name: str, after: int) -> None:
-    whole = rates_of(MAKERS[name], 60)
-    optimizer = sgd()
-    scheduler = MAKERS[name](optimizer)
-    walk(optimizer, scheduler, after)
-    file = io.BytesIO()
-    torch.save({"scheduler": scheduler.state_dict(), "optimizer": optimizer.state_dict()}, file)
-    saved = torch.load(io.BytesIO(file.getvalue()), weights_only=True)
-    again = sgd((1.0, 2.0, 3.0))
-    resumed = MAKERS[name](again)
-    again.load_state_dict(saved["optimizer"])
-    resumed.load_state_dict(saved["scheduler"])
-
-    assert walk(again, resumed, 60 - after) == whole[after:]
-
-
-def test_the_lengths_come_back_with_the_state() -> None:
-    optimizer, again = sgd(), sgd()
-    scheduler, other = warmup_linear(optimizer, 40), warmup_linear(again, 80)
-    walk(optimizer, scheduler, 10)
-    other.load_state_dict(scheduler.state_dict())
-
-    assert walk(again, other, 30)[1:] == walk(optimizer, scheduler, 30)[1:]
-
-
-@pytest.mark.parametrize("name", [*MAKERS, "plateau"])
-@pytest.mark.parametrize("copied", [lambda s: pickle.loads(pickle.dumps(s)), copy.deepcopy], ids=["pickle", "deepcopy"])
-def test_a_copy_goes_on_alike_with_an_optimiser_of_its_own(name: str, copied: Callable[[Any], Any]) -> None:
-    optimizer = sgd()
-    if name == "plateau":
-        scheduler: Any = plateau_decay(optimizer, patience=2)
-        for _ in range(5):
-            scheduler.step(1.0)
-        again = copied(scheduler)
-        for one in (scheduler, again):
-            for _ in range(5):
-                one.step(1.0)
-        assert now(optimizer) == now(again.optimizer) == pytest.approx([rate * 0.001 for rate in RATES])
-        return
-    scheduler = MAKERS[name](optimizer)
-    walk(optimizer, scheduler, 9)
-    again = copied(scheduler)
-
-    assert walk(again.optimizer, again, 40) == walk(optimizer, scheduler, 40)
-    assert again.optimizer is not optimizer
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_one_may_follow_another_of_torchs(name: str) -> None:
-    optimizer = sgd()
-    parts = [lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=100), MAKERS[name](optimizer)]
-    seen = walk(optimizer, lr_scheduler.SequentialLR(optimizer, parts, milestones=[6]), 40)
-
-    assert seen[:6] == [[rate * 0.5 for rate in RATES]] * 6
-    assert_same(seen[6:], rates_of(MAKERS[name], 34))
 
 
 @settings(max_examples=60, deadline=None)

@@ -246,6 +246,7 @@ class CampaignJudge:
             broken=_broken(run),
             loss_drop=_loss_drop(run),
             learning_rate=cycle.learning_rate,
+            trained=run is not None,
         )
 
 

@@ -64,13 +64,14 @@ def _heed_probe(plan: Plan, seen: Seen, probe: str, factor: float, why: str, aga
             plan.reach = FAR_CHANGE
         plan.note(probe, f"{why}: heeded already")
         return
+    if 1.0 / DEAD_ZONE < factor < DEAD_ZONE:
+        plan.acted.append(evidence)
+        plan.note(probe, f"{why}, within ×{DEAD_ZONE:g}: no change")
+        return
     if not seen.intent.allows_proposals:
         plan.note(probe, f"{why}: --authority test lets it act")
         return
     plan.acted.append(evidence)
-    if 1.0 / DEAD_ZONE < factor < DEAD_ZONE:
-        plan.note(probe, f"{why}, within ×{DEAD_ZONE:g}: no change")
-        return
     if factor > 1.0 and against is not None:
         plan.note(probe, f"{why}, but {against} speaks against raising: held")
         return

@@ -74,6 +74,8 @@ class CycleFacts:
     """Fall of the training loss within the cycle, nats per token."""
     learning_rate: float | None = None
     """Peak of the cycle."""
+    trained: bool = True
+    """Whether its training has begun; its samples may be judged before."""
 
     @property
     def counted(self) -> Rate | None:
@@ -184,10 +186,13 @@ class CampaignSignals:
             readings["campaign.gain_bound"] = gain_bound(flat)
         if self._cycles:
             readings.update(self._diversity())
-            readings.update(gains([RatedCycle(c.learning_rate, c.held_out_rate) for c in self._cycles]))
             readings.update(self._gap())
-            readings.update(_newest(self._cycles[-1]))
-            readings["campaign.rho_curvature"] = curvature([(c.learning_rate, c.rho) for c in self._cycles])
+            # What a training tells is that of the newest one, also while the samples of the next are judged already.
+            last = max((place for place, cycle in enumerate(self._cycles) if cycle.trained), default=-1)
+            known = self._cycles[: last + 1] if last >= 0 else self._cycles
+            readings.update(_newest(known[-1]))
+            readings.update(gains([RatedCycle(c.learning_rate, c.held_out_rate) for c in known]))
+            readings["campaign.rho_curvature"] = curvature([(c.learning_rate, c.rho) for c in known])
         return readings
 
     def _compare_with_best(self, rate: Rate) -> dict[str, float | None]:

@@ -1,14 +1,19 @@
 """Inside the trainer: probes, schedules, and callbacks that follow raftmon's advice (the extra ``torch``).
 
-Names are imported where they are first asked for: ``from raftmon.torch import next_learning_rate`` needs no torch.
+Names are imported where they are first asked for: ``from raftmon.torch import next_learning_rate`` needs no torch. A
+name whose package is not installed is not in ``__all__``, and raises `MissingExtra`, an ImportError, where it is asked
+for all the same. (An AttributeError, which `hasattr` wants, would cost ``from raftmon.torch import ...`` the message
+that says what to install.)
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from raftmon.errors import RaftmonError
+from raftmon.errors import MissingExtra
 
 if TYPE_CHECKING:
     from raftmon.torch.base_rates import multiply_schedule, restart_at
@@ -72,6 +77,29 @@ _MODULES: Final[dict[str, tuple[str, ...]]] = {
 }
 """Module of this package to the public names that it defines."""
 _HOMES: Final = {name: module for module, names in _MODULES.items() for name in names}
+_NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
+    "callbacks": ("torch", "tensorboard", "transformers"),
+    "lightning": ("torch", "lightning"),
+    "next_rate": (),
+    "scaling": (),
+}
+"""Module of this package to what must be installed for it; the others need torch."""
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:
+        return True  # imported already, by unusual means
+
+
+_MISSING: Final = {
+    name
+    for module, names in _MODULES.items()
+    for name in names
+    if not all(map(_is_installed, _NEEDED.get(module, ("torch",))))
+}
+__all__[:] = [name for name in __all__ if name not in _MISSING]
 
 
 def __getattr__(name: str) -> object:
@@ -84,7 +112,7 @@ def __getattr__(name: str) -> object:
         if error.name != "torch":
             raise
         what = f"{name} needs torch, which is not installed"
-        raise RaftmonError("raftmon.torch", what, 'pip install "raftmon[torch]"') from error
+        raise MissingExtra("raftmon.torch", what, 'pip install "raftmon[torch]"') from error
     return getattr(module, name)
 
 

@@ -29,8 +29,8 @@ __all__ = ["LOG", "Question", "Say", "answer", "require_places"]
 
 LOG: Final = logging.getLogger("raftmon.torch")
 """Without a handler of the program's own, Python prints its warnings to stderr."""
-Say: TypeAlias = Callable[[int, str], None]
-"""Given a level of `logging` and a message."""
+Say: TypeAlias = Callable[[int, str, str], None]
+"""Given a level of `logging`, a message, and what it is about: the same where the same is said in other words."""
 _LAYOUT: Final = "Cycles are known by directories below it, such as cycle_3."
 _HELD_BACK: Final = "--authority "
 """How the text of a step says what would let it act."""
@@ -131,18 +131,21 @@ def answer(question: Question, say: Say) -> tuple[float, Override | None]:
 def _tell(logdir: Logdir | str, override: Override, rate: float, say: Say) -> None:
     """Say what the advice is, as loud as it is grave."""
     reasons = "; ".join(step.text for step in override.because)
-    say(logging.INFO, f"{logdir}: cycle {override.cycle}: learning rate {rate_text(rate)} ({reasons})")
+    number = f"{logdir}: cycle {override.cycle}: learning rate {rate_text(rate)}"
+    say(logging.INFO, f"{number} ({reasons})", number)
     if override.stop or override.roll_back_to is not None:
-        say(logging.WARNING, f"{logdir}: {override.text}")
+        # Asked again, it speaks of the number that it has told meanwhile.
+        about = f"stop {override.stop}, back to {override.roll_back_to}"
+        say(logging.WARNING, f"{logdir}: {override.text}", about)
     # Probes and verdicts, which are no rules, say it in the arithmetic.
     held_back = (*override.held_back, *(step for step in override.because if _HELD_BACK in step.text))
     for text in dict.fromkeys(step.text for step in held_back):
-        say(logging.WARNING, f"{logdir}: {text.replace(_HELD_BACK, 'authority ')}")
+        say(logging.WARNING, f"{logdir}: {text.replace(_HELD_BACK, 'authority ')}", text)
     for remark in override.remarks:
-        say(logging.INFO, f"{logdir}: {remark}")
+        say(logging.INFO, f"{logdir}: {remark}", remark)
     if override.refused is not None:
         goes_on = f"Cycle {override.cycle} goes on at {rate_text(rate)}."
-        say(logging.WARNING, f"{logdir}: {override.refused}. {override.remedy or ''} {goes_on}")
+        say(logging.WARNING, f"{logdir}: {override.refused}. {override.remedy or ''} {goes_on}", override.refused)
 
 
 def _without_advice(question: Question, error: Exception, say: Say) -> float:
@@ -157,9 +160,9 @@ def _without_advice(question: Question, error: Exception, say: Say) -> float:
     goes_on = f"ycle {cycle} goes on at {rate_text(rate)}, {source}."
     if isinstance(error, RaftmonError):
         remedy = _LAYOUT if isinstance(error, NothingToRead) else error.remedy
-        say(logging.WARNING, f"{error.where}: {error.what}. {remedy} C{goes_on}")
+        say(logging.WARNING, f"{error.where}: {error.what}. {remedy} C{goes_on}", error.what)
     else:
-        say(logging.ERROR, f"raftmon failed ({_why(error)}); c{goes_on}")
+        say(logging.ERROR, f"raftmon failed ({_why(error)}); c{goes_on}", _why(error))
         LOG.debug("Where it failed:", exc_info=error)
     return rate
 

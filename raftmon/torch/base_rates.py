@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Final
 
-from raftmon.errors import RaftmonError, UsageError
+from raftmon.errors import MissingExtra, UsageError
 from raftmon.torch.checks import number
 
 try:
-    import torch
     from torch.optim import Optimizer, lr_scheduler
     from torch.optim.lr_scheduler import LRScheduler
 except ModuleNotFoundError as error:
     _what = f"schedules need {error.name}, which is not installed"
-    raise RaftmonError("raftmon.torch.base_rates", _what, 'pip install "raftmon[torch]"') from error
+    raise MissingExtra("raftmon.torch.base_rates", _what, 'pip install "raftmon[torch]"') from error
+
+from raftmon.torch.scaled import parts_of, scale, set_in_place
 
 __all__ = ["base_rates", "multiply_schedule", "restart_at"]
 
@@ -79,17 +80,11 @@ def multiply_schedule(scheduler: LRScheduler, factor: float) -> LRScheduler:
     call = "multiply_schedule"
     times = number(call, "factor", factor, "(0,inf)")
     known = tuple(getattr(lr_scheduler, name) for name in _SCALABLE)
-    parts = _parts(scheduler)
-    for part in parts:
+    for part in parts_of(scheduler):
         if not isinstance(part, known):
             remedy = f"Give one of {', '.join(_SCALABLE)}, or make it with other learning rates."
             raise UsageError(f"{call}(scheduler)", f"{type(part).__name__} cannot be multiplied", remedy)
-    for group in scheduler.optimizer.param_groups:
-        for key in ("lr", "initial_lr"):
-            if key in group:
-                _set(group, key, group[key] * times)
-    for part in parts:
-        _multiply_part(part, times)
+    scale(scheduler.optimizer, scheduler, lambda rate: rate * times)
     return scheduler
 
 
@@ -113,29 +108,5 @@ def restart_at(optimizer: Optimizer, learning_rate: float) -> None:
         remedy = "Set the learning rate of at least one group above 0 first."
         raise UsageError(f"{call}(optimizer)", "all learning rates of the optimiser are 0", remedy)
     for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-        _set(group, "lr", rate * (peak / max(peaks)))
+        set_in_place(group, "lr", rate * (peak / max(peaks)))
         group.pop("initial_lr", None)
-
-
-def _multiply_part(part: Any, times: float) -> None:
-    """Multiply what a scheduler remembers of rates; lists are made anew, as a `SequentialLR` shares them."""
-    for name in ("base_lrs", "min_lrs", "_last_lr"):
-        if hasattr(part, name):
-            setattr(part, name, [rate * times for rate in getattr(part, name)])
-    for name in ("eta_min", "default_min_lr"):
-        if getattr(part, name, None):
-            setattr(part, name, getattr(part, name) * times)
-
-
-def _set(group: dict[str, Any], key: str, value: Any) -> None:
-    """Set a rate of a group, in place where it is a tensor: compiled steps hold on to that."""
-    if isinstance(group[key], torch.Tensor):
-        group[key].fill_(float(value))
-    else:
-        group[key] = float(value)
-
-
-def _parts(scheduler: Any) -> list[Any]:
-    """Return a scheduler and all those that a `SequentialLR` or `ChainedScheduler` is made of, at any depth."""
-    inner = getattr(scheduler, "_schedulers", ())
-    return [scheduler, *(part for child in inner for part in _parts(child))]

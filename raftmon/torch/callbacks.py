@@ -27,11 +27,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from raftmon.advice.settings import Settings
-from raftmon.errors import RaftmonError
-from raftmon.grounds import Status
-from raftmon.journal import Journal
-from raftmon.model import Severity
+from raftmon.errors import MissingExtra
 
 try:
     from torch.utils.tensorboard import SummaryWriter
@@ -39,11 +35,11 @@ try:
     from transformers.integrations import TensorBoardCallback
 except ModuleNotFoundError as error:
     what = f"RaftmonCallback needs {str(error.name).partition('.')[0]}, which is not installed"
-    raise RaftmonError("raftmon.torch", what, 'pip install "raftmon[torch]" transformers accelerate') from error
+    raise MissingExtra("raftmon.torch", what, 'pip install "raftmon[torch]" transformers accelerate') from error
 
 from raftmon.torch.advised import Advised
-from raftmon.torch.cycle import Cycle, HeldOut
-from raftmon.torch.next_rate import LOG
+from raftmon.torch.answers import LOG
+from raftmon.torch.cycle import Cycle
 from raftmon.torch.rates import peak_of, set_rate
 
 __all__ = ["RaftmonCallback"]
@@ -55,44 +51,18 @@ SUFFIX = ".raftmon"
 class RaftmonCallback(Advised, TrainerCallback):
     """Follows raftmon's advice from within a Trainer, and tells raftmon what it cannot see from outside.
 
-    Args:
-        logdir: directory of the campaign, in which the cycles lie.
-        config: the trainer's config, from which the rate begins; None: no rate is asked for, nothing is set.
-        cycle: number of the cycle that is trained first, from 1; each further `Trainer.train` is the next one. A
-            Trainer's `output_dir` that is called after a cycle (`models/raft/cycle_3`) says it, too. None: it alone.
-        authority: least status of a rule that may move the number, go back or stop.
-        heldout: given the model when a cycle is trained, samples prompts that are never trained on and returns the
-            judged samples (see `write_heldout`), or their rate alone, of which no change can be tested. It runs in the
-            first process only.
-        stop_on: least severity of a finding that ends a run; None: nothing does. "critical": the loss diverges or is no
-            number; "high": so is the gradient, which is all that shows while the Trainer filters such losses out of
-            its log (`logging_nan_inf_filter`).
-        settings: raftmon's, or their file.
-        key: dotted key of the learning rate in the config, where the file leaves it open.
-        journal: where numbers are noted; None: the user's own.
+    It takes what `Advised` does: campaign and config, and by name what else there is to choose (``authority``,
+    ``heldout``, ``stop_on``, ...). Each further `Trainer.train` is the next cycle. At ``authority="stable"``, the
+    default, the rules about campaigns, and probes, move nothing; ``"test"`` lets them act.
 
-    Raises:
-        UsageError: an argument cannot be meant.
-        DocumentErrors: the settings have defects.
+    ``stop_on="critical"`` ends a run whose loss diverges or is no number; ``"high"`` also one whose gradient is none,
+    which is all that shows while the Trainer filters such losses out of its log (`logging_nan_inf_filter`).
     """
 
-    def __init__(
-        self,
-        logdir: Path | str,
-        config: Path | str | None = None,
-        cycle: int | None = None,
-        *,
-        authority: Status = "stable",
-        heldout: HeldOut | None = None,
-        stop_on: Severity | None = None,
-        settings: Settings | Path | str | None = None,
-        key: str | None = None,
-        journal: Journal | Path | str | None = None,
-    ) -> None:
-        self._cycle = Cycle(logdir, config, cycle, authority, settings, key, journal, stop_on)
-        self._heldout = heldout
-        self._own: Any = None
-        self._run: Path | None = None
+    _own: Any = None
+    """What writes the Trainer's log, where it does not do so itself in this cycle's directory."""
+    _run: Path | None = None
+    """Directory of the event file that is judged (first process only)."""
 
     def on_init_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask for the rate before an optimiser is made with another one."""
@@ -139,8 +109,7 @@ class RaftmonCallback(Advised, TrainerCallback):
     def on_train_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Measure the held-out rate of the model that leaves the cycle."""
         if self.writer is not None:
-            if self._heldout is not None:
-                self._cycle.hold_out(self._heldout, model, self.writer, state.global_step)
+            self._cycle.hold_out(model, self.writer, state.global_step)
             self.writer.close()
         self.writer = self._own = self._run = None
         self._cycle.leave()

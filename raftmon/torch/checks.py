@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import SupportsIndex, cast
 
@@ -62,7 +62,7 @@ def number(call: str, name: str, value: object, legal: str) -> float:
     return found
 
 
-def one_of(call: str, name: str, value: object, legal: Sequence[str]) -> str:
+def one_of(call: str, name: str, value: object, legal: Collection[str]) -> str:
     """Return an argument that must be one of some words.
 
     Raises:

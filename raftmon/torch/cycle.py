@@ -11,20 +11,22 @@ from typing import Any, Final, TypeAlias
 from raftmon.advice.settings import Settings, read_settings
 from raftmon.errors import RaftmonError, UsageError
 from raftmon.grounds import STATUSES, Status
+from raftmon.hook import MOST_CYCLES
 from raftmon.journal import Journal
 from raftmon.model import SEVERITIES, Finding, Severity
 from raftmon.monitor import Monitor
 from raftmon.override import Override
 from raftmon.remote.address import Address, as_logdir
 from raftmon.runs.cycles import CycleName, cycle_of
-from raftmon.torch.next_rate import LOG, next_learning_rate
+from raftmon.torch.answers import LOG, Question, answer, require_places
+from raftmon.torch.checks import function, number, one_of, whole
 from raftmon.torch.rates import decided_by_the_first
 from raftmon.torch.verdicts import Kind, Rates, write_verdicts
 
 __all__ = ["Cycle", "HeldOut"]
 
 HeldOut: TypeAlias = Callable[[Any], "Iterable[Mapping[str, Any]] | float"]
-"""Given the model, samples its held-out prompts: returns the judged samples, or the rate alone."""
+"""Given the model, samples its held-out prompts: returns the judged samples, or the rate (0..1) alone."""
 _TAGS: Final[Mapping[Kind, str]] = {
     "verified": "raftmon/verification_rate",
     "heldout": "raftmon/heldout_rate",
@@ -37,13 +39,15 @@ class Cycle:
     """The cycle that is being trained: its number, its rate, its files, its health.
 
     Args:
+        call: the callback that is made, for errors.
         logdir: directory of the campaign.
         config: the trainer's config; None: no rate is asked for.
-        number: of the cycle that is trained first; None: told by its directory (`cycle_3`).
+        cycle: number of the one that is trained first; None: told by its directory (`cycle_3`).
         authority: least status of a rule that may move the number.
         settings: the user's, or their file.
         key: dotted key of the learning rate in the config.
         journal: where numbers are noted; None: the user's own.
+        heldout: samples the held-out prompts; None: nothing does.
         stop_on: least severity of a finding that ends a run; None: nothing does.
 
     Raises:
@@ -53,26 +57,32 @@ class Cycle:
 
     def __init__(
         self,
+        call: str,
         logdir: Path | str,
         config: Path | str | None,
-        number: int | None,
+        cycle: int | None,
         authority: Status,
         settings: Settings | Path | str | None,
         key: str | None,
         journal: Journal | Path | str | None,
+        heldout: HeldOut | None,
         stop_on: Severity | None,
     ) -> None:
+        require_places(call, logdir, config if config is not None else ".", settings, key, journal)
+        if cycle is not None:
+            cycle = whole(call, "cycle", cycle, 1, MOST_CYCLES)
+        if heldout is not None:
+            function(call, "heldout", heldout)
+        if stop_on is not None:
+            one_of(call, "stop_on", stop_on, SEVERITIES)
+        one_of(call, "authority", authority, STATUSES)
         place = as_logdir(logdir) if isinstance(logdir, str) else logdir
         if isinstance(place, Address):
             raise UsageError(str(logdir), "a callback writes into the campaign's directory", "Give a local one.")
-        if stop_on not in (None, *SEVERITIES):
-            raise UsageError(f"stop_on {stop_on}", "no severity", f"One of: {', '.join(SEVERITIES)}; or None.")
-        if authority not in STATUSES:
-            raise UsageError(f"authority {authority}", "no status of a rule", f"One of: {', '.join(STATUSES)}.")
         if config is not None and not Path(config).is_file():
             raise UsageError(str(config), "no such file", "Give the trainer's config, or config=None for no advice.")
         self.logdir = place
-        self.number = number
+        self.number = cycle
         self.directory = self.logdir
         """Where the event files of the cycle lie, at some depth."""
         self.override: Override | None = None
@@ -80,7 +90,8 @@ class Cycle:
         self._config, self._authority, self._key, self._journal = config, authority, key, journal
         known = settings if isinstance(settings, Settings) else read_settings(Path(settings) if settings else None)
         self._settings = known
-        self._stop_on = stop_on
+        self._call, self._heldout, self._stop_on = call, heldout, stop_on
+        self._said: set[tuple[int | None, str]] = set()
         self._monitor: Monitor | None = None
         self._entered: Path | None = None
         self._waiting: dict[int, dict[str, float]] = {}
@@ -130,24 +141,17 @@ class Cycle:
         if config is None:
             return None
         assert self.number is not None
-        number, heard = self.number, list[Override]()
-
-        def decide() -> tuple[float, Override | None]:
-            rate = next_learning_rate(
-                self.logdir,
-                config,
-                number,
-                default=default if default is not None and 0.0 < default < math.inf else None,
-                authority=self._authority,
-                tell=heard.append,
-                settings=self._settings,
-                key=self._key,
-                journal=self._journal,
-            )
-            return rate, heard[0] if heard else None
-
-        rate, self.override = decided_by_the_first(decide)
+        usable = default if default is not None and 0.0 < default < math.inf else None
+        rest = (self._authority, self._settings, self._key, self._journal)
+        question = Question(self.logdir, config, self.number, usable, *rest)
+        rate, self.override = decided_by_the_first(lambda: answer(question, self._say))
         return rate
+
+    def _say(self, level: int, message: str, about: str) -> None:
+        """Log a message once for each cycle, however often a trainer makes the callback ask for it."""
+        if (self.number, about) not in self._said:
+            self._said.add((self.number, about))
+            LOG.log(level, message)
 
     def mark(self, writer: Any, step: int) -> None:
         """Write into the event file which cycle begins, and what was advised for it."""
@@ -169,30 +173,37 @@ class Cycle:
         Raises:
             UsageError: the samples have no verdicts, or the cycle is not known.
         """
-        number = cycle if cycle is not None else self.number
-        if number is None:
+        if cycle is not None:
+            number = whole(f"{self._call}.write_{kind}", "cycle", cycle, 0 if kind == "heldout" else 1, MOST_CYCLES)
+        elif self.number is not None:
+            number = self.number
+        else:
             raise UsageError("cycle", "not known before a training has begun", "Give its number.")
         rates = write_verdicts(self.logdir, number, kind, samples)
         self._waiting.setdefault(number, {}).update(_tags(kind, rates))
         return rates
 
-    def hold_out(self, held_out: HeldOut, model: Any, writer: Any, step: int) -> None:
+    def hold_out(self, model: Any, writer: Any, step: int) -> None:
         """Sample the held-out prompts with the trained model, and write what came of it.
 
-        What the samples are worth is worth less than the model, so that a fault in writing them is only said.
+        What the samples are worth is worth less than the model, which is not saved yet: any fault is only said.
         """
-        found = held_out(model)
+        if self._heldout is None:
+            return
         try:
             assert self.number is not None
-            if isinstance(found, float | int):
-                tags = {_TAGS["heldout"]: float(found)}
+            found = self._heldout(model)
+            if _is_number(found):
+                tags = {_TAGS["heldout"]: number("heldout", "rate", found, "[0,1]")}
             else:
-                tags = _tags("heldout", write_verdicts(self.logdir, self.number, "heldout", found))
+                tags = _tags("heldout", write_verdicts(self.logdir, self.number, "heldout", _samples(found)))
             for tag, value in tags.items():
                 writer.add_scalar(tag, value, step)
             writer.flush()
-        except (RaftmonError, OSError) as error:
-            LOG.error("The held-out rate of cycle %s is lost: %s", self.number, error)
+        except Exception as error:
+            why = str(error) if isinstance(error, RaftmonError | OSError) else f"{type(error).__name__}: {error}"
+            LOG.error("The held-out rate of cycle %s is lost: %s", self.number, why)
+            LOG.debug("Where it failed:", exc_info=error)
 
     def is_to_stop(self, run: Path | None) -> bool:
         """Tell whether a finding as grave as `stop_on` fires in the run, the same in all processes.
@@ -239,4 +250,16 @@ def _tags(kind: Kind, rates: Rates) -> dict[str, float]:
     found = {_TAGS[kind]: rates.rate}
     if kind == "verified" and rates.unique_fraction is not None:
         found["raftmon/unique_fraction"] = rates.unique_fraction
+    return found
+
+
+def _is_number(found: object) -> bool:
+    """Tell whether it is one number: also numpy's, and a tensor without dimensions."""
+    return isinstance(found, int | float) or getattr(found, "ndim", None) == 0
+
+
+def _samples(found: Any) -> Iterable[Mapping[str, Any]]:
+    if found is None or isinstance(found, str | Mapping) or not isinstance(found, Iterable):
+        what = f"a {type(found).__name__} was returned"
+        raise UsageError("heldout", what, "Return the judged samples, or their rate from 0 to 1.")
     return found

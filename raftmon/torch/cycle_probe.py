@@ -17,8 +17,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from raftmon.errors import RaftmonError
-from raftmon.torch.writing import Writer, write
+from raftmon.errors import UsageError
+from raftmon.torch.checks import function, number, tag, whole
+from raftmon.torch.writing import Writer, require_writer, write
 
 __all__ = ["CycleProbe", "CycleShift", "completion_nll"]
 
@@ -66,14 +67,22 @@ class CycleProbe:
             dropout must then be off.
         batch_size: samples that `nll` is given at once, at most.
         prefix: of the tags.
+
+    Raises:
+        UsageError: an argument cannot be meant.
     """
 
     def __init__(
         self, nll: Likelihoods, *, model: nn.Module | None = None, batch_size: int = BATCH, prefix: str = "raftmon"
     ) -> None:
-        if batch_size < 1:
-            raise RaftmonError(_NAME, f"batch_size is {batch_size}", "Give 1 or more.")
-        self._nll, self._model, self._batch_size, self._prefix = nll, model, batch_size, prefix
+        function(_NAME, "nll", nll)
+        if model is not None and not isinstance(model, nn.Module):
+            raise UsageError(
+                f"{_NAME}(model)", f"model is a {type(model).__name__}", "Give a torch.nn.Module, or None."
+            )
+        tag(_NAME, "prefix", prefix or None)
+        self._nll, self._model, self._prefix = nll, model, prefix
+        self._batch_size = whole(_NAME, "batch_size", batch_size, 1)
         self._samples: tuple[Sequence[Any], Sequence[Any]] | None = None
         self._before: tuple[tuple[Tensor, Tensor], ...] = ()
 
@@ -85,8 +94,13 @@ class CycleProbe:
             verified: those of them that the verifier accepted, or other verified samples for held-out prompts.
 
         Raises:
-            RaftmonError: `nll` returned something else than two tensors of one number for each sample.
+            UsageError: these are no sequences, or `nll` returned something else than two tensors of one number for each
+                sample.
         """
+        for name, samples in (("own", own), ("verified", verified)):
+            if isinstance(samples, str) or not (hasattr(samples, "__len__") and hasattr(samples, "__getitem__")):
+                what = f"{name} is a {type(samples).__name__}"
+                raise UsageError(f"{_NAME}.before({name})", what, "Give a list of samples, or [] where there are none.")
         self._samples = own, verified
         self._before = tuple(self._evaluate(samples) for samples in self._samples)
 
@@ -98,15 +112,16 @@ class CycleProbe:
             step: to write at: the optimiser steps of the cycle.
 
         Raises:
-            RaftmonError: no `before` came first, or `nll` counted other tokens than it did then, or see `before`.
+            UsageError: no `before` came first, or `nll` counted other tokens than it did then, or see `before`.
         """
+        require_writer(f"{_NAME}.after", writer)
         if self._samples is None:
-            raise RaftmonError(_NAME, "after() without before()", "Call before() with fresh samples, then train.")
+            raise UsageError(_NAME, "after() without before()", "Call before() with fresh samples, then train.")
         shifts: list[float | None] = []
         for samples, before in zip(self._samples, self._before, strict=True):
             now = self._evaluate(samples)
             if not torch.equal(now[1], before[1]):
-                raise RaftmonError(_NAME, "nll() counted other tokens before", "The samples must stay as they were.")
+                raise UsageError(_NAME, "nll() counted other tokens before", "The samples must stay as they were.")
             shifts += _shift(before[0], now[0], now[1])
         found = CycleShift(*shifts)
         names = ("kl_per_token", "kl_per_token_error", "heldout_nll_change", "heldout_nll_change_error")
@@ -121,10 +136,7 @@ class CycleProbe:
         with torch.no_grad(), _evaluating(self._model):
             for begin in range(0, len(samples), self._batch_size):
                 some = samples[begin : begin + self._batch_size]
-                one, count = self._nll(some)
-                if one.shape != (len(some),) or count.shape != (len(some),):
-                    what = f"nll() returned shapes {tuple(one.shape)} and {tuple(count.shape)} for {len(some)} samples"
-                    raise RaftmonError(_NAME, what, "Return a sum and a number of tokens for each sample.")
+                one, count = _two(self._nll(some), len(some))
                 sums.append(one.cpu().double())
                 tokens.append(count.cpu().double())
         return torch.cat(sums), torch.cat(tokens)
@@ -145,7 +157,12 @@ def completion_nll(
 
     Returns:
         Summed negative log-likelihood of each completion in nats (float32), and its number of tokens (int64).
+
+    Raises:
+        UsageError: there are no samples, or one is no pair of tokens and the length of its prompt.
     """
+    heat = number("completion_nll", "temperature", temperature, "(0,inf)")
+    _require_pairs(samples)
     longest = max(len(ids) for ids, _ in samples)
     device = next(model.parameters()).device
     tokens = torch.tensor([[*ids, *[pad] * (longest - len(ids))] for ids, _ in samples], device=device)
@@ -155,10 +172,35 @@ def completion_nll(
     logits = model(input_ids=tokens, attention_mask=(places < lengths).long()).logits
     # The prediction at one place is of the token at the next.
     counts = ((places >= prompts) & (places < lengths))[:, 1:]
-    scores = torch.log_softmax(logits[:, :-1][counts].float() / temperature, dim=-1)
+    scores = torch.log_softmax(logits[:, :-1][counts].float() / heat, dim=-1)
     chosen = scores.gather(-1, tokens[:, 1:][counts][:, None])[:, 0]
     rows = counts.nonzero()[:, 0]
     return torch.zeros(len(samples), device=device).index_add_(0, rows, -chosen), counts.sum(-1)
+
+
+def _two(found: object, samples: int) -> tuple[Tensor, Tensor]:
+    """Return what `nll` returned for so many samples, if it is what it should be."""
+    if isinstance(found, tuple | list) and len(found) == 2 and all(isinstance(one, Tensor) for one in found):
+        if all(one.shape == (samples,) for one in found):
+            return found[0], found[1]
+        what = f"shapes {' and '.join(str(tuple(one.shape)) for one in found)}"
+    elif isinstance(found, tuple | list):
+        what = f"({', '.join(type(one).__name__ for one in found)})"
+    else:
+        what = f"a {type(found).__name__}"
+    remedy = "Return two tensors: for each sample the sum, and for each the number of tokens."
+    raise UsageError(_NAME, f"nll() returned {what} for {samples} samples", remedy)
+
+
+def _require_pairs(samples: Sequence[Any]) -> None:
+    """Raise where samples are not pairs of token ids and the number of those that are the prompt's."""
+    remedy = "Each sample is a pair: the token ids of prompt and completion, and how many of them are the prompt's."
+    if isinstance(samples, str) or len(samples) == 0:
+        raise UsageError("completion_nll(samples)", "there are no samples", remedy)
+    for place, sample in enumerate(samples, start=1):
+        if not (isinstance(sample, tuple | list) and len(sample) == 2 and hasattr(sample[0], "__len__")):
+            raise UsageError("completion_nll(samples)", f"sample {place} is {sample!r:.60}", remedy)
+        whole("completion_nll", f"prompt of sample {place}", sample[1], 0, len(sample[0]))
 
 
 @contextmanager

@@ -14,14 +14,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from raftmon.errors import RaftmonError, UsageError
+from raftmon.errors import MissingExtra, UsageError
 from raftmon.torch.checks import number, whole
 
 try:
     from torch import nn
 except ModuleNotFoundError as error:
     _what = f"parameter groups need {error.name}, which is not installed"
-    raise RaftmonError("raftmon.torch.groups", _what, 'pip install "raftmon[torch]"') from error
+    raise MissingExtra("raftmon.torch.groups", _what, 'pip install "raftmon[torch]"') from error
 
 __all__ = ["Layers", "discriminative_groups", "layer_depths", "layerwise_groups"]
 

@@ -22,22 +22,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from raftmon.advice.settings import Settings
-from raftmon.errors import RaftmonError, UsageError
-from raftmon.grounds import Status
-from raftmon.journal import Journal
-from raftmon.model import Severity
+from raftmon.errors import MissingExtra, UsageError
 
 try:
     from lightning.pytorch.callbacks import Callback
     from lightning.pytorch.loggers import TensorBoardLogger
 except ModuleNotFoundError as error:
     what = f"RaftmonLightningCallback needs {str(error.name).partition('.')[0]}, which is not installed"
-    raise RaftmonError("raftmon.torch", what, 'pip install "raftmon[torch]" lightning') from error
+    raise MissingExtra("raftmon.torch", what, 'pip install "raftmon[torch]" lightning') from error
 
 from raftmon.torch.advised import Advised
-from raftmon.torch.cycle import Cycle, HeldOut
-from raftmon.torch.next_rate import LOG
+from raftmon.torch.answers import LOG
 from raftmon.torch.rates import peak_of, set_rate
 
 __all__ = ["RaftmonLightningCallback"]
@@ -47,43 +42,16 @@ class RaftmonLightningCallback(Advised, Callback):
     """Follows raftmon's advice from within a Trainer of Lightning, and tells raftmon what it cannot see from outside.
 
     The Trainer needs a `TensorBoardLogger` that writes into a directory of the cycle, `models/raft/cycle_3` or below.
+    Beside that it takes what `Advised` does: campaign and config, and by name what else there is to choose
+    (``authority``, ``heldout``, ``stop_on``, ...). At ``authority="stable"``, the default, the rules about campaigns,
+    and probes, move nothing; ``"test"`` lets them act.
 
-    Args:
-        logdir: directory of the campaign, in which the cycles lie.
-        config: the trainer's config, from which the rate begins; None: no rate is asked for, nothing is set.
-        cycle: number of the cycle, where it is asked for (`ask`) or written of before there is a Trainer; else it is
-            that of the logger's directory.
-        authority: least status of a rule that may move the number, go back or stop.
-        heldout: given the module when a cycle is trained, samples prompts that are never trained on and returns the
-            judged samples (see `write_heldout`), or their rate alone, of which no change can be tested. It runs in the
-            first process only.
-        stop_on: least severity of a finding that ends a run; None: nothing does. "critical": the loss diverges or is no
-            number; "high": so is the gradient. Lightning trains on to its `min_steps` and `min_epochs`.
-        settings: raftmon's, or their file.
-        key: dotted key of the learning rate in the config, where the file leaves it open.
-        journal: where numbers are noted; None: the user's own.
-
-    Raises:
-        UsageError: an argument cannot be meant.
-        DocumentErrors: the settings have defects.
+    ``stop_on="critical"`` ends a run whose loss diverges or is no number; ``"high"`` also one whose gradient is none.
+    Lightning trains on to its `min_steps` and `min_epochs`.
     """
 
-    def __init__(
-        self,
-        logdir: Path | str,
-        config: Path | str | None = None,
-        cycle: int | None = None,
-        *,
-        authority: Status = "stable",
-        heldout: HeldOut | None = None,
-        stop_on: Severity | None = None,
-        settings: Settings | Path | str | None = None,
-        key: str | None = None,
-        journal: Journal | Path | str | None = None,
-    ) -> None:
-        self._cycle = Cycle(logdir, config, cycle, authority, settings, key, journal, stop_on)
-        self._heldout = heldout
-        self._judged_at = -1
+    _judged_at = -1
+    """Step at which the run was judged last."""
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Find the cycle, before anything is prepared or lost.
@@ -134,8 +102,8 @@ class RaftmonLightningCallback(Advised, Callback):
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Measure the held-out rate of the module that leaves the cycle."""
-        if self.writer is not None and self._heldout is not None:
-            self._cycle.hold_out(self._heldout, pl_module, self.writer, trainer.global_step)
+        if self.writer is not None:
+            self._cycle.hold_out(pl_module, self.writer, trainer.global_step)
         self.writer, self._judged_at, self._trained = None, -1, True
         self._cycle.leave()
 

@@ -95,7 +95,7 @@ def next_learning_rate(
     if tell is not None:
         function(call, "tell", tell)
     question = Question(logdir, config, cycle, default, authority, settings, key, journal).checked(call)
-    rate, override = answer(question, LOG.log)
+    rate, override = answer(question, lambda level, message, _: LOG.log(level, message))
     if override is not None and tell is not None:
         tell(override)
     if override is not None and override.stop and raise_on_stop:

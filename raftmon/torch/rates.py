@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-import torch
 from torch import distributed
 
 from raftmon.errors import RaftmonError
+from raftmon.torch.scaled import parts_of, scale
 
 __all__ = ["decided_by_the_first", "peak_of", "set_rate"]
 
 T = TypeVar("T")
-_KEYS: Final = ("lr", "initial_lr", "max_lr", "min_lr")
-"""What optimisers, and the schedules of torch, keep in a group of parameters."""
 _EXACT: Final = 1e-9
 
 
@@ -23,31 +21,23 @@ def set_rate(optimizer: Any, scheduler: Any, rate: float) -> None:
     """Make a rate the peak of the first group of parameters; groups and schedule keep their shape.
 
     A schedule that only scales (all of transformers' and most of torch's) then gives each step what it would have given
-    had the optimiser been made with this rate. Floors of a schedule (`eta_min`) stay as they are.
+    had the optimiser been made with this rate. Floors of a schedule (`eta_min`) are scaled with it: a rate that was
+    lowered below one would else climb to it.
 
     Args:
         optimizer: has `param_groups`; a wrapper of accelerate or Lightning may.
         scheduler: of that optimiser, at its start; None: the rate is constant.
         rate: above 0.
     """
-    schedulers = list(_parts(scheduler))
     peak = peak_of(optimizer, scheduler)
     if math.isclose(peak, rate, rel_tol=_EXACT):
         return
 
-    def scaled(value: Any) -> Any:
-        new = float(value) * rate / peak if peak > 0.0 else rate
-        new = rate if math.isclose(new, rate, rel_tol=_EXACT) else new
-        # A rate within a compiled or captured step is a tensor that must stay the same one.
-        return value.fill_(new) if isinstance(value, torch.Tensor) else new
+    def scaled(value: float) -> float:
+        new = value * rate / peak if peak > 0.0 else rate
+        return rate if math.isclose(new, rate, rel_tol=_EXACT) else new
 
-    for group in optimizer.param_groups:
-        group.update({key: scaled(group[key]) for key in _KEYS if group.get(key) is not None})
-    for part in schedulers:
-        for name in ("base_lrs", "_last_lr", "max_lrs"):
-            values = getattr(part, name, None)
-            if values:
-                setattr(part, name, [scaled(value) for value in values])
+    scale(optimizer, scheduler, scaled)
 
 
 def peak_of(optimizer: Any, scheduler: Any) -> float:
@@ -55,18 +45,8 @@ def peak_of(optimizer: Any, scheduler: Any) -> float:
     group = optimizer.param_groups[0]
     if group.get("max_lr") is not None:
         return float(group["max_lr"])
-    bases = next((part.base_lrs for part in _parts(scheduler) if getattr(part, "base_lrs", None)), None)
+    bases = next((part.base_lrs for part in parts_of(scheduler) if getattr(part, "base_lrs", None)), None)
     return float(bases[0] if bases else group.get("initial_lr", group["lr"]))
-
-
-def _parts(scheduler: Any) -> Iterator[Any]:
-    """Yield a schedule and those that it is made of."""
-    scheduler = getattr(scheduler, "scheduler", scheduler)  # as accelerate wraps it
-    if scheduler is None:
-        return
-    yield scheduler
-    for part in getattr(scheduler, "_schedulers", ()):
-        yield from _parts(part)
 
 
 def decided_by_the_first(decide: Callable[[], T]) -> T:

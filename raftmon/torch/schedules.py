@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from raftmon.advice.settings import Strategy
-from raftmon.errors import RaftmonError, UsageError
+from raftmon.errors import MissingExtra, UsageError
 from raftmon.torch.base_rates import base_rates
 from raftmon.torch.checks import number, one_of, whole
 from raftmon.torch.scaling import warmup_length
@@ -35,7 +35,7 @@ try:
     from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 except ModuleNotFoundError as error:
     _what = f"schedules need {error.name}, which is not installed"
-    raise RaftmonError("raftmon.torch.schedules", _what, 'pip install "raftmon[torch]"') from error
+    raise MissingExtra("raftmon.torch.schedules", _what, 'pip install "raftmon[torch]"') from error
 
 __all__ = [
     "constant_late_decay",

@@ -41,15 +41,15 @@ def write_verdicts(directory: Path, cycle: int, kind: Kind, samples: Iterable[Ma
             how alike a prompt's samples are, the other how diverse those that passed.
 
     Raises:
-        UsageError: there is no sample, or one without a verdict.
+        UsageError: there is no sample, or one without a verdict, or these are no samples.
         OSError: the file cannot be written.
     """
-    rows = [dict(sample) for sample in samples]
     path = directory / f"cycle_{cycle}_{kind}.jsonl"
-    broken = next((number for number, row in enumerate(rows, start=1) if row.get("success") not in (True, False)), None)
-    if not rows or broken is not None:
-        raise UsageError(str(path), f"sample {broken} has no verdict" if broken else "no samples", _REMEDY)
-    rows = [{**row, "success": bool(row["success"])} for row in rows]
+    if isinstance(samples, str | Mapping) or not isinstance(samples, Iterable):
+        raise UsageError(str(path), f"a {type(samples).__name__} was given, no list of samples", _REMEDY)
+    rows = [_judged(sample, number, path) for number, sample in enumerate(samples, start=1)]
+    if not rows:
+        raise UsageError(str(path), "no samples", _REMEDY)
     directory.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with partial.open("w", encoding="utf-8") as file:
@@ -60,3 +60,13 @@ def write_verdicts(directory: Path, cycle: int, kind: Kind, samples: Iterable[Ma
     distinct = {json.dumps(completion, default=str) for completion in accepted}
     passed = sum(row["success"] for row in rows)
     return Rates(passed / len(rows), len(rows), len(distinct) / len(accepted) if accepted else None)
+
+
+def _judged(sample: object, number: int, path: Path) -> dict[str, Any]:
+    """Return a sample with a plain verdict; numpy's are taken, and 0 and 1."""
+    if not isinstance(sample, Mapping):
+        raise UsageError(str(path), f"sample {number} is a {type(sample).__name__}", _REMEDY)
+    verdict = sample.get("success")
+    if not (isinstance(verdict, bool | int | float) or getattr(verdict, "ndim", None) == 0) or verdict not in (0, 1):
+        raise UsageError(str(path), f"sample {number} has no verdict", _REMEDY)
+    return {**sample, "success": bool(verdict)}
