@@ -100,6 +100,8 @@ def _by_rho(rho: float | None, curvature: float | None, rate: float | None) -> t
         return USUAL_CHANGE, f"rho {rho:.2f}, beyond what a small step explains → × {USUAL_CHANGE:g}"
     ratio = (1.0 - TARGET_RHO) / short if short > 0.0 else most
     factor, why = min(max(ratio, least), most), f"{told}: × {1 - TARGET_RHO:.1g}/{short:.2g}"
+    if ratio >= most or short <= 0.0:
+        why = f"{told}: along a step the loss is a straight line"
     if rho < LEAST_RHO:
         factor, why = factor / 3.0, f"{why} / 3 (rho below {LEAST_RHO:g})"
     return factor, f"{why} → × {factor:.3g}"
