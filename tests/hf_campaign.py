@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import Trainer, TrainerCallback, TrainingArguments, default_data_collator
 
 from raftmon.model import RunView
@@ -14,8 +13,9 @@ from raftmon.monitor import Monitor
 from raftmon.torch import RaftmonCallback
 from tests.e2e import tiny
 from tests.e2e.hf_cycle import examples
+from tests.logged_values import logged_values
 
-__all__ = ["CONFIG", "DATA", "STEPS", "Campaign", "falling", "judged"]
+__all__ = ["CONFIG", "DATA", "STEPS", "Campaign", "falling"]
 
 STEPS: Final = 10
 CONFIG: Final = """\
@@ -74,17 +74,7 @@ class Campaign:
 
     def logged(self, number: int, tag: str) -> list[float]:
         """Return a tag's values from all event files of a cycle, as TensorBoard's own reader finds them."""
-        found = []
-        for file in sorted((self.logdir / f"cycle_{number}").rglob("*tfevents*")):
-            accumulator = EventAccumulator(str(file), size_guidance={"scalars": 0})
-            accumulator.Reload()
-            if tag in accumulator.Tags()["scalars"]:
-                found += [point.value for point in accumulator.Scalars(tag)]
-        return found
-
-
-def judged(passed: int, of: int = 400) -> list[dict[str, Any]]:
-    return [{"prompt": f"p{n % 40}", "completion": f"c{n}", "success": n < passed} for n in range(of)]
+        return logged_values(self.logdir / f"cycle_{number}", tag)
 
 
 def falling(rate: float, steps: int = STEPS) -> Any:

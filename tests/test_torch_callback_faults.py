@@ -23,7 +23,8 @@ from raftmon.errors import UsageError
 from raftmon.monitor import Monitor
 from raftmon.torch import RaftmonCallback
 from raftmon.torch.answers import LOG
-from tests.hf_campaign import STEPS, Campaign, judged
+from tests.hf_campaign import STEPS, Campaign
+from tests.logged_values import judged
 
 
 @pytest.fixture

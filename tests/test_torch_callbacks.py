@@ -20,7 +20,8 @@ from raftmon.journal import Journal  # noqa: E402
 from raftmon.monitor import Monitor  # noqa: E402
 from raftmon.torch.answers import LOG  # noqa: E402
 from tests.e2e import tiny  # noqa: E402
-from tests.hf_campaign import CONFIG, DATA, STEPS, Campaign, falling, judged  # noqa: E402
+from tests.hf_campaign import CONFIG, DATA, STEPS, Campaign, falling  # noqa: E402
+from tests.logged_values import judged  # noqa: E402
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ pytest.importorskip("lightning", reason='its Trainer; pip install -e ".[trainers
 from lightning.pytorch import LightningModule, Trainer  # noqa: E402
 from lightning.pytorch.callbacks import LearningRateMonitor  # noqa: E402
 from lightning.pytorch.loggers import TensorBoardLogger  # noqa: E402
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
 
 from raftmon.errors import UsageError  # noqa: E402
 from raftmon.model import RunView  # noqa: E402
 from raftmon.monitor import Monitor  # noqa: E402
 from raftmon.torch import RaftmonLightningCallback  # noqa: E402
+from tests.logged_values import judged, logged_values  # noqa: E402
 
 STEPS: Final = 10
 CONFIG: Final = "# RAFT\nlearning_rate: 5.0e-03\n"
@@ -90,17 +90,7 @@ class Campaign:
         return run
 
     def logged(self, number: int, tag: str) -> list[float]:
-        found = []
-        for file in sorted((self.logdir / f"cycle_{number}").rglob("*tfevents*")):
-            accumulator = EventAccumulator(str(file), size_guidance={"scalars": 0})
-            accumulator.Reload()
-            if tag in accumulator.Tags()["scalars"]:
-                found += [point.value for point in accumulator.Scalars(tag)]
-        return found
-
-
-def judged(passed: int, of: int = 400) -> list[dict[str, Any]]:
-    return [{"prompt": f"p{n % 40}", "completion": f"c{n}", "success": n < passed} for n in range(of)]
+        return logged_values(self.logdir / f"cycle_{number}", tag)
 
 
 def falling(rate: float) -> Any:

@@ -21,6 +21,7 @@ one strong source, C practice, D hypothesis, X wrong or nothing behind it.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,7 +57,7 @@ _PLANNED: Final = Strategy(kind="exponential")
 
 # No slots: `LambdaLR` saves and restores the `__dict__` of a callable, and only plain numbers in it load safely.
 @dataclass(frozen=True)
-class _AfterWarmUp:
+class _AfterWarmUp(ABC):
     """A factor of the peak for each step; what comes after the warm-up is the subclass's."""
 
     warmup_steps: int
@@ -66,9 +67,9 @@ class _AfterWarmUp:
             return (step + 1) / (self.warmup_steps + 1)
         return self.after(step - self.warmup_steps)
 
+    @abstractmethod
     def after(self, step: int) -> float:
         """Return the factor ``step`` steps after the warm-up."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
