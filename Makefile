@@ -37,5 +37,5 @@ rules-readme: $(VENV)/bin/pytest
 
 $(VENV)/bin/pytest: pyproject.toml
 	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install "torch==2.13.0" -e ".[test,web,trainers,remote,remote-test]"
+	$(VENV)/bin/pip install "torch==2.13.0" -e ".[test,web,trainers,remote,remote-test,metrics,notify,mcp]"
 	@touch $@

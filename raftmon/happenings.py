@@ -1,0 +1,242 @@
+"""What happened between two snapshots, as data: the lines of the journal, and what people and programs are told.
+
+A `Ledger` compares each snapshot with what was said before, also by an earlier process: it can be given what the
+journal holds, so that a daemon that was restarted says nothing twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import field
+from functools import partial
+from typing import Final, Literal, TypeAlias
+
+from raftmon.model import CampaignView, Finding, Problem, RunView, Severity, Snapshot
+from raftmon.slotted import dataclass
+
+__all__ = ["KINDS", "NEXT_CYCLE", "Happening", "Key", "Kind", "Ledger", "is_news"]
+
+Kind: TypeAlias = Literal["finding", "verdict", "advice", "run", "problem", "action", "daemon"]
+Key: TypeAlias = tuple[str, str, str]
+"""Path, kind and subject: of one key only the newest happening stands."""
+KINDS: Final[tuple[Kind, ...]] = ("finding", "verdict", "advice", "run", "problem", "action", "daemon")
+NEXT_CYCLE: Final = "next_cycle"
+"""Subject of a campaign's advice."""
+_SILENT: Final = frozenset({"unknown", "inactive", "undecided", "empty"})
+"""States that are worth no line where nothing else was said before."""
+_SPEAKING: Final = ("pending", "firing", "inhibited", "resolved")
+_OPEN: Final = ("pending", "firing", "inhibited")
+OLD_SECONDS: Final = 3600.0
+"""A run that wrote nothing for so long when it was first seen is over: what is found of it is history."""
+OLD_CAMPAIGN_SECONDS: Final = 86400.0
+"""The same of a campaign, between whose cycles hours pass."""
+GONE_SECONDS: Final = 600.0
+"""Seconds for which a directory may be away, as with its file system, before what was found there is called gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One change that somebody may want to know of."""
+
+    at: float
+    """When it was seen, in seconds since the epoch."""
+    kind: Kind
+    path: str
+    """Directory of the run or campaign, or its URL without secrets; of a problem its place; empty for the daemon."""
+    name: str
+    """The run or campaign as people call it."""
+    subject: str
+    """The rule of a finding or an action, the parameter of an advice; else empty."""
+    state: str
+    """Of a finding ``pending``, ``firing``, ``inhibited`` (a graver one explains it), ``resolved``, ``inactive`` (it
+    was pending, or its run began anew) or ``gone`` (its run is); of a verdict its kind; of an advice its authority, or
+    ``roll_back`` or ``stop``; of a run its state, or the kind of its standstill; of a problem ``begun`` or ``over``."""
+    text: str
+    """In words for people; may be empty."""
+    severity: Severity | None = None
+    """Of a finding."""
+    step: int | None = None
+    """At which it happened: a cycle for a campaign; None: not known."""
+    value: float | None = None
+    """The learning rate that is proposed, or the confidence of a verdict."""
+    readings: Mapping[str, float | None] = field(default_factory=dict)
+    """What a finding rests on."""
+    title: str = ""
+    """Of a finding's rule."""
+    late: bool = False
+    """Whether it had happened before anybody watched, to a run that is over: nobody is to be called for it."""
+
+    @property
+    def key(self) -> Key:
+        """What it is about."""
+        return self.path, self.kind, self.subject
+
+
+def is_news(happening: Happening) -> bool:
+    """Tell whether people are to be told: a finding fires, or one that fired does no longer."""
+    return happening.kind == "finding" and not happening.late and happening.state in ("firing", "resolved", "gone")
+
+
+_Said: TypeAlias = "tuple[Kind, str, str, int | None, float | None, Callable[[], Happening]]"
+"""Kind, subject, state, step and value of what could be said, and what makes it a happening."""
+
+
+class Ledger:
+    """What was said last of everything.
+
+    Args:
+        standing: what an earlier process said last; its states are taken as known.
+    """
+
+    def __init__(self, standing: Iterable[Happening] = ()) -> None:
+        self._said: dict[str, dict[tuple[Kind, str], Happening]] = {}
+        self._views: dict[str, RunView] = {}
+        self._campaigns: dict[str, CampaignView] = {}
+        self._away: dict[str, float] = {}
+        self._problems: dict[Problem, None] = {}
+        for happening in standing:
+            self._said.setdefault(happening.path, {})[happening.kind, happening.subject] = happening
+
+    def take(self, snapshot: Snapshot, at: float) -> list[Happening]:
+        """Return what is new in a snapshot whose files were all read to their ends once.
+
+        Args:
+            snapshot: the newest.
+            at: seconds since the epoch.
+        """
+        news: list[Happening] = []
+        runs = {view.path: view for view in snapshot.runs}
+        for path, run in runs.items():
+            before = self._views.get(path)
+            if before is not run:
+                news += self._changed(path, _of_run(run, at, late=before is None and _is_over(run, at)))
+        campaigns = {view.path: view for view in snapshot.campaigns}
+        for path, campaign in campaigns.items():
+            known = self._campaigns.get(path)
+            if known is not campaign:
+                late = known is None and _was_long_ago(campaign, snapshot, at)
+                news += self._changed(path, _of_campaign(campaign, at, late=late))
+        for path in (self._views.keys() - runs.keys()) | (self._campaigns.keys() - campaigns.keys()):
+            if path not in runs and path not in campaigns:
+                self._away.setdefault(path, at)
+        self._views, self._campaigns = runs, campaigns
+        news += self._gone(at)
+        news += self._of_problems(snapshot.problems, at)
+        return news
+
+    def _changed(self, path: str, said_now: Iterable[_Said]) -> Iterator[Happening]:
+        """Yield what is said otherwise than it was said last; most is not, so that it is made only then."""
+        known = self._said.setdefault(path, {})
+        for kind, subject, state, step, value, make in said_now:
+            before = known.get((kind, subject))
+            if before is None and state in _SILENT:
+                continue
+            if _is_worth_a_line(before, kind, state, step, value):
+                known[kind, subject] = happening = make()
+                yield happening
+
+    def _gone(self, at: float) -> Iterator[Happening]:
+        """Yield what was found in directories that have been away for long."""
+        for path, since in list(self._away.items()):
+            if path in self._views or path in self._campaigns:
+                del self._away[path]
+            elif abs(at - since) >= GONE_SECONDS:
+                del self._away[path]
+                for happening in self._said.pop(path, {}).values():
+                    if happening.kind == "finding" and happening.state in _OPEN:
+                        text = "Its directory is gone."
+                        yield dataclasses.replace(happening, at=at, state="gone", text=text, late=False)
+
+    def _of_problems(self, problems: Iterable[Problem], at: float) -> Iterator[Happening]:
+        now = dict.fromkeys(problems)
+        for problem in now:
+            if problem not in self._problems:
+                yield _of_problem(problem, "begun", at)
+        for problem in self._problems:
+            if problem not in now:
+                yield _of_problem(problem, "over", at)
+        self._problems = now
+
+
+def _is_worth_a_line(before: Happening | None, kind: Kind, state: str, step: int | None, value: float | None) -> bool:
+    if kind == "finding":
+        old = before.state if before is not None else "inactive"
+        return state != old and (state in _SPEAKING or old in _OPEN)
+    if before is None or state != before.state:
+        return True
+    return kind == "advice" and (step != before.step or not _are_close(value, before.value))
+
+
+def _are_close(value: float | None, other: float | None) -> bool:
+    """Tell whether two proposals are the same to a person."""
+    if value is None or other is None:
+        return value is other
+    return math.isclose(value, other, rel_tol=0.01)
+
+
+def _is_over(run: RunView, at: float) -> bool:
+    if run.state == "live" or run.stalled is not None:
+        return False
+    return run.last_wall_time is None or at - run.last_wall_time > OLD_SECONDS
+
+
+def _was_long_ago(campaign: CampaignView, snapshot: Snapshot, at: float) -> bool:
+    below = f"{campaign.path.rstrip('/')}/"
+    runs = [run for run in snapshot.runs if run.path == campaign.path or run.path.startswith(below)]
+    if any(run.state == "live" for run in runs):
+        return False
+    return at - max((run.last_wall_time or 0.0 for run in runs), default=0.0) > OLD_CAMPAIGN_SECONDS
+
+
+def _of_run(run: RunView, at: float, *, late: bool) -> Iterator[_Said]:
+    path, name, step, still, verdict = run.path, run.run, run.last_step, run.standstill, run.verdict
+    state, text = (still.kind, still.text) if still is not None else (run.state, "")
+    yield "run", "", state, step, None, lambda: Happening(at, "run", path, name, "", state, text, step=step, late=late)
+    yield from _of_findings(run.findings, path, name, at, late=late)
+    kind, sure = verdict.learning_rate, verdict.confidence
+    make = partial(Happening, at, "verdict", path, name, "", kind, verdict.why, step=step, value=sure, late=late)
+    yield "verdict", "", kind, step, sure, make
+    for advice in run.advice:
+        what, rate = advice.parameter, advice.proposed
+        make = partial(Happening, at, "advice", path, name, what, advice.authority, advice.text, value=rate, late=late)
+        yield "advice", what, advice.authority, None, rate, make
+
+
+def _of_campaign(campaign: CampaignView, at: float, *, late: bool) -> Iterator[_Said]:
+    path, name, following = campaign.path, campaign.title, campaign.next
+    yield from _of_findings(campaign.findings, path, name, at, late=late)
+    if following is not None:
+        cycle, rate, text = following.cycle, following.learning_rate, following.text
+        state = "stop" if following.stop else "roll_back" if following.roll_back_to is not None else following.authority
+        make = partial(Happening, at, "advice", path, name, NEXT_CYCLE, state, text, step=cycle, value=rate, late=late)
+        yield "advice", NEXT_CYCLE, state, cycle, rate, make
+
+
+def _of_findings(findings: Iterable[Finding], path: str, name: str, at: float, *, late: bool) -> Iterator[_Said]:
+    for finding in findings:
+        state = "inhibited" if finding.state == "firing" and finding.inhibited_by is not None else finding.state
+        make = partial(_of_finding, finding, state, path, name, at, late)
+        yield "finding", finding.rule, state, finding.since_step, None, make
+
+
+def _of_finding(finding: Finding, state: str, path: str, name: str, at: float, late: bool) -> Happening:
+    return Happening(
+        at,
+        "finding",
+        path,
+        name,
+        finding.rule,
+        state,
+        finding.text,
+        severity=finding.severity,
+        step=finding.since_step,
+        readings={reading.signal: reading.value for reading in finding.readings},
+        title=finding.title,
+        late=late,
+    )
+
+
+def _of_problem(problem: Problem, state: str, at: float) -> Happening:
+    return Happening(at, "problem", problem.where, problem.where, problem.what, state, problem.remedy)
