@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from raftmon.documents import SHIPPED_RULES
 from raftmon.model import Problem, Snapshot
 from raftmon.monitor import Monitor
 from raftmon.remote.address import Address, Logdir
@@ -29,6 +30,7 @@ def open_logdirs(
     coming: NextRun | None = None,
     whole: bool = False,
     tell: Callable[[str], None] = lambda _: None,
+    rules: Path = SHIPPED_RULES,
 ) -> Monitor | Mirrored:
     """Return a monitor of logdirs; of remote ones it fetches what there is, or begins to when `watching`.
 
@@ -39,6 +41,7 @@ def open_logdirs(
         coming: the training that is about to start.
         whole: whether a part of a remote logdir is not enough.
         tell: is told now and then how far the fetching is, and an empty text at its end.
+        rules: directory of the rule set.
 
     Raises:
         UsageError: a URL cannot be opened at all.
@@ -49,7 +52,7 @@ def open_logdirs(
     addresses = [logdir for logdir in logdirs if isinstance(logdir, Address)]
     if not addresses:
         local = [_absolute(logdir) for logdir in logdirs if isinstance(logdir, Path)]
-        return _monitor(local, settings, watching, coming, _surroundings(watching))
+        return _monitor(local, settings, watching, coming, rules, _surroundings(watching))
     from raftmon.remote.keeper import Keeper
 
     keeper = Keeper(addresses)
@@ -57,7 +60,7 @@ def open_logdirs(
         roots = iter(keeper.roots)
         local = [next(roots) if isinstance(logdir, Address) else _absolute(logdir) for logdir in logdirs]
         around = Surroundings(blind=lambda: any(True for _ in keeper.problems()))
-        monitor = _monitor(local, settings, watching, _under_urls(coming, keeper), around)
+        monitor = _monitor(local, settings, watching, _under_urls(coming, keeper), rules, around)
         if not watching:
             keeper.fetch(alone=len(addresses) == len(logdirs), whole=whole, tell=tell)
             tell("")
@@ -130,12 +133,13 @@ def _monitor(
     settings: Settings | None,
     watching: bool,
     coming: NextRun | None,
+    rules: Path,
     around: Surroundings | None = None,
 ) -> Monitor:
     from raftmon.runs.watch import Watcher
 
     watcher = Watcher(logdirs) if watching else None
-    return Monitor(logdirs, settings=settings, watcher=watcher, coming=coming, around=around)
+    return Monitor(logdirs, settings=settings, rules=rules, watcher=watcher, coming=coming, around=around)
 
 
 def _surroundings(watching: bool) -> Surroundings:
