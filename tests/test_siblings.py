@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from raftmon.advice.sweeps import MOST, Sweeps
+from raftmon.advice.sweeps import _NUMBER, _SAME, ENOUGH, MOST, Sweeps
 from raftmon.model import RunView
 from raftmon.monitor import Monitor
 from raftmon.run_config import RunConfig
@@ -130,6 +133,64 @@ def test_runs_of_two_logdirs_are_not_compared() -> None:
         sweeps.note(Path(logdir), ".", a_standing(rate, 1.0), RunConfig())
 
     assert sweeps.beside(Path("l1")) == []
+
+
+def are_one_sweep(first: tuple[str, float, RunConfig], second: tuple[str, float, RunConfig]) -> bool:
+    """Compare two runs as the module's head says it, pair by pair: what the lookup must agree with."""
+    (one, rate, config), (other, their_rate, their_config) = first, second
+    pairs = [(getattr(config, field), getattr(their_config, field)) for field in _SAME]
+    known = [ours == theirs for ours, theirs in pairs if ours is not None and theirs is not None]
+    numbers = [[float(number) for number in _NUMBER.findall(name)] for name in (one, other)]
+    differing = [(ours, theirs) for ours, theirs in zip(*numbers, strict=True) if ours != theirs]
+    named = all(
+        math.isclose(ours, rate, rel_tol=0.02) and math.isclose(theirs, their_rate, rel_tol=0.02)
+        for ours, theirs in differing
+    )
+    return all(known) and (named or len(known) >= ENOUGH)
+
+
+RATES = st.sampled_from((0.001, 0.00101, 0.01, 1.0, 8.0))
+CONFIGS = st.builds(
+    RunConfig,
+    optimizer=st.sampled_from((None, "adamw")),
+    scheduler=st.sampled_from((None, "linear", "cosine")),
+    batch_size=st.sampled_from((None, 8, 16)),
+    max_steps=st.sampled_from((None, 100)),
+    epochs=st.sampled_from((None, 1.0)),
+)
+
+
+@given(
+    st.dictionaries(st.tuples(RATES, RATES), st.lists(st.tuples(RATES, CONFIGS), min_size=1, max_size=3), max_size=12)
+)
+def test_siblings_are_looked_up_as_if_each_pair_were_compared(
+    noted: dict[tuple[float, float], list[tuple[float, RunConfig]]],
+) -> None:
+    sweeps, runs = Sweeps(), {}
+    for round_ in range(3):
+        for numbers, states in noted.items():
+            name = "a{}-b{}".format(*numbers)
+            if round_ < len(states):
+                runs[name] = name, *states[round_]
+                sweeps.note(Path(name), name, a_standing(states[round_][0], 1.0), states[round_][1])
+            elif len(states) == 2:
+                runs.pop(name, None)
+                sweeps.forget(Path(name))
+    shown = {name: sweeps.beside(Path(name)) for name in runs}
+    for name, run in runs.items():
+        expected = sorted(other[1] for key, other in runs.items() if key != name and are_one_sweep(run, other))
+        assert sorted(other.learning_rate for other in shown[name]) == expected
+
+
+def test_among_a_thousand_jobs_that_differ_in_numbers_a_run_looks_at_its_own_sweep_only() -> None:
+    sweeps = Sweeps()
+    for number in range(1000):
+        name = f"job_{number:04d}/lr_1e-{3 + number % 2}"
+        sweeps.note(Path(name), name, a_standing(10.0 ** -(3 + number % 2), 1.0), RunConfig())
+    sweeps.note(Path("job_0007/lr_1e-5"), "job_0007/lr_1e-5", a_standing(1e-5, 1.0), RunConfig())
+
+    assert [other.learning_rate for other in sweeps.beside(Path("job_0007/lr_1e-5"))] == [1e-4]
+    assert sweeps.beside(Path("job_0008/lr_1e-3")) == []
 
 
 @pytest.fixture(scope="module")
