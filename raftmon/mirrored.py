@@ -29,6 +29,7 @@ def open_logdirs(
     coming: NextRun | None = None,
     whole: bool = False,
     tell: Callable[[str], None] = lambda _: None,
+    breath: float = 0.0,
 ) -> Monitor | Mirrored:
     """Return a monitor of logdirs; of remote ones it fetches what there is, or begins to when `watching`.
 
@@ -39,6 +40,7 @@ def open_logdirs(
         coming: the training that is about to start.
         whole: whether a part of a remote logdir is not enough.
         tell: is told now and then how far the fetching is, and an empty text at its end.
+        breath: seconds from one look to the next at what changed; 0: each change is read at once.
 
     Raises:
         UsageError: a URL cannot be opened at all.
@@ -49,7 +51,7 @@ def open_logdirs(
     addresses = [logdir for logdir in logdirs if isinstance(logdir, Address)]
     if not addresses:
         local = [_absolute(logdir) for logdir in logdirs if isinstance(logdir, Path)]
-        return _monitor(local, settings, watching, coming, _surroundings(watching))
+        return _monitor(local, settings, watching, coming, _surroundings(watching), breath)
     from raftmon.remote.keeper import Keeper
 
     keeper = Keeper(addresses)
@@ -57,7 +59,7 @@ def open_logdirs(
         roots = iter(keeper.roots)
         local = [next(roots) if isinstance(logdir, Address) else _absolute(logdir) for logdir in logdirs]
         around = Surroundings(blind=lambda: any(True for _ in keeper.problems()))
-        monitor = _monitor(local, settings, watching, _under_urls(coming, keeper), around)
+        monitor = _monitor(local, settings, watching, _under_urls(coming, keeper), around, breath)
         if not watching:
             keeper.fetch(alone=len(addresses) == len(logdirs), whole=whole, tell=tell)
             tell("")
@@ -131,11 +133,12 @@ def _monitor(
     watching: bool,
     coming: NextRun | None,
     around: Surroundings | None = None,
+    breath: float = 0.0,
 ) -> Monitor:
     from raftmon.runs.watch import Watcher
 
     watcher = Watcher(logdirs) if watching else None
-    return Monitor(logdirs, settings=settings, watcher=watcher, coming=coming, around=around)
+    return Monitor(logdirs, settings=settings, watcher=watcher, coming=coming, around=around, breath=breath)
 
 
 def _surroundings(watching: bool) -> Surroundings:
