@@ -20,6 +20,7 @@ from raftmon.following import FollowedRun, Judges
 from raftmon.model import Problem, Snapshot
 from raftmon.runs.cycles import cycle_of, has_verdicts
 from raftmon.runs.logdir import Run
+from raftmon.runs.pace import Pace
 from raftmon.runs.places import Places
 from raftmon.runs.roles import RoleTable
 from raftmon.runs.watch import Changes, Watcher
@@ -44,8 +45,6 @@ RECHECK_SECONDS: Final = 2.0
 """Seconds between two looks at what changes without a byte being written."""
 BESIDE_SECONDS: Final = 1.0
 """Least seconds between two judgements of runs beside a changed one; the changed one itself never waits."""
-BUSY_SECONDS: Final = 0.005
-"""When wake-ups come closer than this for a while, each waits so long for the next ones."""
 
 
 class Monitor:
@@ -61,6 +60,7 @@ class Monitor:
         timer: seconds, from any moment on, by which a poll's own time is measured.
         pause: sleeps.
         around: the processes and GPUs of this host, where they may be those of the runs; None: not known.
+        breath: seconds from one look to the next at what the watcher told of; what comes in between is read together.
 
     Raises:
         DocumentErrors: when a rule file, the tag table or the settings have a defect.
@@ -78,6 +78,7 @@ class Monitor:
         timer: Callable[[], float] = time.perf_counter,
         pause: Callable[[float], None] = time.sleep,
         around: Surroundings | None = None,
+        breath: float = 0.0,
     ) -> None:
         self._logdirs = [str(Path(logdir)) for logdir in logdirs]
         settings = settings if settings is not None else Settings()
@@ -90,7 +91,7 @@ class Monitor:
         self._watcher = watcher
         self._clock = clock
         self._timer = timer
-        self._pause = pause
+        self._pace = Pace(watcher, breath, timer, pause)
         self._around = around if around is not None else Surroundings()
         self._attended: set[str] = set()
         self._places = Places(self._logdirs)
@@ -104,8 +105,7 @@ class Monitor:
         self._troubled: set[str] = set()
         self._bytes: dict[str, tuple[int, int]] = {}
         self._checked_at = self._swept_at = self._judged_beside_at = 0.0
-        self._woken_at, self._gap = 0.0, 1.0
-        self._events = 0
+        self._events = self._bytes_read = 0
         self._unlisted: list[Problem] = []
         self._caught_up = False
         self._snapshot = Snapshot(tuple(self._logdirs), (), (), (), version=0)
@@ -124,7 +124,9 @@ class Monitor:
         return self._snapshot
 
     def _poll(self, max_bytes: int, now: float) -> Snapshot:
-        changes = self._watcher.take() if self._watcher is not None else Changes(frozenset(), everything=True)
+        if not self._is_behind() and self._pace.left() > 0.0:
+            return self._recheck(now)
+        changes = self._pace.take()
         swept = self._sweep(now, changes.everything)
         if not (changes.everything or changes.directories or changes.unsure or swept or self._is_behind()):
             return self._recheck(now)
@@ -139,17 +141,11 @@ class Monitor:
 
     def wait(self, timeout: float) -> bool:
         """Block until something has changed, or for `timeout` seconds at most; returns whether a change was told."""
-        if self._watcher is None or self._snapshot.backfilling:
+        if self._snapshot.backfilling:
             return True
         if self._beside:
             timeout = min(timeout, max(0.0, self._judged_beside_at + BESIDE_SECONDS - self._clock()))
-        told = self._watcher.wait(timeout)
-        woken_at = self._timer()
-        self._gap = 0.9 * self._gap + 0.1 * min(1.0, woken_at - self._woken_at)
-        self._woken_at = woken_at
-        if told and self._gap < BUSY_SECONDS:
-            self._pause(BUSY_SECONDS)
-        return told
+        return self._pace.wait(timeout)
 
     def close(self) -> None:
         """Stop watching."""
@@ -188,8 +184,19 @@ class Monitor:
         if self._watcher is not None and news.moved:
             self._watcher.cover(self._places.identities())
         dirty = news.runs | {run for directory in changes.directories for run in self._places.runs_in(directory)}
+        self._pace.notice(self._waits(changes, dirty))
         dirty |= self._troubled if changes.everything or swept else set()
         return dirty & self._runs.keys(), found
+
+    def _waits(self, changes: Changes, dirty: set[str]) -> Iterator[tuple[str, float]]:
+        """Yield the runs that were told of, or that were looked at with all others, and for how long they waited."""
+        for directory, age in changes.ages.items():
+            for run in self._places.runs_in(directory):
+                if run in dirty:
+                    yield run, age
+        if changes.everything and changes.since is not None:
+            for run in dirty:
+                yield run, changes.since
 
     def _run(self, path: str) -> FollowedRun:
         """Return a run, which is followed from now on."""
@@ -222,6 +229,7 @@ class Monitor:
             before = len(followed.run.files)
             update = followed.run.poll(min(most, max_bytes - spent))
             spent += update.bytes_read
+            self._bytes_read += update.bytes_read
             (self._pending.add if update.more else self._pending.discard)(path)
             files = followed.run.files
             self._bytes[path] = sum(file.size for file in files), sum(file.offset for file in files)
@@ -232,6 +240,8 @@ class Monitor:
             elif followed.take(update, now):
                 self._events += update.points
                 changed.add(path)
+            elif not update.more:
+                self._pace.forget(path)
             late = seconds is not None and self._timer() - begun >= seconds
         return changed
 
@@ -257,6 +267,8 @@ class Monitor:
             problems=tuple(self._problems()),
             version=self._snapshot.version + 1,
             events_read=self._events,
+            bytes_read=self._bytes_read,
+            lags=self._pace.shown(changed - self._pending),
             polled_at=now,
             backfilling=self._is_behind(),
             progress=self._progress(),
@@ -316,6 +328,7 @@ class Monitor:
         del self._key_of[self._runs[path].run.path], self._runs[path], self._bytes[path]
         for kept in (self._pending, self._troubled, self._beside, self._attended):
             kept.discard(path)
+        self._pace.forget(path)
 
     def _problems(self) -> Iterator[Problem]:
         for logdir in self._logdirs:
