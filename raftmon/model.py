@@ -409,3 +409,8 @@ class Snapshot:
     """Share (0..1) of the known bytes that are read; None when nothing is pending."""
     gpus: tuple[GpuView, ...] = ()
     """The GPUs of this machine; empty without one that can be read, for remote logdirs, and while no run is live."""
+    bytes_read: int = 0
+    """Bytes of event files read since the start."""
+    lags: tuple[float, ...] = ()
+    """Seconds from the moment the system told of a write until this Snapshot, which holds it, was made; one per run
+    judged in the poll that made it, none for what was found otherwise."""
