@@ -245,5 +245,5 @@ def _wants_openmetrics(accept: str) -> bool:
 
     try:
         return choose_encoder(accept)[1].startswith("application/openmetrics-text")
-    except ValueError:
+    except (TypeError, ValueError):  # a version that is none
         return False
