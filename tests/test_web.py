@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftmon.commands.looking import watch
-from raftmon.commands.serving import Listen, tab_command
+from raftmon.commands.serving import tab_command
 from raftmon.errors import UsageError
-from raftmon.tui.web.gate import is_loopback, is_secret, refusal
+from raftmon.listen import Listen, is_loopback, is_secret, refusal
 from tests.test_monitor import write_run
 
 LOOPBACK = ["localhost", "LOCALHOST", "localhost.", "127.0.0.1", "127.8.9.1", "::1"]

@@ -14,40 +14,15 @@ import click
 
 from raftmon.commands.shared import WEB_ADDRESS, names_of, open_monitor
 from raftmon.errors import UsageError
+from raftmon.listen import Listen, is_loopback
 from raftmon.plain import plain
 from raftmon.remote.address import Address, Logdir
-from raftmon.slotted import dataclass
 
-__all__ = ["Listen", "serve_watch", "tab_command"]
+__all__ = ["serve_watch", "tab_command"]
 
 OURS: Final = frozenset({"web", "listen"})
 """Parameters of `watch` that the app of a tab does not get."""
 _LOGDIRS: Final = "logdirs"
-
-
-@dataclass(frozen=True, slots=True)
-class Listen:
-    """Where a server listens."""
-
-    host: str
-    """Name or address, without brackets."""
-    port: int
-    """0: any that is free."""
-
-    @classmethod
-    def of(cls, text: str) -> Listen:
-        """Return what `HOST:PORT` means; an IPv6 address is in brackets.
-
-        Raises:
-            UsageError: it is not of this form.
-        """
-        host, colon, port = text.rpartition(":")
-        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        digits = port.isascii() and port.isdigit() and len(port) <= 5
-        if not colon or not bare or not digits or int(port) > 65535 or (":" in bare) != (bare != host):
-            remedy = f"For example {WEB_ADDRESS}, or [::1]:8765; port 0 is any free one."
-            raise UsageError(f"--listen {text}", "not HOST:PORT", remedy)
-        return cls(bare, int(port))
 
 
 def serve_watch(
@@ -71,12 +46,11 @@ def serve_watch(
     Raises:
         RaftmonError: it cannot be served, or the app would not start.
     """
-    at = Listen.of(listen or WEB_ADDRESS)
+    at = Listen.of(listen or WEB_ADDRESS, WEB_ADDRESS)
     try:
         import textual_serve.server  # noqa: F401 - whether it is there
     except ImportError as error:
         raise UsageError("--web", str(error), "Install the extra: pip install 'raftmon[web]'") from None
-    from raftmon.tui.web.gate import is_loopback
 
     _require_readable(logdirs, settings, config)
     with _listener(at) as listener:

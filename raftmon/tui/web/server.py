@@ -17,8 +17,8 @@ from typing import Final
 from aiohttp import web
 from textual_serve.server import Server
 
+from raftmon.listen import is_secret, refusal
 from raftmon.plain import plain
-from raftmon.tui.web.gate import is_secret, refusal
 from raftmon.tui.web.tab import MOST_CELLS, Tab
 
 __all__ = ["WebServer", "diagnostics", "serve"]

@@ -1,9 +1,9 @@
-"""Who may come in: what the headers of a request say about the page that made it.
+"""Where a server listens, and who may come in: what the headers of a request say about the page that made it.
 
 A server on the loopback interface is within reach of every page that the same person's browser shows. Two tricks
 have to fail: a page elsewhere opens a WebSocket here (browsers let it, and name the page in `Origin`), and a page
-elsewhere has its own host name resolved to this machine (then `Host` is that name). The secret in the path of the
-address is a third lock, and the only one against other users of this machine, who may send any header.
+elsewhere has its own host name resolved to this machine (then `Host` is that name). A secret in the request is a third
+lock, and the only one against other users of this machine, who may send any header.
 """
 
 from __future__ import annotations
@@ -14,10 +14,42 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
-__all__ = ["is_loopback", "is_secret", "refusal"]
+from raftmon.errors import UsageError
+from raftmon.slotted import dataclass
+
+__all__ = ["Listen", "is_loopback", "is_secret", "refusal"]
 
 _HOST: Final = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 """Names and addresses with a port, and nothing that means something elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where a server listens."""
+
+    host: str
+    """Name or address, without brackets."""
+    port: int
+    """0: any that is free."""
+
+    @classmethod
+    def of(cls, text: str, usual: str = "127.0.0.1:8765") -> Listen:
+        """Return what `HOST:PORT` means; an IPv6 address is in brackets.
+
+        Args:
+            text: what a person wrote.
+            usual: an example, for the error.
+
+        Raises:
+            UsageError: it is not of this form.
+        """
+        host, colon, port = text.rpartition(":")
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        digits = port.isascii() and port.isdigit() and len(port) <= 5
+        if not colon or not bare or not digits or int(port) > 65535 or (":" in bare) != (bare != host):
+            remedy = f"For example {usual}, or [::1]:{usual.rpartition(':')[2]}; port 0 is any free one."
+            raise UsageError(f"--listen {text}", "not HOST:PORT", remedy)
+        return cls(bare, int(port))
 
 
 def is_loopback(host: str) -> bool:
