@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import fnmatch
-import logging
 import queue
 import shlex
 import threading
@@ -39,8 +38,6 @@ _AT_ONCE: Final = 4
 _MAX_WAITING: Final = 50
 _COMMAND_LENGTH: Final = 200
 _MAX_COOLING: Final = 50_000
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +161,15 @@ class Actions:
         until = time.monotonic() + seconds
         self._closing = True
         self._runner.end_within(seconds)
-        for _ in self._threads:
+        while True:
             try:
-                self._waiting.put_nowait(None)
-            except queue.Full:
+                asked = self._waiting.get_nowait()
+            except queue.Empty:
                 break
+            if asked is not None:
+                self._say(asked[1], "skipped", f"{asked[0].command}: the daemon ended")
+        for _ in self._threads:
+            self._waiting.put(None)
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
 
@@ -204,9 +205,6 @@ class Actions:
     def _work(self) -> None:
         while (asked := self._waiting.get()) is not None:
             action, happening = asked
-            if self._closing:
-                self._say(happening, "skipped", f"{action.command}: the daemon ended")
-                continue
             try:
                 self._run(action, happening)
             except Exception as error:  # one action's trouble is not the next one's
@@ -224,9 +222,7 @@ class Actions:
         self._say(happening, outcome.ending, f"{action.command}: {outcome.text}")
 
     def _say(self, happening: Happening, state: str, text: str) -> None:
-        line = self._line(happening, state, text)
-        _log.info("on-finding %s, %s: %s: %s", line.subject, plain(line.name), state, text)
-        self._note(line)
+        self._note(self._line(happening, state, text))
 
     def _line(self, happening: Happening, state: str, text: str) -> Happening:
         """Return a line of the journal on an action."""

@@ -10,7 +10,6 @@ as the daemon itself has, less a moment.
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import selectors
@@ -21,7 +20,6 @@ import subprocess
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from raftmon.errors import UsageError
@@ -43,8 +41,6 @@ _FIRST_LOOK, _LONGEST_LOOK = 0.005, 0.1
 _PIECE: Final = 65_536
 _LONGEST_VALUE: Final = 32_768
 
-_log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -54,7 +50,7 @@ class Outcome:
     status: int | None
     """Exit status, below 0 for a signal; None: it was ended, or could not be started."""
     text: str
-    """In words: ``exit status 3: no such job``."""
+    """In words, after a failure with the last line of its output: ``exit status 3: no such job``."""
 
     @property
     def ok(self) -> bool:
@@ -130,13 +126,10 @@ class Runner:
             return Outcome("failed", None, f"cannot be started: {what or 'no valid command'}")
         with process:
             try:
-                outcome = self._follow(process, message, seconds)
+                return self._follow(process, message, seconds)
             except BaseException:
                 _signal_group(process, signal.SIGKILL)
                 raise
-        level = logging.INFO if outcome.ok else logging.WARNING
-        _log.log(level, "%s: %s", plain(Path(words[0]).name), outcome.text)
-        return outcome
 
     def _follow(self, process: subprocess.Popen[bytes], message: bytes, seconds: float) -> Outcome:
         began = time.monotonic()

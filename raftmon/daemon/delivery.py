@@ -6,7 +6,6 @@ and tries again what failed, together with what has come since.
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
@@ -23,8 +22,6 @@ __all__ = ["STUCK_SECONDS", "Delivery", "Undelivered"]
 STUCK_SECONDS: Final = 90.0
 """A message that takes longer than that is told as a problem."""
 _LONGEST_WAIT: Final = 3600.0
-
-_log = logging.getLogger(__name__)
 
 
 class Undelivered(Exception):
@@ -128,7 +125,7 @@ class Delivery:
                 trouble, again = error.reason, error.again
             except Exception as error:
                 trouble = f"failed with {type(error).__name__}"
-            self._settle(group, trouble, again=again)
+            self._settle(trouble, again=again)
 
     def _next(self) -> Group | None:
         """Wait for something that can be told now; None at the end."""
@@ -152,24 +149,18 @@ class Delivery:
                     return group
                 self._changed.wait(min(max(wait, 0.0), _LONGEST_WAIT))
 
-    def _settle(self, group: Group, trouble: str, *, again: bool) -> None:
+    def _settle(self, trouble: str, *, again: bool) -> None:
         with self._changed:
             now = self._clock()
             self._busy_since = None
             if trouble:
                 self._grouping.failed(now, again=again)
-                pause = self._backoff.failed()
-                self._not_before = now + pause
-                if trouble != self._trouble:
-                    then = "tried again later" if again else "not tried again"
-                    _log.warning("%s: %s; %d findings, %s", self.label, trouble, group.total, then)
+                self._not_before = now + self._backoff.failed()
             else:
                 self._grouping.sent(now)
                 self._rate.spend(now)
                 self._backoff.succeeded()
                 self.delivered += 1
-                if self._trouble:
-                    _log.info("%s: works again", self.label)
             self._trouble = trouble
 
 

@@ -99,6 +99,8 @@ class _Told:
     changes: int = 0
     anew: bool = False
     """Whether its run began anew since."""
+    step: int = -1
+    """The newest at which it is known to have begun or ended."""
 
 
 class Grouping:
@@ -136,22 +138,18 @@ class Grouping:
             self._silent(happening, muted=muted)
             return
         key, side = happening.key, _side(happening)
-        told, waiting = self._told.get(key), self._waiting.get(key)
-        if told is None:
-            told = self._remember(key)
-            if side == "ended":  # it was told by an earlier process
-                told.side = "firing"
+        told, waiting = self._known(happening, side), self._waiting.get(key)
         flying = self._flying.get(key)
         known = _side(flying.happening) if flying is not None else told.side
         if side == known:
             if waiting is not None:
                 del self._waiting[key]
-                told.changes += waiting.changes + 1
+                told.changes += waiting.changes + 2
             return
         if waiting is not None:
-            self._change(waiting, happening, known, self._ready(told, side, now))
+            self._change(waiting, happening, known, self._ready(told, side))
         elif side == "firing" or known is not None:
-            self._wait(happening, self._ready(told, side, now), now)
+            self._wait(happening, self._ready(told, side), now)
 
     def take(self, now: float, *, at_once: bool = False) -> Group | None:
         """Return what is to be told now, None if nothing is; `sent` or `failed` must follow.
@@ -211,9 +209,22 @@ class Grouping:
             self.lost += 1
             told.side = _side(flown.happening)  # its end, too, is worth a message
             return newer if newer is not None and _side(newer.happening) != told.side else None
-        if newer is not None and not self._change(flown, newer.happening, told.side, now):
+        if newer is not None and not self._change(flown, newer.happening, told.side, newer.ready):
             return None
         return flown
+
+    def _known(self, happening: Happening, side: _Side) -> _Told:
+        """Return what was told of a finding, brought up to date with how far its run is now."""
+        told = self._told.get(happening.key)
+        if told is None:
+            told = self._remember(happening.key)
+            if side == "ended":  # it was told by an earlier process
+                told.side = "firing"
+        if happening.step is not None:
+            if side == "firing" and happening.step < told.step:  # the steps of a run only go back if it began anew
+                told.side, told.anew = None if told.side == "firing" else told.side, True
+            told.step = happening.step
+        return told
 
     def _silent(self, happening: Happening, *, muted: bool) -> None:
         """Take in what nobody is told of."""
@@ -230,7 +241,8 @@ class Grouping:
             return
         if waiting is not None and (muted or waiting.happening.state == "firing"):
             del self._waiting[key]
-        told.side, told.anew = None, True
+        if muted or told.side == "firing":
+            told.side, told.anew = None, True
 
     def _change(self, waiting: _Waiting, happening: Happening, known: _Side | None, ready: float) -> bool:
         """Put something newer in the place of what waits; returns whether there is still something to tell."""
@@ -238,8 +250,8 @@ class Grouping:
         if _side(happening) == known:
             return False
         if _side(happening) != _side(before):
-            waiting.fired = before if _side(before) == "firing" and known is None else None
-            waiting.changes += waiting.fired is None
+            waiting.fired = before if _side(before) == "firing" else None
+            waiting.changes += 0 if waiting.fired is not None else 2
         waiting.happening, waiting.ready = happening, max(ready, waiting.ready)
         return True
 
@@ -248,15 +260,14 @@ class Grouping:
             self._beyond[_count(happening)] += 1
             self._due = min(self._due, now + self._window)
             return
+        ready = max(ready, now)
         self._waiting[happening.key] = _Waiting(happening, ready)
         self._due = min(self._due, ready + self._window)
 
-    def _ready(self, told: _Told, side: _Side, now: float) -> float:
+    def _ready(self, told: _Told, side: _Side) -> float:
         """Return when this side may be told (again)."""
-        last = told.times.get(side)
-        if last is None:
-            return now
-        return max(now, last + (min(_ANEW_SECONDS, self._repeat_after) if told.anew else self._repeat_after))
+        pause = min(_ANEW_SECONDS, self._repeat_after) if told.anew else self._repeat_after
+        return told.times.get(side, -math.inf) + pause
 
     def _remember(self, key: Key) -> _Told:
         if len(self._told) >= _MAX_TOLD:  # many at once, as looking for them takes a while
