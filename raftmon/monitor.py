@@ -124,9 +124,10 @@ class Monitor:
         return self._snapshot
 
     def _poll(self, max_bytes: int, now: float) -> Snapshot:
-        if not self._is_behind() and self._pace.left() > 0.0:
+        behind = self._is_behind()
+        if not behind and self._pace.left() > 0.0:
             return self._recheck(now)
-        changes = self._pace.take()
+        changes = self._pace.take(behind)
         swept = self._sweep(now, changes.everything)
         if not (changes.everything or changes.directories or changes.unsure or swept or self._is_behind()):
             return self._recheck(now)

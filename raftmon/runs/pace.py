@@ -71,10 +71,17 @@ class Pace:
             self._pause(BUSY_SECONDS)
         return told
 
-    def take(self) -> Changes:
-        """Return what has changed since the last look."""
+    def take(self, behind: bool = False) -> Changes:
+        """Return what has changed since the last look.
+
+        Args:
+            behind: whether something of that look is not read yet. With a breath it is read before anything is asked:
+                where there is more than can be read, all of it is read in turn.
+        """
         if self._watcher is None:
             return Changes(frozenset(), everything=True)
+        if self._breath and behind and not self._watcher.called:
+            return Changes(frozenset(), everything=False)
         if self._breath:
             self._looked_at = self._timer()
         return self._watcher.take()
