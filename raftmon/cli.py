@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 import click
 
 from raftmon import __version__
-from raftmon.commands import lint, looking, override, plan, rules
+from raftmon.commands import daemon, lint, looking, override, plan, rules
 from raftmon.errors import RaftmonError
 from raftmon.plain import plain_lines
 
@@ -43,6 +43,7 @@ for command in (
     override.undo,
     plan.plan,
     lint.lint,
+    daemon.daemon,
     looking.demo,
     rules.rules,
 ):

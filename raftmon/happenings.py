@@ -24,7 +24,7 @@ Key: TypeAlias = tuple[str, str, str]
 KINDS: Final[tuple[Kind, ...]] = ("finding", "verdict", "advice", "run", "problem", "action", "daemon")
 NEXT_CYCLE: Final = "next_cycle"
 """Subject of a campaign's advice."""
-_SILENT: Final = frozenset({"unknown", "inactive", "undecided", "empty"})
+_SILENT: Final = frozenset({"inactive", "undecided", "empty"})
 """States that are worth no line where nothing else was said before."""
 _SPEAKING: Final = ("pending", "firing", "inhibited", "resolved")
 _OPEN: Final = ("pending", "firing", "inhibited")
@@ -198,8 +198,12 @@ def _of_run(run: RunView, at: float, *, late: bool) -> Iterator[_Said]:
     kind, sure = verdict.learning_rate, verdict.confidence
     make = partial(Happening, at, "verdict", path, name, "", kind, verdict.why, step=step, value=sure, late=late)
     yield "verdict", "", kind, step, sure, make
+    said: set[str] = set()
     for advice in run.advice:
         what, rate = advice.parameter, advice.proposed
+        if what in said:
+            continue  # the first is that of the gravest finding
+        said.add(what)
         make = partial(Happening, at, "advice", path, name, what, advice.authority, advice.text, value=rate, late=late)
         yield "advice", what, advice.authority, None, rate, make
 
@@ -216,7 +220,11 @@ def _of_campaign(campaign: CampaignView, at: float, *, late: bool) -> Iterator[_
 
 def _of_findings(findings: Iterable[Finding], path: str, name: str, at: float, *, late: bool) -> Iterator[_Said]:
     for finding in findings:
-        state = "inhibited" if finding.state == "firing" and finding.inhibited_by is not None else finding.state
+        state: str = finding.state
+        if state == "firing" and finding.inhibited_by is not None:
+            state = "inhibited"
+        elif state == "unknown":
+            state = "inactive"
         make = partial(_of_finding, finding, state, path, name, at, late)
         yield "finding", finding.rule, state, finding.since_step, None, make
 

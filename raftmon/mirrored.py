@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from raftmon.documents import SHIPPED_RULES
 from raftmon.model import Problem, Snapshot
 from raftmon.monitor import Monitor
 from raftmon.remote.address import Address, Logdir
@@ -29,6 +30,7 @@ def open_logdirs(
     coming: NextRun | None = None,
     whole: bool = False,
     tell: Callable[[str], None] = lambda _: None,
+    rules: Path = SHIPPED_RULES,
     breath: float = 0.0,
 ) -> Monitor | Mirrored:
     """Return a monitor of logdirs; of remote ones it fetches what there is, or begins to when `watching`.
@@ -40,6 +42,7 @@ def open_logdirs(
         coming: the training that is about to start.
         whole: whether a part of a remote logdir is not enough.
         tell: is told now and then how far the fetching is, and an empty text at its end.
+        rules: directory of the rule set.
         breath: seconds from one look to the next at what changed; 0: each change is read at once.
 
     Raises:
@@ -51,7 +54,7 @@ def open_logdirs(
     addresses = [logdir for logdir in logdirs if isinstance(logdir, Address)]
     if not addresses:
         local = [_absolute(logdir) for logdir in logdirs if isinstance(logdir, Path)]
-        return _monitor(local, settings, watching, coming, _surroundings(watching), breath)
+        return _monitor(local, settings, watching, coming, rules, _surroundings(watching), breath)
     from raftmon.remote.keeper import Keeper
 
     keeper = Keeper(addresses)
@@ -59,7 +62,7 @@ def open_logdirs(
         roots = iter(keeper.roots)
         local = [next(roots) if isinstance(logdir, Address) else _absolute(logdir) for logdir in logdirs]
         around = Surroundings(blind=lambda: any(True for _ in keeper.problems()))
-        monitor = _monitor(local, settings, watching, _under_urls(coming, keeper), around, breath)
+        monitor = _monitor(local, settings, watching, _under_urls(coming, keeper), rules, around, breath)
         if not watching:
             keeper.fetch(alone=len(addresses) == len(logdirs), whole=whole, tell=tell)
             tell("")
@@ -132,13 +135,16 @@ def _monitor(
     settings: Settings | None,
     watching: bool,
     coming: NextRun | None,
+    rules: Path,
     around: Surroundings | None = None,
     breath: float = 0.0,
 ) -> Monitor:
     from raftmon.runs.watch import Watcher
 
     watcher = Watcher(logdirs) if watching else None
-    return Monitor(logdirs, settings=settings, watcher=watcher, coming=coming, around=around, breath=breath)
+    return Monitor(
+        logdirs, settings=settings, rules=rules, watcher=watcher, coming=coming, around=around, breath=breath
+    )
 
 
 def _surroundings(watching: bool) -> Surroundings:

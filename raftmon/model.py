@@ -85,6 +85,11 @@ class Finding:
     evidence: Evidence | None = None
     """What is known of the rule; None for a rule that did not come from a file."""
 
+    @property
+    def tells_standstill(self) -> bool:
+        """Whether it says what the run's `standstill` says."""
+        return any(reading.signal == "run.standing_still" for reading in self.readings)
+
 
 @dataclass(frozen=True, slots=True)
 class Mute:

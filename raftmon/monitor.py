@@ -158,7 +158,7 @@ class Monitor:
         """Return the directories that are due to be looked at without having been told of."""
         if everything:
             self._swept_at = now
-        elif now - self._swept_at >= SWEEP_SECONDS:
+        elif abs(now - self._swept_at) >= SWEEP_SECONDS:
             self._swept_at = now
             live = {directory for run in self._board.live for directory in self._places.directories_of(run)}
             return [*live, *self._places.turn(SWEEP_DIRECTORIES)]
@@ -248,8 +248,8 @@ class Monitor:
 
     def _recheck(self, now: float) -> Snapshot:
         """Look for what changes without a byte: a run falls silent, its process ends, verdicts have stopped growing."""
-        beside = self._beside and now - self._judged_beside_at >= BESIDE_SECONDS
-        if now - self._checked_at < RECHECK_SECONDS:
+        beside = self._beside and abs(now - self._judged_beside_at) >= BESIDE_SECONDS
+        if abs(now - self._checked_at) < RECHECK_SECONDS:
             return self._publish(set(), now) if beside else self._snapshot
         self._checked_at = now
         silent = {path for path in self._attended if self._runs[path].is_moved(now)}
@@ -291,7 +291,7 @@ class Monitor:
                 self._sweeps.note(followed.run.path, followed.run.name, judge.standing(), judge.config)
         beside |= self._sweeps.affected(paths)
         self._beside |= {self._key_of[path] for path in beside if path in self._key_of}
-        if self._watcher is not None and now - self._judged_beside_at < BESIDE_SECONDS:
+        if self._watcher is not None and abs(now - self._judged_beside_at) < BESIDE_SECONDS:
             return changed & self._runs.keys()
         due, self._beside = (self._beside | changed) & self._runs.keys(), set()
         self._judged_beside_at = now

@@ -17,7 +17,7 @@ from raftmon.model import Finding, FindingState
 from raftmon.signals.registry import SELDOM, Readings
 from raftmon.slotted import dataclass
 
-__all__ = ["RuleEngine", "RuleSet", "rules_for"]
+__all__ = ["Progress", "RuleEngine", "RuleSet", "rules_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +141,13 @@ class RuleSet:
 
 @functools.lru_cache(maxsize=64)
 def rules_for(rules: tuple[Rule, ...], scenario: str) -> RuleSet:
-    """Return those of some rules that are about runs of a kind of training; ``any`` takes in all kinds."""
+    """Return the rules about runs of a kind of training that points move; ``any`` takes in all kinds."""
     return RuleSet(
         rule
         for rule in rules
-        if rule.subject == "run" and (scenario == "any" or "any" in rule.scenarios or scenario in rule.scenarios)
+        if rule.subject == "run"
+        and not rule.is_timed
+        and (scenario == "any" or "any" in rule.scenarios or scenario in rule.scenarios)
     )
 
 

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from raftmon.grounds import Evidence, EvidenceLevel, Grade, Measured, Status
 from raftmon.model import PointsTo, Reading, Severity
-from raftmon.signals.registry import RESTS_ON, SELDOM, SIGNALS, Readings
+from raftmon.signals.registry import RESTS_ON, SELDOM, SIGNALS, TIME, Readings
 from raftmon.slotted import dataclass
 
 __all__ = ["All", "Any", "Comparison", "Condition", "Duration", "Measured", "Parameter", "Rule", "RuleTest", "Test"]
@@ -248,6 +248,11 @@ class Rule:
     def settles(self) -> bool:
         """Whether its first look decides: what a configuration says it says once."""
         return self.hold.count == 0 and all(SIGNALS[signal].needs == "config" for signal in self.signals)
+
+    @functools.cached_property
+    def is_timed(self) -> bool:
+        """Whether time alone moves it, so that it is looked at whenever somebody looks at the run."""
+        return any(RESTS_ON[signal] == TIME for signal in self.signals)
 
     @property
     def compared(self) -> tuple[str, ...]:

@@ -60,6 +60,14 @@ class Settings:
     """Binding id to key, for the TUI."""
     config_key: str | None = None
     """Dotted key of the learning rate in the trainer's config; None: found by the file's own keys."""
+    notify: tuple[str, ...] = ()
+    """Where the daemon sends what people are to know: URLs, or where such a URL is kept."""
+    listen: str | None = None
+    """Where the daemon serves metrics, `HOST:PORT`; None: nowhere."""
+    retention: float | None = 365.0
+    """Days for which the journal keeps what happened; None: for ever."""
+    on_finding: Mapping[str, str] = field(default_factory=dict)
+    """Rule id, or a pattern of some, to the command that the daemon runs when such a finding fires."""
 
 
 def read_settings(path: Path | None) -> Settings:
@@ -81,9 +89,11 @@ def read_settings(path: Path | None) -> Settings:
         tags=_texts(fields.mapping("tags")),
         keymap=_texts(fields.mapping("keymap")),
         config_key=fields.text("config_key", "") or None,
+        notify=fields.texts("notify"),
+        listen=fields.text("listen", "") or None,
+        retention=_retention(fields),
+        on_finding=_texts(fields.mapping("on_finding")),
     )
-    for key in ("notify", "listen"):
-        fields.texts(key)  # read by the commands that they belong to
     fields.finish()
     if problems:
         raise DocumentErrors(tuple(problems))
@@ -141,6 +151,16 @@ def _rules(fields: Fields | None) -> dict[str, dict[str, float | bool]]:
         entry.finish()
         overrides[rule_id] = values
     return overrides
+
+
+def _retention(fields: Fields) -> float | None:
+    """Return the days of `retention`; 0 keeps everything."""
+    days = fields.number("retention", 365.0) or 0.0
+    if days < 0.0:
+        fields.complain(
+            "`retention` must not be below 0", "Give days, for example 90; 0 keeps everything.", "retention"
+        )
+    return days or None
 
 
 def _texts(fields: Fields | None) -> dict[str, str]:
