@@ -75,12 +75,11 @@ class Pace:
         """Return what has changed since the last look.
 
         Args:
-            behind: whether something of that look is not read yet. With a breath it is read before anything is asked:
-                where there is more than can be read, all of it is read in turn.
+            behind: whether something of that look is not read yet: then nothing is asked before a breath is over.
         """
         if self._watcher is None:
             return Changes(frozenset(), everything=True)
-        if self._breath and behind and not self._watcher.called:
+        if behind and self.left() > 0.0:
             return Changes(frozenset(), everything=False)
         if self._breath:
             self._looked_at = self._timer()
