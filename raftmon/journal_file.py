@@ -14,7 +14,7 @@ from typing import Final
 from raftmon.errors import Refused
 from raftmon.runs.watch import is_remote
 
-__all__ = ["MIGRATIONS", "Damaged", "JournalFile"]
+__all__ = ["MIGRATIONS", "Damaged", "Foreign", "JournalFile"]
 
 BUSY_SECONDS: Final = 5.0
 """How long another writer of the journal is waited for."""
@@ -84,6 +84,10 @@ _BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 class Damaged(Refused):
     """A journal whose file is broken: waiting does not mend it."""
+
+
+class Foreign(Refused):
+    """A database that is not this raftmon's to use."""
 
 
 class JournalFile:
@@ -170,7 +174,7 @@ class JournalFile:
                 "SELECT (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_master)"
             ).fetchone()
             if tables and not version:
-                raise Refused(str(self.path), "a database of another program", _REMEDY)
+                raise Foreign(str(self.path), "a database of another program", _REMEDY)
             if not tables:
                 connection.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
             # Machines share no memory through a network file system, and SQLite does not notice that by itself.
@@ -200,9 +204,9 @@ class JournalFile:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {number + 1}")
 
-    def _too_new(self, version: int) -> Refused:
+    def _too_new(self, version: int) -> Foreign:
         what = f"is of a newer raftmon (schema {version}, known: {len(MIGRATIONS)})"
-        return Refused(str(self.path), what, f"Update raftmon. {_REMEDY}")
+        return Foreign(str(self.path), what, f"Update raftmon. {_REMEDY}")
 
     @contextmanager
     def _trouble(self) -> Iterator[None]:

@@ -16,7 +16,6 @@ from raftmon.daemon.logs import Log, LogFormat
 from raftmon.daemon.service import (
     CLOSE_SECONDS,
     LOOK_SECONDS,
-    MOST_REST,
     STUCK_SECONDS,
     Ended,
     Service,
@@ -30,22 +29,18 @@ from tests.test_happenings import NOW, run_with, snapshot_of
 
 
 class FakeSource:
-    """Gives snapshots one after the other, the last one for ever; a poll takes as long as is said."""
+    """Gives snapshots one after the other, the last one for ever."""
 
-    def __init__(self, *snapshots: Snapshot, takes: float = 0.0) -> None:
+    def __init__(self, *snapshots: Snapshot) -> None:
         self.snapshots = list(snapshots)
-        self.takes = takes
-        self.told = True
         self.closed = False
         self.passed = 0.0
 
     def poll(self) -> Snapshot:
-        self.passed += self.takes
         return self.snapshots.pop(0) if len(self.snapshots) > 1 else self.snapshots[0]
 
     def wait(self, timeout: float) -> bool:
-        self.passed += 0.0 if self.told else timeout
-        return self.told
+        return True
 
     def close(self) -> None:
         self.closed = True
@@ -72,7 +67,7 @@ class FakeSink:
 
 
 def service_of(source: FakeSource, *sinks: FakeSink, log: Log | None = None, **more: Any) -> Service:
-    fields = {"clock": lambda: NOW, "timer": lambda: source.passed, "rest": lambda _: None, **more}
+    fields = {"clock": lambda: NOW, "timer": lambda: source.passed, **more}
     return Service(source, sinks, Ledger(), log or Log(None), **fields)
 
 
@@ -128,20 +123,6 @@ def test_trouble_of_a_sink_is_a_problem_of_the_snapshot_and_is_said_once() -> No
         ("/journal", "begun"),
         ("/journal", "over"),
     ]
-
-
-@pytest.mark.parametrize(("takes", "rest"), [(0.0, 0.1), (0.2, 0.4), (3.0, MOST_REST)])
-def test_it_rests_by_what_a_poll_cost(takes: float, rest: float) -> None:
-    rests: list[float] = []
-    service_of(FakeSource(snapshot_of(), takes=takes), rest=rests.append).round()
-    assert rests == [pytest.approx(rest)]
-
-
-def test_it_does_not_rest_when_there_was_nothing_to_wake_it() -> None:
-    source, rests = FakeSource(snapshot_of()), list[float]()
-    source.told = False
-    service_of(source, rest=rests.append).round()
-    assert rests == []
 
 
 def test_settings_with_defects_leave_the_old_ones_in_force_and_are_told() -> None:

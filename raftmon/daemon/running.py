@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 from raftmon.advice.settings import Settings, read_settings
 from raftmon.daemon.lock import JournalLock
@@ -20,6 +21,10 @@ from raftmon.remote.address import Logdir
 from raftmon.slotted import dataclass
 
 __all__ = ["Options", "run"]
+
+BREATH: Final = 1.0
+"""Seconds between two looks at what changed: a thousand runs that write each second are read in batches, and what one
+of them wrote is judged less than two seconds later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ def run(options: Options) -> None:
 
 
 def _open(options: Options, settings: Settings) -> Source:
-    return open_logdirs(options.logdirs, settings, watching=True, rules=options.rules)
+    return open_logdirs(options.logdirs, settings, watching=True, rules=options.rules, breath=BREATH)
 
 
 def _reopener(options: Options) -> Callable[[], Source]:

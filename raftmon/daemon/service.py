@@ -1,8 +1,7 @@
 """The daemon's loop: poll, compare with what was said, hand on.
 
-One thread does all of it; whatever may block lies in the threads of the sinks. The loop paces itself: after a poll it
-rests for twice the time that the poll took, a tenth of a second at least and a second at most, so that a fleet is read
-in batches and one run at once.
+One thread does all of it; whatever may block lies in the threads of the sinks. The source takes a breath between two
+looks, so that a fleet is read in batches.
 
 A signal to end raises `Ended` in this thread, wherever it is: nothing that the loop holds has to be put in order, as
 the journal's transactions are another thread's. A signal to reload is remembered for the next round.
@@ -29,12 +28,6 @@ from raftmon.model import Problem, Snapshot
 
 __all__ = ["Ended", "Service", "Source", "signals"]
 
-LEAST_REST: Final = 0.1
-"""Seconds between two polls at least."""
-MOST_REST: Final = 1.0
-"""...and at most, while there is something to read."""
-REST_SHARE: Final = 2.0
-"""A poll is followed by a rest of so many times its own length: reading costs a third of a core at most."""
 ROUND_SECONDS: Final = 1.0
 """The longest wait for something to read."""
 LOOK_SECONDS: Final = 30.0
@@ -76,7 +69,6 @@ class Service:
             defects; None: nothing can be read anew.
         clock: seconds since the epoch.
         timer: seconds, from any moment on.
-        rest: sleeps.
         notify: tells a supervisor.
     """
 
@@ -90,7 +82,6 @@ class Service:
         reopen: Callable[[], Source] | None = None,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
-        rest: Callable[[float], None] = time.sleep,
         notify: Notify | None = None,
     ) -> None:
         self._source = source
@@ -100,7 +91,6 @@ class Service:
         self._reopen = reopen
         self._clock = clock
         self._timer = timer
-        self._rest = rest
         self._notify = notify if notify is not None else Notify()
         self._reload = threading.Event()
         self._trouble: tuple[Problem, ...] = ()
@@ -126,9 +116,7 @@ class Service:
             self._said_alive_at = begun
             self._notify.say("WATCHDOG=1")
         self._look(self._source.poll())
-        took = self._timer() - begun
-        if self._source.wait(ROUND_SECONDS):
-            self._rest(min(max(LEAST_REST, REST_SHARE * took), MOST_REST))
+        self._source.wait(ROUND_SECONDS)
 
     def reload(self) -> None:
         """Read settings and rules anew in the next round; may be called from anywhere."""
