@@ -101,7 +101,8 @@ class Monitor:
         self._board = Board()
         self._sweeps = Sweeps()
         self._beside: set[str] = set()
-        self._pending: set[str] = set()
+        self._pending: dict[str, bool] = {}
+        """What is not read to its end, in the order of its turns, and whether it was told of: that goes first."""
         self._troubled: set[str] = set()
         self._bytes: dict[str, tuple[int, int]] = {}
         self._checked_at = self._swept_at = self._judged_beside_at = 0.0
@@ -124,14 +125,16 @@ class Monitor:
         return self._snapshot
 
     def _poll(self, max_bytes: int, now: float) -> Snapshot:
-        if not self._is_behind() and self._pace.left() > 0.0:
+        behind = self._is_behind()
+        if not behind and self._pace.left() > 0.0:
             return self._recheck(now)
-        changes = self._pace.take()
+        changes = self._pace.take(behind)
         swept = self._sweep(now, changes.everything)
         if not (changes.everything or changes.directories or changes.unsure or swept or self._is_behind()):
             return self._recheck(now)
         dirty, found = self._look(changes, swept)
-        changed = self._read(dirty, max_bytes, now)
+        self._queue(dirty, told=not changes.everything)
+        changed = self._read(max_bytes, now)
         near = None if changes.everything else changes.directories | changes.unsure
         found = self._campaigns.follow(near, swept, now) or found
         settled = self._snapshot.backfilling and not self._is_behind()
@@ -216,21 +219,27 @@ class Monitor:
                 self._campaigns.enter(path, campaign, cycle.cycle)
         return self._runs[path]
 
-    def _read(self, dirty: set[str], max_bytes: int, now: float) -> set[str]:
+    def _queue(self, runs: set[str], *, told: bool) -> None:
+        """Give runs a turn; one that waits already keeps its own."""
+        for path in sorted(runs):
+            if told and self._pending.get(path) is False:
+                del self._pending[path]
+            self._pending.setdefault(path, told)
+
+    def _read(self, max_bytes: int, now: float) -> set[str]:
         """Read runs within a budget, those first that were told of; returns those with something new."""
         changed, spent, begun = set(), 0, self._timer()
         most, seconds = (max_bytes, None) if self._watcher is None else (SLICE_BYTES, SLICE_SECONDS)
-        late = False
-        for path in (*sorted(dirty), *sorted(self._pending - dirty)):
-            if late or spent >= max_bytes:
-                self._pending.add(path)
-                continue
-            followed = self._runs[path]
+        for path in sorted(self._pending, key=self._pending.__getitem__, reverse=True):
+            if spent >= max_bytes:
+                break
+            told, followed = self._pending.pop(path), self._runs[path]
             before = len(followed.run.files)
             update = followed.run.poll(min(most, max_bytes - spent))
             spent += update.bytes_read
             self._bytes_read += update.bytes_read
-            (self._pending.add if update.more else self._pending.discard)(path)
+            if update.more:
+                self._pending[path] = told
             files = followed.run.files
             self._bytes[path] = sum(file.size for file in files), sum(file.offset for file in files)
             if len(files) < before:
@@ -242,7 +251,8 @@ class Monitor:
                 changed.add(path)
             elif not update.more:
                 self._pace.forget(path)
-            late = seconds is not None and self._timer() - begun >= seconds
+            if seconds is not None and self._timer() - begun >= seconds:
+                break
         return changed
 
     def _recheck(self, now: float) -> Snapshot:
@@ -268,7 +278,7 @@ class Monitor:
             version=self._snapshot.version + 1,
             events_read=self._events,
             bytes_read=self._bytes_read,
-            lags=self._pace.shown(changed - self._pending),
+            lags=self._pace.shown(changed - self._pending.keys()),
             polled_at=now,
             backfilling=self._is_behind(),
             progress=self._progress(),
@@ -326,7 +336,8 @@ class Monitor:
         self._board.drop(path)
         self._places.forget(path)
         del self._key_of[self._runs[path].run.path], self._runs[path], self._bytes[path]
-        for kept in (self._pending, self._troubled, self._beside, self._attended):
+        self._pending.pop(path, None)
+        for kept in (self._troubled, self._beside, self._attended):
             kept.discard(path)
         self._pace.forget(path)
 

@@ -81,7 +81,7 @@ def _finding(
         severity=rule.severity,
         points_to=rule.points_to,
         since_step=since_step,
-        readings=tuple(Reading(n, v, SIGNALS[n].unit) for n, v in zip(rule.signals, values, strict=True)),
+        readings=tuple(map(Reading, rule.signals, values, rule.units)),
         thresholds=rule.thresholds,
         text=text,
         missing=missing,

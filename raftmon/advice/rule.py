@@ -216,6 +216,16 @@ class Rule:
         return tuple(dict.fromkeys(comparison.signal for comparison in self.when.comparisons()))
 
     @functools.cached_property
+    def units(self) -> tuple[str, ...]:
+        """Units of those signals."""
+        return tuple(SIGNALS[signal].unit for signal in self.signals)
+
+    @functools.cached_property
+    def awaited(self) -> tuple[str, ...]:
+        """What those signals are computed from, each once."""
+        return tuple(dict.fromkeys(SIGNALS[signal].needs for signal in self.signals))
+
+    @functools.cached_property
     def mentioned(self) -> tuple[str, ...]:
         """Names of the signals that it compares, and of those that its advice quotes."""
         quoted = [name for _, name, _, _ in string.Formatter().parse(self.whole_text) if name and "." in name]

@@ -71,10 +71,16 @@ class Pace:
             self._pause(BUSY_SECONDS)
         return told
 
-    def take(self) -> Changes:
-        """Return what has changed since the last look."""
+    def take(self, behind: bool = False) -> Changes:
+        """Return what has changed since the last look.
+
+        Args:
+            behind: whether something of that look is not read yet: then nothing is asked before a breath is over.
+        """
         if self._watcher is None:
             return Changes(frozenset(), everything=True)
+        if behind and self.left() > 0.0:
+            return Changes(frozenset(), everything=False)
         if self._breath:
             self._looked_at = self._timer()
         return self._watcher.take()
