@@ -268,6 +268,15 @@ class Telling(RuleBasedStateMachine):
             self.grouping.sent(self.now)
         self.group = None
 
+    @precondition(lambda self: self.group is None)
+    @rule(run=st.sampled_from("ab"))
+    def changes_and_all_goes_well(self, run: str) -> None:
+        self.changes(run)
+        self.now += 10
+        self.goes_out()
+        if self.group is not None:
+            self.arrives(arrives=True)
+
     @invariant()
     def it_wakes_up_for_all_that_waits(self) -> None:
         if self.group is None and self.grouping.due == math.inf:

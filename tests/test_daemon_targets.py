@@ -113,5 +113,18 @@ def test_nothing_of_a_target_shows_its_url(
     assert "T1JJ3T3L2" not in shown
 
 
+def test_a_message_is_as_long_as_the_service_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = {
+        "json://localhost": 4_000,
+        f"discord://123456789012345678/{SECRET}": 2_000,
+        f"tgram://123456789:{SECRET}/12345/": 3_870,  # the title stands inside
+        f"twilio://AC{'a' * 32}:{'b' * 32}@18005551234/18005551235": 30,  # 160 characters of an SMS
+    }
+    for url, length in lengths.items():
+        monkeypatch.setenv("RAFTMON_URL", url)
+        (target,) = read_targets(["env:RAFTMON_URL"]).targets
+        assert target.service.max_text == length
+
+
 def test_variables_with_secrets_are_known_by_name() -> None:
     assert names_in_environment(["env:A", " env:B ", "file:/c", "json://d"]) == {"A", "B"}

@@ -22,6 +22,8 @@ __all__ = ["Service", "open_service", "scheme_of"]
 
 _MAX_BODY: Final = 4_000
 """Characters of a message, where the service does not take less: nobody reads more in a chat."""
+_LEAST_BODY: Final = 20
+_TITLE_ROOM: Final = 130
 _STATUS: Final = re.compile(r"error=(\d{3})\b")
 _SILENT: Final = ("urllib3", "requests", "paho", "slixmpp")
 """Loggers of what apprise's services use."""
@@ -86,8 +88,10 @@ class Service:
 
     @property
     def max_text(self) -> int:
-        """Greatest length of a message in characters."""
-        return min(_MAX_BODY, int(self._service.body_maxlen or _MAX_BODY)) - 150  # room for a title inside it
+        """Greatest length of a message in characters, beside a title."""
+        most = min(_MAX_BODY, int(self._service.body_maxlen or _MAX_BODY))
+        inside = int(self._service.title_maxlen or 0) < _TITLE_ROOM  # then the title is put before the message
+        return max(_LEAST_BODY, most - _TITLE_ROOM if inside else most)
 
     def has_secret(self, url: str) -> bool:
         """Tell whether the URL it was made of holds something that others should not see, as far as one can tell."""
