@@ -156,7 +156,8 @@ def test_a_run_without_points_looks_as_its_judge_would_have_it(tmp_path: Path, c
     assert not followed.take(run.poll(1000), FIRST)
 
     assert followed.judge is None
-    shown, judged = followed.view(FIRST, campaign, []), judge.view("empty", campaign, followed.cycle)
+    unknown = judges.stall_watch().look(None, None, None)
+    shown, judged = followed.view(FIRST, campaign, []), judge.view("empty", campaign, followed.cycle, (), unknown)
     for name in RunView.__dataclass_fields__:
         assert getattr(shown, name) == getattr(judged, name), name
 
