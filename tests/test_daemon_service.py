@@ -22,6 +22,7 @@ from raftmon.daemon.service import (
     Source,
     signals,
 )
+from raftmon.daemon.sink import Sink
 from raftmon.errors import UsageError
 from raftmon.happenings import Happening, Ledger
 from raftmon.model import Problem, Snapshot
@@ -54,6 +55,7 @@ class FakeSink:
         self.snapshots: list[Snapshot] = []
         self.trouble: list[Problem] = []
         self.closed: float | None = None
+        self.ended = threading.Event()
 
     def take(self, snapshot: Snapshot, news: Sequence[Happening]) -> None:
         self.snapshots.append(snapshot)
@@ -64,6 +66,7 @@ class FakeSink:
 
     def close(self, seconds: float) -> None:
         self.closed = seconds
+        self.ended.set()
 
 
 def service_of(source: FakeSource, *sinks: FakeSink, log: Log | None = None, **more: Any) -> Service:
@@ -128,7 +131,7 @@ def test_trouble_of_a_sink_is_a_problem_of_the_snapshot_and_is_said_once() -> No
 def test_settings_with_defects_leave_the_old_ones_in_force_and_are_told() -> None:
     sink, source = FakeSink(), FakeSource(snapshot_of(run_with()))
 
-    def defective() -> Source:
+    def defective() -> tuple[Source, Sequence[Sink]]:
         raise UsageError("raftmon.yaml:3:1", "`strategi` is not a key", "Did you mean `strategy`?")
 
     service = service_of(source, sink, reopen=defective)
@@ -140,15 +143,17 @@ def test_settings_with_defects_leave_the_old_ones_in_force_and_are_told() -> Non
     assert (problem.where, "not read anew" in problem.what) == ("raftmon.yaml:3:1", True)
 
 
-def test_settings_that_were_read_anew_say_nothing_twice() -> None:
-    sink, source = FakeSink(), FakeSource(snapshot_of(run_with("firing")))
+def test_settings_that_were_read_anew_say_nothing_twice_and_let_go_what_they_no_longer_ask_for() -> None:
+    sink, left, source = FakeSink(), FakeSink(), FakeSource(snapshot_of(run_with("firing")))
     half = numbered(snapshot_of(), 1, backfilling=True)
     new = FakeSource(half, numbered(snapshot_of(run_with("firing")), 2))
-    service = service_of(source, sink, reopen=lambda: new)
+    service = service_of(source, sink, left, reopen=lambda: (new, [sink]))
     service.round()
     service.reload()
     service.round()
     assert source.closed
+    assert left.ended.wait(10.0)
+    assert sink.closed is None
     assert not service.health().ready
     service.round()
     assert [h.state for h in sink.news if h.kind == "finding"] == ["firing"]

@@ -281,5 +281,6 @@ class Recorder:
         before, self._seen = self._seen, (wall, now)
         if self._retention is not None and abs((wall - before[0]) - (now - before[1])) <= STEADY:
             newest = self._snapshot
-            views = () if newest is None else (*newest.runs, *newest.campaigns)
-            self.history.forget(wall - self._retention, (view.path for view in views))
+            paths = [] if newest is None else [view.path for view in newest.runs]
+            paths += [] if newest is None else [view.path for view in newest.campaigns]
+            self.history.forget(wall - self._retention, paths)

@@ -36,6 +36,8 @@ STUCK_SECONDS: Final = 60.0
 """Without a round for so long, the daemon is not alive."""
 ALIVE_SECONDS: Final = 10.0
 """Seconds between two words to a supervisor."""
+LEAVING_SECONDS: Final = 20.0
+"""For a sink that the settings no longer ask for, to finish what it can."""
 CLOSE_SECONDS: Final = 0.7
 """For all sinks together to finish what they can; a supervisor is promised an end within a second."""
 
@@ -65,8 +67,9 @@ class Service:
         sinks: what is told of it, in the order in which they are closed.
         ledger: what was said before.
         log: takes a line for each happening.
-        reopen: opens the source anew, by the settings and rules as they are now; raises `RaftmonError` where they have
-            defects; None: nothing can be read anew.
+        reopen: opens source and sinks anew, by the settings and rules as they are now; a sink that is not among them
+            any more is closed. Raises `RaftmonError` where they have defects; None: nothing can be read anew.
+        problems: what is wrong with the daemon itself from the start on.
         clock: seconds since the epoch.
         timer: seconds, from any moment on.
         notify: tells a supervisor.
@@ -79,7 +82,8 @@ class Service:
         ledger: Ledger,
         log: Log,
         *,
-        reopen: Callable[[], Source] | None = None,
+        reopen: Callable[[], tuple[Source, Sequence[Sink]]] | None = None,
+        problems: Sequence[Problem] = (),
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
         notify: Notify | None = None,
@@ -93,6 +97,7 @@ class Service:
         self._timer = timer
         self._notify = notify if notify is not None else Notify()
         self._reload = threading.Event()
+        self._lasting = tuple(problems)
         self._trouble: tuple[Problem, ...] = ()
         self._caught_up = False
         self._seen: tuple[int, tuple[Problem, ...]] | None = None
@@ -142,7 +147,7 @@ class Service:
 
     def _look(self, snapshot: Snapshot) -> None:
         """Hand on what is new in a snapshot."""
-        problems = (*self._trouble, *(problem for sink in self._sinks for problem in sink.problems()))
+        problems = (*self._lasting, *self._trouble, *(problem for sink in self._sinks for problem in sink.problems()))
         seen = snapshot.version, problems
         now = self._timer()
         if seen == self._seen and now - self._looked_at < LOOK_SECONDS:
@@ -178,14 +183,19 @@ class Service:
             return
         self._notify.say("RELOADING=1")
         try:
-            source = self._reopen()
+            source, sinks = self._reopen()
         except RaftmonError as error:
             problem = Problem(error.where, f"not read anew: {error.what}", f"{error.remedy} The old ones are in force.")
             self._trouble = (problem,)
             self._log.error("reload", f"settings and rules as they were stay in force: {error}")
         else:
             self._source.close()
-            self._source, self._trouble, self._caught_up, self._seen = source, (), False, None
+            for sink in self._sinks:
+                if sink not in sinks:
+                    # It may have something to tell yet, and the loop does not wait for it.
+                    threading.Thread(target=sink.close, args=(LEAVING_SECONDS,), daemon=True).start()
+            self._source, self._sinks = source, sinks
+            self._trouble, self._caught_up, self._seen = (), False, None
             self._log.info("reload", "settings and rules were read anew")
         self._notify.say("READY=1")
 
