@@ -279,7 +279,8 @@ class Recorder:
         """Delete what is too old, unless the clock that says so has jumped."""
         wall = self._clock()
         before, self._seen = self._seen, (wall, now)
-        if self._retention is not None and abs((wall - before[0]) - (now - before[1])) <= STEADY:
-            newest = self._snapshot
-            views = () if newest is None else (*newest.runs, *newest.campaigns)
-            self.history.forget(wall - self._retention, (view.path for view in views))
+        newest = self._snapshot
+        steady = abs((wall - before[0]) - (now - before[1])) <= STEADY
+        if self._retention is not None and newest is not None and steady:
+            present = [*(run.path for run in newest.runs), *(campaign.path for campaign in newest.campaigns)]
+            self.history.forget(wall - self._retention, present)
