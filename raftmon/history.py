@@ -205,11 +205,12 @@ def _place(happening: Happening, known: dict[str, str], places: Places) -> str:
     """Return the place of a happening; each path of a batch is asked for once."""
     path = happening.path
     if path not in known:
-        if happening.kind == "problem" and path.startswith("/"):
-            # It may be a file, with a line behind it, and wrong for the very reason that it cannot be looked at.
-            known[path] = plain_path(Path(path))
-        else:
-            known[path] = places.of(path)
+        try:
+            # A problem may be of a file, with a line behind it, that is wrong for the very reason that nobody can look.
+            of_file = happening.kind == "problem" and path.startswith("/")
+            known[path] = plain_path(Path(path)) if of_file else places.of(path)
+        except ValueError:  # a name that no file can have
+            known[path] = text_of(path)
     return known[path]
 
 
