@@ -12,9 +12,10 @@ from raftmon.commands.shared import journal_option
 from raftmon.errors import NothingToRead
 from raftmon.remote.address import Logdir, as_logdir
 
-__all__ = ["history"]
+__all__ = ["KINDS", "history"]
 
-_KINDS = ("finding", "verdict", "advice", "run", "problem", "action", "daemon", "override", "mute")
+KINDS = ("finding", "verdict", "advice", "run", "problem", "action", "daemon", "override", "mute")
+"""As `raftmon.timeline.LINE_KINDS`, which a help text need not import."""
 
 
 @click.command()
@@ -22,7 +23,7 @@ _KINDS = ("finding", "verdict", "advice", "run", "problem", "action", "daemon", 
 @journal_option
 @click.option("--since", metavar="TIME", help="From then on: 2h, 3d, 2026-11-22, 2026-11-22T14:30, @SECONDS.")
 @click.option("--until", metavar="TIME", help="Only what was before.")
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(_KINDS), help="Only these lines; may be repeated.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="Only these lines; may be repeated.")
 @click.option("--format", "form", type=click.Choice(["text", "json", "csv"]), default="text", show_default=True)
 def history(
     logdir: Logdir | None,
