@@ -10,6 +10,7 @@ from typing import Final
 
 from raftmon.advice.judging import RunJudge
 from raftmon.advice.rule import Rule
+from raftmon.advice.stalls import StallWatch
 from raftmon.advice.weighing import Weighing
 from raftmon.model import Problem, RunState, RunView, Standstill
 from raftmon.runs.beside import has_sidecars, sidecar_stamp
@@ -57,17 +58,22 @@ class Judges:
         self._weighing = weighing
         self._roles = roles
         self._blank: dict[bool, RunView] = {}
+        self._timed = tuple(rule for rule in rules if rule.is_timed)
 
     def judge(self, run: Run) -> RunJudge:
         """Return a judge for a run."""
         return RunJudge(run, self._rules, self._weighing, self._roles)
+
+    def stall_watch(self) -> StallWatch:
+        """Return what looks for the standstill of a run."""
+        return StallWatch(self._timed)
 
     def blank(self, in_campaign: bool) -> RunView:
         """Return the view of a run without a point and without a word on its configuration; all such are alike."""
         if in_campaign not in self._blank:
             judge = self.judge(Run(".", Path(os.devnull)))
             judge.follow(RunUpdate((), rewound=False, more=False, bytes_read=0), in_campaign=in_campaign)
-            self._blank[in_campaign] = judge.view("empty", None, None)
+            self._blank[in_campaign] = judge.view("empty", None, None, (), self.stall_watch().look(None, None, None))
         return self._blank[in_campaign]
 
 
@@ -98,6 +104,7 @@ class FollowedRun:
         self.cycle = cycle
         self.judge: RunJudge | None = None
         self._judges = judges
+        self._stalls = judges.stall_watch()
         self._told: tuple[object, ...] | None = None
         self._watched = late
         self._grew_at: float | None = None
@@ -110,6 +117,7 @@ class FollowedRun:
         self._near_end: bool | None = None
         self._look_at = 0.0
         self._shown: tuple[RunState, Standstill | None] | None = None
+        self._can_tell = False
         self._still: tuple[RunView, RunView] | None = None
         self._beside: object = None
         self._looked_beside_at = 0.0
@@ -164,7 +172,8 @@ class FollowedRun:
             state, still = self._shown = self.standing(now)
             if state != "live":
                 self.run.settle()
-            view = self.judge.view(state, campaign, self.cycle, siblings)
+            stalls = self._stalls.look(self._standing_still(now), still, self.run.last_step)
+            view = self.judge.view(state, campaign, self.cycle, siblings, stalls)
             if still is None:
                 return view
             if self._still is None or self._still[0] is not view or self._still[1].standstill != still:
@@ -182,8 +191,22 @@ class FollowedRun:
         state = self._by_rhythm(now)
         if state in ("empty", "finished"):
             return state, None
-        still = standstill(self._pulse(now))
+        pulse = self._pulse(now)
+        self._can_tell = pulse.usual is not None and pulse.process != "shared"
+        still = standstill(pulse)
         return "idle" if still is not None and still.kind != "stalled" else state, still
+
+    def _standing_still(self, now: float) -> float | None:
+        """Return 1 where it should go on and does not, 0 where it goes on or is done, None where nobody can tell."""
+        state, still = self._shown or ("empty", None)
+        if still is not None and still.kind != "ended":
+            return 1.0
+        if state in ("live", "finished") or (state == "idle" and self._is_near_end()):
+            return 0.0
+        if still is None and self._can_tell and self.is_attended(now):
+            return 0.0
+        # A process that hung and was then ended does not hang any more.
+        return 0.0 if still is not None and self._stalls.is_firing else None
 
     def is_moved(self, now: float) -> bool:
         """Tell whether time alone has changed what the last view said; looked at the less often the longer it rests."""

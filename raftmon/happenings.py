@@ -67,6 +67,8 @@ class Happening:
     """Of a finding's rule."""
     late: bool = False
     """Whether it had happened before anybody watched, to a run that is over: nobody is to be called for it."""
+    began: float | None = None
+    """Wall time of the run's first point, by which a mute of an earlier run there is told; None: not known."""
 
     @property
     def key(self) -> Key:
@@ -194,7 +196,7 @@ def _of_run(run: RunView, at: float, *, late: bool) -> Iterator[_Said]:
     path, name, step, still, verdict = run.path, run.run, run.last_step, run.standstill, run.verdict
     state, text = (still.kind, still.text) if still is not None else (run.state, "")
     yield "run", "", state, step, None, lambda: Happening(at, "run", path, name, "", state, text, step=step, late=late)
-    yield from _of_findings(run.findings, path, name, at, late=late)
+    yield from _of_findings(run.findings, path, name, at, late=late, began=run.first_wall_time)
     kind, sure = verdict.learning_rate, verdict.confidence
     make = partial(Happening, at, "verdict", path, name, "", kind, verdict.why, step=step, value=sure, late=late)
     yield "verdict", "", kind, step, sure, make
@@ -218,18 +220,22 @@ def _of_campaign(campaign: CampaignView, at: float, *, late: bool) -> Iterator[_
         yield "advice", NEXT_CYCLE, state, cycle, rate, make
 
 
-def _of_findings(findings: Iterable[Finding], path: str, name: str, at: float, *, late: bool) -> Iterator[_Said]:
+def _of_findings(
+    findings: Iterable[Finding], path: str, name: str, at: float, *, late: bool, began: float | None = None
+) -> Iterator[_Said]:
     for finding in findings:
         state: str = finding.state
         if state == "firing" and finding.inhibited_by is not None:
             state = "inhibited"
         elif state == "unknown":
             state = "inactive"
-        make = partial(_of_finding, finding, state, path, name, at, late)
+        make = partial(_of_finding, finding, state, path, name, at, late, began)
         yield "finding", finding.rule, state, finding.since_step, None, make
 
 
-def _of_finding(finding: Finding, state: str, path: str, name: str, at: float, late: bool) -> Happening:
+def _of_finding(
+    finding: Finding, state: str, path: str, name: str, at: float, late: bool, began: float | None
+) -> Happening:
     return Happening(
         at,
         "finding",
@@ -243,6 +249,7 @@ def _of_finding(finding: Finding, state: str, path: str, name: str, at: float, l
         readings={reading.signal: reading.value for reading in finding.readings},
         title=finding.title,
         late=late,
+        began=began,
     )
 
 

@@ -31,6 +31,7 @@ def open_logdirs(
     whole: bool = False,
     tell: Callable[[str], None] = lambda _: None,
     rules: Path = SHIPPED_RULES,
+    breath: float = 0.0,
 ) -> Monitor | Mirrored:
     """Return a monitor of logdirs; of remote ones it fetches what there is, or begins to when `watching`.
 
@@ -42,6 +43,7 @@ def open_logdirs(
         whole: whether a part of a remote logdir is not enough.
         tell: is told now and then how far the fetching is, and an empty text at its end.
         rules: directory of the rule set.
+        breath: seconds from one look to the next at what changed; 0: each change is read at once.
 
     Raises:
         UsageError: a URL cannot be opened at all.
@@ -52,7 +54,7 @@ def open_logdirs(
     addresses = [logdir for logdir in logdirs if isinstance(logdir, Address)]
     if not addresses:
         local = [_absolute(logdir) for logdir in logdirs if isinstance(logdir, Path)]
-        return _monitor(local, settings, watching, coming, rules, _surroundings(watching))
+        return _monitor(local, settings, watching, coming, rules, _surroundings(watching), breath)
     from raftmon.remote.keeper import Keeper
 
     keeper = Keeper(addresses)
@@ -60,7 +62,7 @@ def open_logdirs(
         roots = iter(keeper.roots)
         local = [next(roots) if isinstance(logdir, Address) else _absolute(logdir) for logdir in logdirs]
         around = Surroundings(blind=lambda: any(True for _ in keeper.problems()))
-        monitor = _monitor(local, settings, watching, _under_urls(coming, keeper), rules, around)
+        monitor = _monitor(local, settings, watching, _under_urls(coming, keeper), rules, around, breath)
         if not watching:
             keeper.fetch(alone=len(addresses) == len(logdirs), whole=whole, tell=tell)
             tell("")
@@ -135,11 +137,14 @@ def _monitor(
     coming: NextRun | None,
     rules: Path,
     around: Surroundings | None = None,
+    breath: float = 0.0,
 ) -> Monitor:
     from raftmon.runs.watch import Watcher
 
     watcher = Watcher(logdirs) if watching else None
-    return Monitor(logdirs, settings=settings, rules=rules, watcher=watcher, coming=coming, around=around)
+    return Monitor(
+        logdirs, settings=settings, rules=rules, watcher=watcher, coming=coming, around=around, breath=breath
+    )
 
 
 def _surroundings(watching: bool) -> Surroundings:

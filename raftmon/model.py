@@ -85,6 +85,11 @@ class Finding:
     evidence: Evidence | None = None
     """What is known of the rule; None for a rule that did not come from a file."""
 
+    @property
+    def tells_standstill(self) -> bool:
+        """Whether it says what the run's `standstill` says."""
+        return any(reading.signal == "run.standing_still" for reading in self.readings)
+
 
 @dataclass(frozen=True, slots=True)
 class Mute:
@@ -410,7 +415,7 @@ class Snapshot:
     gpus: tuple[GpuView, ...] = ()
     """The GPUs of this machine; empty without one that can be read, for remote logdirs, and while no run is live."""
     bytes_read: int = 0
-    """Bytes of event files read since the start."""
+    """Bytes of event files read since the start; what is read again counts again."""
     lags: tuple[float, ...] = ()
-    """Seconds from the moment the system told of a write until this Snapshot, which holds it, was made; one per run
-    judged in the poll that made it, none for what was found otherwise."""
+    """Of each run judged in this poll whose unread write was told of: seconds from the first notice of it to this
+    snapshot; where nobody tells, from the look before."""

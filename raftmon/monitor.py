@@ -20,6 +20,7 @@ from raftmon.following import FollowedRun, Judges
 from raftmon.model import Problem, Snapshot
 from raftmon.runs.cycles import cycle_of, has_verdicts
 from raftmon.runs.logdir import Run
+from raftmon.runs.pace import Pace
 from raftmon.runs.places import Places
 from raftmon.runs.roles import RoleTable
 from raftmon.runs.watch import Changes, Watcher
@@ -44,8 +45,6 @@ RECHECK_SECONDS: Final = 2.0
 """Seconds between two looks at what changes without a byte being written."""
 BESIDE_SECONDS: Final = 1.0
 """Least seconds between two judgements of runs beside a changed one; the changed one itself never waits."""
-BUSY_SECONDS: Final = 0.005
-"""When wake-ups come closer than this for a while, each waits so long for the next ones."""
 
 
 class Monitor:
@@ -61,6 +60,7 @@ class Monitor:
         timer: seconds, from any moment on, by which a poll's own time is measured.
         pause: sleeps.
         around: the processes and GPUs of this host, where they may be those of the runs; None: not known.
+        breath: seconds from one look to the next at what the watcher told of; what comes in between is read together.
 
     Raises:
         DocumentErrors: when a rule file, the tag table or the settings have a defect.
@@ -78,6 +78,7 @@ class Monitor:
         timer: Callable[[], float] = time.perf_counter,
         pause: Callable[[float], None] = time.sleep,
         around: Surroundings | None = None,
+        breath: float = 0.0,
     ) -> None:
         self._logdirs = [str(Path(logdir)) for logdir in logdirs]
         settings = settings if settings is not None else Settings()
@@ -90,7 +91,7 @@ class Monitor:
         self._watcher = watcher
         self._clock = clock
         self._timer = timer
-        self._pause = pause
+        self._pace = Pace(watcher, breath, timer, pause)
         self._around = around if around is not None else Surroundings()
         self._attended: set[str] = set()
         self._places = Places(self._logdirs)
@@ -100,12 +101,12 @@ class Monitor:
         self._board = Board()
         self._sweeps = Sweeps()
         self._beside: set[str] = set()
-        self._pending: set[str] = set()
+        self._pending: dict[str, bool] = {}
+        """What is not read to its end, in the order of its turns, and whether it was told of: that goes first."""
         self._troubled: set[str] = set()
         self._bytes: dict[str, tuple[int, int]] = {}
         self._checked_at = self._swept_at = self._judged_beside_at = 0.0
-        self._woken_at, self._gap = 0.0, 1.0
-        self._events = 0
+        self._events = self._bytes_read = 0
         self._unlisted: list[Problem] = []
         self._caught_up = False
         self._snapshot = Snapshot(tuple(self._logdirs), (), (), (), version=0)
@@ -124,12 +125,16 @@ class Monitor:
         return self._snapshot
 
     def _poll(self, max_bytes: int, now: float) -> Snapshot:
-        changes = self._watcher.take() if self._watcher is not None else Changes(frozenset(), everything=True)
+        behind = self._is_behind()
+        if not behind and self._pace.left() > 0.0:
+            return self._recheck(now)
+        changes = self._pace.take(behind)
         swept = self._sweep(now, changes.everything)
         if not (changes.everything or changes.directories or changes.unsure or swept or self._is_behind()):
             return self._recheck(now)
         dirty, found = self._look(changes, swept)
-        changed = self._read(dirty, max_bytes, now)
+        self._queue(dirty, told=not changes.everything)
+        changed = self._read(max_bytes, now)
         near = None if changes.everything else changes.directories | changes.unsure
         found = self._campaigns.follow(near, swept, now) or found
         settled = self._snapshot.backfilling and not self._is_behind()
@@ -139,17 +144,11 @@ class Monitor:
 
     def wait(self, timeout: float) -> bool:
         """Block until something has changed, or for `timeout` seconds at most; returns whether a change was told."""
-        if self._watcher is None or self._snapshot.backfilling:
+        if self._snapshot.backfilling:
             return True
         if self._beside:
             timeout = min(timeout, max(0.0, self._judged_beside_at + BESIDE_SECONDS - self._clock()))
-        told = self._watcher.wait(timeout)
-        woken_at = self._timer()
-        self._gap = 0.9 * self._gap + 0.1 * min(1.0, woken_at - self._woken_at)
-        self._woken_at = woken_at
-        if told and self._gap < BUSY_SECONDS:
-            self._pause(BUSY_SECONDS)
-        return told
+        return self._pace.wait(timeout)
 
     def close(self) -> None:
         """Stop watching."""
@@ -161,7 +160,7 @@ class Monitor:
         """Return the directories that are due to be looked at without having been told of."""
         if everything:
             self._swept_at = now
-        elif now - self._swept_at >= SWEEP_SECONDS:
+        elif abs(now - self._swept_at) >= SWEEP_SECONDS:
             self._swept_at = now
             live = {directory for run in self._board.live for directory in self._places.directories_of(run)}
             return [*live, *self._places.turn(SWEEP_DIRECTORIES)]
@@ -188,8 +187,19 @@ class Monitor:
         if self._watcher is not None and news.moved:
             self._watcher.cover(self._places.identities())
         dirty = news.runs | {run for directory in changes.directories for run in self._places.runs_in(directory)}
+        self._pace.notice(self._waits(changes, dirty))
         dirty |= self._troubled if changes.everything or swept else set()
         return dirty & self._runs.keys(), found
+
+    def _waits(self, changes: Changes, dirty: set[str]) -> Iterator[tuple[str, float]]:
+        """Yield the runs that were told of, or that were looked at with all others, and for how long they waited."""
+        for directory, age in changes.ages.items():
+            for run in self._places.runs_in(directory):
+                if run in dirty:
+                    yield run, age
+        if changes.everything and changes.since is not None:
+            for run in dirty:
+                yield run, changes.since
 
     def _run(self, path: str) -> FollowedRun:
         """Return a run, which is followed from now on."""
@@ -209,20 +219,27 @@ class Monitor:
                 self._campaigns.enter(path, campaign, cycle.cycle)
         return self._runs[path]
 
-    def _read(self, dirty: set[str], max_bytes: int, now: float) -> set[str]:
+    def _queue(self, runs: set[str], *, told: bool) -> None:
+        """Give runs a turn; one that waits already keeps its own."""
+        for path in sorted(runs):
+            if told and self._pending.get(path) is False:
+                del self._pending[path]
+            self._pending.setdefault(path, told)
+
+    def _read(self, max_bytes: int, now: float) -> set[str]:
         """Read runs within a budget, those first that were told of; returns those with something new."""
         changed, spent, begun = set(), 0, self._timer()
         most, seconds = (max_bytes, None) if self._watcher is None else (SLICE_BYTES, SLICE_SECONDS)
-        late = False
-        for path in (*sorted(dirty), *sorted(self._pending - dirty)):
-            if late or spent >= max_bytes:
-                self._pending.add(path)
-                continue
-            followed = self._runs[path]
+        for path in sorted(self._pending, key=self._pending.__getitem__, reverse=True):
+            if spent >= max_bytes:
+                break
+            told, followed = self._pending.pop(path), self._runs[path]
             before = len(followed.run.files)
             update = followed.run.poll(min(most, max_bytes - spent))
             spent += update.bytes_read
-            (self._pending.add if update.more else self._pending.discard)(path)
+            self._bytes_read += update.bytes_read
+            if update.more:
+                self._pending[path] = told
             files = followed.run.files
             self._bytes[path] = sum(file.size for file in files), sum(file.offset for file in files)
             if len(files) < before:
@@ -232,13 +249,16 @@ class Monitor:
             elif followed.take(update, now):
                 self._events += update.points
                 changed.add(path)
-            late = seconds is not None and self._timer() - begun >= seconds
+            elif not update.more:
+                self._pace.forget(path)
+            if seconds is not None and self._timer() - begun >= seconds:
+                break
         return changed
 
     def _recheck(self, now: float) -> Snapshot:
         """Look for what changes without a byte: a run falls silent, its process ends, verdicts have stopped growing."""
-        beside = self._beside and now - self._judged_beside_at >= BESIDE_SECONDS
-        if now - self._checked_at < RECHECK_SECONDS:
+        beside = self._beside and abs(now - self._judged_beside_at) >= BESIDE_SECONDS
+        if abs(now - self._checked_at) < RECHECK_SECONDS:
             return self._publish(set(), now) if beside else self._snapshot
         self._checked_at = now
         silent = {path for path in self._attended if self._runs[path].is_moved(now)}
@@ -257,6 +277,8 @@ class Monitor:
             problems=tuple(self._problems()),
             version=self._snapshot.version + 1,
             events_read=self._events,
+            bytes_read=self._bytes_read,
+            lags=self._pace.shown(changed - self._pending.keys()),
             polled_at=now,
             backfilling=self._is_behind(),
             progress=self._progress(),
@@ -278,7 +300,7 @@ class Monitor:
                 self._sweeps.note(followed.run.path, followed.run.name, judge.standing(), judge.config)
         beside |= self._sweeps.affected(paths)
         self._beside |= {self._key_of[path] for path in beside if path in self._key_of}
-        if self._watcher is not None and now - self._judged_beside_at < BESIDE_SECONDS:
+        if self._watcher is not None and abs(now - self._judged_beside_at) < BESIDE_SECONDS:
             return changed & self._runs.keys()
         due, self._beside = (self._beside | changed) & self._runs.keys(), set()
         self._judged_beside_at = now
@@ -314,8 +336,10 @@ class Monitor:
         self._board.drop(path)
         self._places.forget(path)
         del self._key_of[self._runs[path].run.path], self._runs[path], self._bytes[path]
-        for kept in (self._pending, self._troubled, self._beside, self._attended):
+        self._pending.pop(path, None)
+        for kept in (self._troubled, self._beside, self._attended):
             kept.discard(path)
+        self._pace.forget(path)
 
     def _problems(self) -> Iterator[Problem]:
         for logdir in self._logdirs:

@@ -16,13 +16,13 @@ from raftmon.daemon.logs import Log, LogFormat
 from raftmon.daemon.service import (
     CLOSE_SECONDS,
     LOOK_SECONDS,
-    MOST_REST,
     STUCK_SECONDS,
     Ended,
     Service,
     Source,
     signals,
 )
+from raftmon.daemon.sink import Sink
 from raftmon.errors import UsageError
 from raftmon.happenings import Happening, Ledger
 from raftmon.model import Problem, Snapshot
@@ -30,22 +30,18 @@ from tests.test_happenings import NOW, run_with, snapshot_of
 
 
 class FakeSource:
-    """Gives snapshots one after the other, the last one for ever; a poll takes as long as is said."""
+    """Gives snapshots one after the other, the last one for ever."""
 
-    def __init__(self, *snapshots: Snapshot, takes: float = 0.0) -> None:
+    def __init__(self, *snapshots: Snapshot) -> None:
         self.snapshots = list(snapshots)
-        self.takes = takes
-        self.told = True
         self.closed = False
         self.passed = 0.0
 
     def poll(self) -> Snapshot:
-        self.passed += self.takes
         return self.snapshots.pop(0) if len(self.snapshots) > 1 else self.snapshots[0]
 
     def wait(self, timeout: float) -> bool:
-        self.passed += 0.0 if self.told else timeout
-        return self.told
+        return True
 
     def close(self) -> None:
         self.closed = True
@@ -59,6 +55,7 @@ class FakeSink:
         self.snapshots: list[Snapshot] = []
         self.trouble: list[Problem] = []
         self.closed: float | None = None
+        self.ended = threading.Event()
 
     def take(self, snapshot: Snapshot, news: Sequence[Happening]) -> None:
         self.snapshots.append(snapshot)
@@ -69,10 +66,11 @@ class FakeSink:
 
     def close(self, seconds: float) -> None:
         self.closed = seconds
+        self.ended.set()
 
 
 def service_of(source: FakeSource, *sinks: FakeSink, log: Log | None = None, **more: Any) -> Service:
-    fields = {"clock": lambda: NOW, "timer": lambda: source.passed, "rest": lambda _: None, **more}
+    fields = {"clock": lambda: NOW, "timer": lambda: source.passed, **more}
     return Service(source, sinks, Ledger(), log or Log(None), **fields)
 
 
@@ -130,24 +128,10 @@ def test_trouble_of_a_sink_is_a_problem_of_the_snapshot_and_is_said_once() -> No
     ]
 
 
-@pytest.mark.parametrize(("takes", "rest"), [(0.0, 0.1), (0.2, 0.4), (3.0, MOST_REST)])
-def test_it_rests_by_what_a_poll_cost(takes: float, rest: float) -> None:
-    rests: list[float] = []
-    service_of(FakeSource(snapshot_of(), takes=takes), rest=rests.append).round()
-    assert rests == [pytest.approx(rest)]
-
-
-def test_it_does_not_rest_when_there_was_nothing_to_wake_it() -> None:
-    source, rests = FakeSource(snapshot_of()), list[float]()
-    source.told = False
-    service_of(source, rest=rests.append).round()
-    assert rests == []
-
-
 def test_settings_with_defects_leave_the_old_ones_in_force_and_are_told() -> None:
     sink, source = FakeSink(), FakeSource(snapshot_of(run_with()))
 
-    def defective() -> Source:
+    def defective() -> tuple[Source, Sequence[Sink]]:
         raise UsageError("raftmon.yaml:3:1", "`strategi` is not a key", "Did you mean `strategy`?")
 
     service = service_of(source, sink, reopen=defective)
@@ -159,15 +143,17 @@ def test_settings_with_defects_leave_the_old_ones_in_force_and_are_told() -> Non
     assert (problem.where, "not read anew" in problem.what) == ("raftmon.yaml:3:1", True)
 
 
-def test_settings_that_were_read_anew_say_nothing_twice() -> None:
-    sink, source = FakeSink(), FakeSource(snapshot_of(run_with("firing")))
+def test_settings_that_were_read_anew_say_nothing_twice_and_let_go_what_they_no_longer_ask_for() -> None:
+    sink, left, source = FakeSink(), FakeSink(), FakeSource(snapshot_of(run_with("firing")))
     half = numbered(snapshot_of(), 1, backfilling=True)
     new = FakeSource(half, numbered(snapshot_of(run_with("firing")), 2))
-    service = service_of(source, sink, reopen=lambda: new)
+    service = service_of(source, sink, left, reopen=lambda: (new, [sink]))
     service.round()
     service.reload()
     service.round()
     assert source.closed
+    assert left.ended.wait(10.0)
+    assert sink.closed is None
     assert not service.health().ready
     service.round()
     assert [h.state for h in sink.news if h.kind == "finding"] == ["firing"]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from raftmon.model import Reading, Standstill
 from tests import snapshots
 from tests.muting import LOCKED, RULE, FakeStore, calm_and_alarm, live, store_with
 from tests.tui_session import running
@@ -121,3 +122,20 @@ async def test_what_was_pressed_last_is_what_is_kept() -> None:
         await session.muted()
         assert not store.mutes
         assert "m mute" in session.text("#hint")
+
+
+async def test_a_muted_standstill_makes_no_notice_and_no_bell() -> None:
+    calm = snapshots.raft()
+    run = live(calm)
+    found = replace(
+        make_finding(severity="high"), rule="job-stalled", readings=(Reading("run.standing_still", 1.0, "flag"),)
+    )
+    still = replace(run, standstill=Standstill("stalled", "nothing written for over 20 min"), findings=(found,))
+    alarm = replace(calm, version=2, runs=tuple(still if view is run else view for view in calm.runs))
+    for store, notices in ((FakeStore(), 1), (store_with(run, "job-stalled"), 0)):
+        async with running(calm, mutes=store) as session:
+            await session.muted()
+            await session.push(alarm)
+            await session.muted()
+            assert len(session.app._notifications) == notices
+            assert session.app.bells == notices

@@ -164,7 +164,7 @@ async def test_quiet_is_quiet() -> None:
 
 
 def names(before: Snapshot | None, after: Snapshot) -> list[str]:
-    return [name for name, _ in halts(before, after)]
+    return [run.run for run, _ in halts(before, after)]
 
 
 def test_only_what_begins_before_our_eyes_and_is_grave_is_news() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from raftmon.advice.findings import inhibited, missing, ordered, quiet_finding, silent_finding, spoken_finding
@@ -17,7 +17,7 @@ from raftmon.model import Finding, FindingState
 from raftmon.signals.registry import SELDOM, Readings
 from raftmon.slotted import dataclass
 
-__all__ = ["RuleEngine", "RuleSet", "rules_for"]
+__all__ = ["Progress", "RuleEngine", "RuleSet", "rules_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,23 @@ class Look(NamedTuple):
     progress: Progress = Progress()
     held: Mapping[str, float | None] | None = None
     """The signals that the rule mentions, as they were when its condition held last; None if it never did."""
+
+
+class _Base(NamedTuple):
+    """What a finding that says nothing rests on: as long as all of it is the same, so is the finding."""
+
+    look: Look
+    """At the last tick."""
+    values: tuple[float | None, ...]
+    """Readings of `Rule.signals`."""
+    seen: tuple[int | None, ...] | None
+    """Points of `Rule.awaited`; None: it waits for nothing."""
+
+    def is_same(self, look: Look, values: tuple[float | None, ...], rule: Rule, counts: Mapping[str, int]) -> bool:
+        """Tell whether all of it is the same."""
+        if look is not self.look or not _are_same(values, self.values):
+            return False
+        return self.seen is None or self.seen == tuple(map(counts.get, rule.awaited))
 
 
 def _elapsed(wanted: Duration, from_point: int, point: int, from_step: int | None, step: int) -> bool:
@@ -124,11 +141,13 @@ class RuleSet:
 
 @functools.lru_cache(maxsize=64)
 def rules_for(rules: tuple[Rule, ...], scenario: str) -> RuleSet:
-    """Return those of some rules that are about runs of a kind of training; ``any`` takes in all kinds."""
+    """Return the rules about runs of a kind of training that points move; ``any`` takes in all kinds."""
     return RuleSet(
         rule
         for rule in rules
-        if rule.subject == "run" and (scenario == "any" or "any" in rule.scenarios or scenario in rule.scenarios)
+        if rule.subject == "run"
+        and not rule.is_timed
+        and (scenario == "any" or "any" in rule.scenarios or scenario in rule.scenarios)
     )
 
 
@@ -139,7 +158,7 @@ class RuleEngine:
         rules: those that apply.
     """
 
-    __slots__ = ("_closed", "_findings", "_looked", "_looks", "_ordered", "_restless", "rule_set")
+    __slots__ = ("_bases", "_closed", "_findings", "_looked", "_looks", "_ordered", "_restless", "rule_set")
 
     def __init__(self, rules: RuleSet | Iterable[Rule]) -> None:
         self.rule_set = rules if isinstance(rules, RuleSet) else RuleSet(rules)
@@ -151,6 +170,8 @@ class RuleEngine:
         """Places of the rules that time alone moves on: one that is pending, or fires and does not hold any more."""
         self._findings: list[Finding | None] = [None] * len(self.rule_set.rules)
         """As they were given last, by place."""
+        self._bases: list[_Base | None] = [None] * len(self.rule_set.rules)
+        """What those rest on, by place; None: on more than that, or there was no finding yet."""
         self._ordered: tuple[Finding, ...] = ()
 
     @property
@@ -214,17 +235,19 @@ class RuleEngine:
         """
         known = _with_nothing_else(readings)
         settled = self.rule_set.settling if self._looked else ()
-        looks = [
-            look if place in settled else self._look(place, known, point, step)
-            for place, look in enumerate(self._looks)
-        ]
-        findings = [
-            _finding(rule, look, known, counts, last)
-            for rule, look, last in zip(self.rules, looks, self._findings, strict=True)
-        ]
-        if any(new is not last for new, last in zip(findings, self._findings, strict=True)):
-            self._findings = list(findings)
-            self._ordered = ordered(inhibited(findings, self.rules))
+        findings, changed, read = self._findings, False, known.__getitem__
+        for place, (rule, look, base) in enumerate(zip(self.rules, self._looks, self._bases, strict=True)):
+            values = tuple(map(read, rule.signals))
+            if base is not None and base.is_same(look, values, rule, counts):
+                continue
+            now = look if place in settled else self._look(place, known, point, step)
+            finding, last = _finding(rule, now, values, known, counts), findings[place]
+            seen = tuple(map(counts.get, rule.awaited)) if finding.missing else None
+            self._bases[place] = _Base(look, values, seen) if finding.state in ("inactive", "unknown") else None
+            findings[place] = finding
+            changed = changed or finding is not last
+        if changed:
+            self._ordered = ordered(inhibited([finding for finding in findings if finding is not None], self.rules))
         return self._ordered
 
     def _look(self, place: int, readings: Readings, point: int, step: int) -> Look:
@@ -254,21 +277,19 @@ def _with_nothing_else(readings: Mapping[str, float | None]) -> Readings:
     return readings if isinstance(readings, Readings) else Readings(readings, {})
 
 
-def _finding(rule: Rule, look: Look, readings: Readings, counts: Mapping[str, int], last: Finding | None) -> Finding:
-    """Return the finding of a rule; `last` again where it is the same."""
+def _finding(
+    rule: Rule, look: Look, values: tuple[float | None, ...], readings: Readings, counts: Mapping[str, int]
+) -> Finding:
+    """Return the finding of a rule; `values` are the readings of `Rule.signals`."""
     where = look.progress
-    values = [readings[name] for name in rule.signals]
     if where.state in ("pending", "firing", "resolved"):
         return spoken_finding(rule, where.state, where.since_step, values, look.held or readings)
     lacking = missing(rule, values, counts) if where.state == "unknown" else ()
     if not any(value is not None for value in values):
         return silent_finding(rule, where.state, lacking)
-    if last is not None and last.state == where.state and last.missing == lacking and _are_same(values, last):
-        return last
     return quiet_finding(rule, where.state, values, lacking)
 
 
-def _are_same(values: Sequence[float | None], last: Finding) -> bool:
-    """Tell whether readings are those of a finding, to the sign of a zero."""
-    before = [reading.value for reading in last.readings]
+def _are_same(values: tuple[float | None, ...], before: tuple[float | None, ...]) -> bool:
+    """Tell whether readings are the same, to the sign of a zero."""
     return values == before and (0.0 not in values or repr(values) == repr(before))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import functools
 import math
@@ -15,7 +16,16 @@ from raftmon.model import SEVERITIES, Finding, FindingState, Reading
 from raftmon.signals.awaited import awaited
 from raftmon.signals.registry import SIGNALS
 
-__all__ = ["filled_in", "inhibited", "missing", "ordered", "quiet_finding", "silent_finding", "spoken_finding"]
+__all__ = [
+    "filled_in",
+    "inhibited",
+    "missing",
+    "ordered",
+    "placed",
+    "quiet_finding",
+    "silent_finding",
+    "spoken_finding",
+]
 
 _RANKS: Final[Mapping[FindingState, int]] = {"firing": 0, "pending": 1, "resolved": 2, "inactive": 3, "unknown": 4}
 
@@ -71,7 +81,7 @@ def _finding(
         severity=rule.severity,
         points_to=rule.points_to,
         since_step=since_step,
-        readings=tuple(Reading(n, v, SIGNALS[n].unit) for n, v in zip(rule.signals, values, strict=True)),
+        readings=tuple(map(Reading, rule.signals, values, rule.units)),
         thresholds=rule.thresholds,
         text=text,
         missing=missing,
@@ -158,9 +168,17 @@ def inhibited(findings: Sequence[Finding], rules: Iterable[Rule]) -> list[Findin
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Sort: firing ones first, then by severity."""
-    return tuple(
-        sorted(
-            findings,
-            key=lambda f: (_RANKS[f.state], f.inhibited_by is not None, -SEVERITIES.index(f.severity), f.rule),
-        )
-    )
+    return tuple(sorted(findings, key=_rank))
+
+
+def placed(findings: Sequence[Finding], more: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return sorted findings with a few more, each at its place."""
+    every = list(findings)
+    for finding in more:
+        bisect.insort(every, finding, key=_rank)
+    return tuple(every)
+
+
+def _rank(finding: Finding) -> tuple[int, bool, int, str]:
+    inhibited = finding.inhibited_by is not None
+    return _RANKS[finding.state], inhibited, -SEVERITIES.index(finding.severity), finding.rule

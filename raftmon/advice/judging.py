@@ -14,12 +14,13 @@ from typing import Final
 
 from raftmon.advice.engine import RuleEngine, rules_for
 from raftmon.advice.feeding import by_role, by_step, is_due, pieces
+from raftmon.advice.findings import placed
 from raftmon.advice.learning_rate import advise_run
 from raftmon.advice.rule import Rule
 from raftmon.advice.verdict import decide
 from raftmon.advice.weighing import Weighing
 from raftmon.events.columns import ScalarBatch
-from raftmon.model import Problem, RunState, RunView, SeriesView
+from raftmon.model import Finding, Problem, RunState, RunView, SeriesView
 from raftmon.run_config import RunConfig
 from raftmon.runs.beside import has_sidecars, sidecar_stamp
 from raftmon.runs.logdir import Run, RunUpdate
@@ -142,7 +143,12 @@ class RunJudge:
         return self._standing[0]
 
     def view(
-        self, state: RunState, campaign: str | None, cycle: int | None, siblings: Sequence[Standing] = ()
+        self,
+        state: RunState,
+        campaign: str | None,
+        cycle: int | None,
+        siblings: Sequence[Standing] = (),
+        timed: Sequence[Finding] = (),
     ) -> RunView:
         """Return everything known about the run now.
 
@@ -151,13 +157,14 @@ class RunJudge:
             campaign: name of the campaign that it belongs to.
             cycle: its number in there.
             siblings: what the runs beside it show.
+            timed: what was found by the rules that time alone moves; the verdict does not rest on it.
 
         Returns:
             The same object as before, while nothing of all this has changed.
         """
-        asked = (state, campaign, cycle, list(siblings))
+        asked = (state, campaign, cycle, list(siblings), list(timed))
         if self._view is None or self._view[0] != asked:
-            self._view = asked, self._work_out_view(state, campaign, cycle, siblings)
+            self._view = asked, self._work_out_view(state, campaign, cycle, siblings, timed)
         return self._view[1]
 
     def _work_out_standing(self) -> Standing | None:
@@ -167,7 +174,12 @@ class RunJudge:
         return standing(self._now().signals.peak_rate or self._config.learning_rate, loss, held_out)
 
     def _work_out_view(
-        self, state: RunState, campaign: str | None, cycle: int | None, siblings: Sequence[Standing]
+        self,
+        state: RunState,
+        campaign: str | None,
+        cycle: int | None,
+        siblings: Sequence[Standing],
+        timed: Sequence[Finding],
     ) -> RunView:
         worked = self._now()
         taken = self.run.last_step if self._dialect.step_axis == "optimizer_step" else None
@@ -196,7 +208,7 @@ class RunJudge:
             other_tags=len(self.run.series) - len(self._assigned),
             config=self._config,
             verdict=verdict,
-            findings=findings,
+            findings=placed(findings, timed),
             advice=advise_run(self._config, readings.get("schedule.peak"), verdict, findings, by_id),
         )
 

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from raftmon.grounds import Evidence, EvidenceLevel, Grade, Measured, Status
 from raftmon.model import PointsTo, Reading, Severity
-from raftmon.signals.registry import RESTS_ON, SELDOM, SIGNALS, Readings
+from raftmon.signals.registry import RESTS_ON, SELDOM, SIGNALS, TIME, Readings
 from raftmon.slotted import dataclass
 
 __all__ = ["All", "Any", "Comparison", "Condition", "Duration", "Measured", "Parameter", "Rule", "RuleTest", "Test"]
@@ -216,6 +216,16 @@ class Rule:
         return tuple(dict.fromkeys(comparison.signal for comparison in self.when.comparisons()))
 
     @functools.cached_property
+    def units(self) -> tuple[str, ...]:
+        """Units of those signals."""
+        return tuple(SIGNALS[signal].unit for signal in self.signals)
+
+    @functools.cached_property
+    def awaited(self) -> tuple[str, ...]:
+        """What those signals are computed from, each once."""
+        return tuple(dict.fromkeys(SIGNALS[signal].needs for signal in self.signals))
+
+    @functools.cached_property
     def mentioned(self) -> tuple[str, ...]:
         """Names of the signals that it compares, and of those that its advice quotes."""
         quoted = [name for _, name, _, _ in string.Formatter().parse(self.whole_text) if name and "." in name]
@@ -238,6 +248,11 @@ class Rule:
     def settles(self) -> bool:
         """Whether its first look decides: what a configuration says it says once."""
         return self.hold.count == 0 and all(SIGNALS[signal].needs == "config" for signal in self.signals)
+
+    @functools.cached_property
+    def is_timed(self) -> bool:
+        """Whether time alone moves it, so that it is looked at whenever somebody looks at the run."""
+        return any(RESTS_ON[signal] == TIME for signal in self.signals)
 
     @property
     def compared(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from raftmon.documents import SHIPPED_RULES, Fields, read_fields, suggest
 from raftmon.errors import DocumentErrors
 from raftmon.grounds import Status
 from raftmon.model import SEVERITIES, PointsTo, Problem
-from raftmon.signals.registry import SIGNALS
+from raftmon.signals.registry import RESTS_ON, SIGNALS, TIME
 
 __all__ = ["SHIPPED_RULES", "load_rules"]
 
@@ -233,6 +233,8 @@ def _check_rule(rule: Rule, fields: Fields) -> None:
     about = {SIGNALS[c.signal].needs == "campaign" for c in rule.when.comparisons() if c.signal in SIGNALS}
     if len(about) == 2:
         fields.complain("mixes signals of a run with signals of a campaign", "Write two rules.", "when")
+    if any(RESTS_ON[c.signal] == TIME for c in rule.when.comparisons() if c.signal in SIGNALS):
+        _check_timed(rule, fields)
     if len(rule.title) > 60:
         fields.complain(f"`title` has {len(rule.title)} characters", "Say it in at most 60.", "title")
     for _, name, _, _ in string.Formatter().parse(rule.whole_text):
@@ -242,6 +244,19 @@ def _check_rule(rule: Rule, fields: Fields) -> None:
         fields.complain(
             f"`status` is {rule.status} but nothing was measured", "A status is earned by `measured`.", "status"
         )
+
+
+def _check_timed(rule: Rule, fields: Fields) -> None:
+    """Check a rule that is looked at when no point comes."""
+    others = sorted(signal for signal in rule.signals if RESTS_ON[signal] != TIME)
+    if others:
+        what = f"mixes `{others[0]}` with a signal that time alone moves"
+        fields.complain(what, "Write two rules.", "when")
+    if rule.hold.count or rule.keep.count:
+        what = "time alone moves it, and no points are counted meanwhile"
+        fields.complain(what, "Write `for: 0 points` and `keep_firing_for: 0 points`.", "for")
+    if rule.scenarios != ("any",):
+        fields.complain("what stands still does so in any kind of training", "Write `scenario: [any]`.", "applies_to")
 
 
 def _check_references(

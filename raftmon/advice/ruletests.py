@@ -26,6 +26,7 @@ from raftmon.signals.progress import RunFacts
 from raftmon.signals.rates import Rate
 from raftmon.signals.registry import RunSignals
 from raftmon.signals.siblings import SiblingSignals, Standing, standing
+from raftmon.signals.standing import STANDING_STILL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +117,9 @@ def _run_states(test: RuleTest, rule: Rule) -> Iterator[tuple[int, str]]:
         over = test.ended and index == length - 1
         steps = index + 1 if over else None
         facts = RunFacts(config, over, index, max(points.values(), default=0), steps, finished=over)
-        readings = signals.readings(facts, _siblings(test, index + 1))
+        still = test.series.get(STANDING_STILL, ())
+        silence = {STANDING_STILL: still[index] if index < len(still) else None}
+        readings = signals.readings(facts, {**_siblings(test, index + 1), **silence})
         engine.tick(readings, index + 1, index + 1)
         yield index + 1, engine.findings(readings, index + 1, index + 1, {})[0].state
     if length == 0:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import click
 
 from raftmon.commands.shared import journal_option, settings_option
 from raftmon.documents import SHIPPED_RULES
+from raftmon.errors import UsageError
+from raftmon.model import SEVERITIES
 from raftmon.remote.address import Logdir, as_logdir
-
-if TYPE_CHECKING:
-    from raftmon.daemon.logs import LogFormat
 
 __all__ = ["daemon"]
 
+_FILE: Final = click.Path(path_type=Path, dir_okay=False, exists=True)
 _DEPLOY: Final = Path(__file__).resolve().parent.parent / "deploy"
 FILES: Final = {
     "systemd": "systemd/raftmon.service",
@@ -44,6 +44,37 @@ def _print(context: click.Context, _: click.Parameter, name: str | None) -> None
     help="Directory of the rule set.",
 )
 @journal_option
+@click.option("--listen", metavar="HOST:PORT", help="Serve metrics for Prometheus there, such as 127.0.0.1:9464.")
+@click.option("--listen-token", metavar="REF", help="Where the token is that the server asks for: env:NAME, file:PATH.")
+@click.option("--listen-cert", type=_FILE, help="Certificate of the server, with which it speaks TLS.")
+@click.option("--listen-key", type=_FILE, help="Its key, where it is not in the same file.")
+@click.option("--listen-client-ca", type=_FILE, help="CA of the clients' certificates, which are then asked for.")
+@click.option(
+    "--notify",
+    multiple=True,
+    metavar="TARGET",
+    help="Tell people what fires and what ended: env:NAME or file:PATH with apprise URLs, or a URL without a secret.",
+)
+@click.option("--notify-exec", metavar="CMD", help="Run a command with the same as JSON on its standard input.")
+@click.option(
+    "--notify-from",
+    type=click.Choice(SEVERITIES),
+    default="medium",
+    show_default=True,
+    help="Least severity that is told.",
+)
+@click.option(
+    "--on-finding", multiple=True, metavar="RULE:CMD", help="Run a command when a rule (or `loss-*`) begins to fire."
+)
+@click.option("--dry-run", is_flag=True, help="With --on-finding: say what would be run, and run nothing.")
+@click.option(
+    "--cooldown",
+    type=click.FloatRange(0.0),
+    default=3600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --on-finding: not again for the same finding of the same run within this time.",
+)
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="For people or programs.")
 @click.option(
     "--print",
@@ -54,12 +85,29 @@ def _print(context: click.Context, _: click.Parameter, name: str | None) -> None
     help="Print a file for systemd, Prometheus, Alertmanager or Grafana, and end.",
 )
 def daemon(
-    logdirs: tuple[Logdir, ...], settings: Path | None, rules: Path, journal: Path | None, log_format: LogFormat
+    logdirs: tuple[Logdir, ...],
+    listen_token: str | None,
+    listen_cert: Path | None,
+    listen_key: Path | None,
+    listen_client_ca: Path | None,
+    **asked: Any,
 ) -> None:
     """Follow LOGDIRs unattended: note what happens in a journal, serve metrics, notify, run commands.
 
     SIGTERM ends it, SIGHUP reads settings and rules anew. The log goes to stderr.
     """
-    from raftmon.daemon.running import Options, run
+    from raftmon.daemon.crew import Options
+    from raftmon.daemon.running import run
 
-    run(Options(logdirs, settings, rules, journal, log_format))
+    if asked["dry_run"] and not asked["on_finding"] and asked["settings"] is None:
+        raise UsageError("--dry-run", "there is no command that could run", "Add --on-finding RULE:CMD.")
+    run(
+        Options(
+            logdirs,
+            token=listen_token,
+            certificate=listen_cert,
+            key=listen_key,
+            client_ca=listen_client_ca,
+            **asked,
+        )
+    )

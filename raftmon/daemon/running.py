@@ -1,4 +1,4 @@
-"""From a command line to a running daemon: lock, settings, source, sinks, signals, and an orderly end."""
+"""From a command line to a running daemon: lock, journal, source, sinks, signals, and an orderly end."""
 
 from __future__ import annotations
 
@@ -7,50 +7,44 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 from raftmon.advice.settings import Settings, read_settings
+from raftmon.daemon.crew import Crew, Options
+from raftmon.daemon.health import Health
 from raftmon.daemon.lock import JournalLock
-from raftmon.daemon.logs import Log, LogFormat
+from raftmon.daemon.logs import Log
+from raftmon.daemon.recorder import Recorder
 from raftmon.daemon.service import Ended, Service, Source, signals
 from raftmon.daemon.sink import Sink
 from raftmon.happenings import Ledger
 from raftmon.journal import default_path
 from raftmon.mirrored import open_logdirs
-from raftmon.remote.address import Logdir
-from raftmon.slotted import dataclass
+from raftmon.model import Problem
 
-__all__ = ["Options", "run"]
+__all__ = ["run"]
 
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a person asked for; the settings file adds what is not given here."""
-
-    logdirs: Sequence[Logdir]
-    settings: Path | None
-    rules: Path
-    """Directory of the rule set."""
-    journal: Path | None
-    """None: the user's own."""
-    log_format: LogFormat = "text"
+BREATH: Final = 1.0
+"""Seconds between two looks at what changed: a thousand runs that write each second are read in batches, and what one
+of them wrote is judged less than two seconds later."""
+_DAY: Final = 86400.0
 
 
 def run(options: Options) -> None:
     """Follow logdirs until a signal ends it.
 
     Raises:
-        RaftmonError: it cannot begin: settings or rules have defects, or another daemon has the journal.
+        RaftmonError: it cannot begin: settings or rules have defects, a secret is not there, or another daemon has the
+            journal.
     """
     journal = options.journal if options.journal is not None else default_path()
     with ExitStack() as stack:
         lock = JournalLock(journal)
         stack.callback(lock.release)
         settings = read_settings(options.settings)
-        source = _open(options, settings)
         log = Log(sys.stderr, options.log_format)
         stack.callback(log.close, 0.2)
-        sinks: list[Sink] = []
-        service = Service(source, sinks, Ledger(), log, reopen=_reopener(options))
+        service = _assembled(options, settings, journal, lock, log)
         with signals(service.reload):
             log.info("start", f"following {', '.join(map(str, options.logdirs))}; journal {journal}")
             try:
@@ -61,9 +55,45 @@ def run(options: Options) -> None:
                 log.info("end", "ended by a signal", seconds=round(time.monotonic() - begun, 3))
 
 
+def _assembled(options: Options, settings: Settings, journal: Path, lock: JournalLock, log: Log) -> Service:
+    recorder = Recorder(journal, settings.retention * _DAY if settings.retention is not None else None)
+    services: list[Service] = []
+
+    def health() -> Health:
+        return services[0].health() if services else Health(True, False, "the daemon starts")
+
+    crew = Crew(options, recorder, log, health)
+    ledger = Ledger(recorder.open(options.logdirs))
+    source = _open(options, settings)
+    try:
+        sinks = crew.sinks(settings)
+        problems = _unlocked(lock)
+        services.append(Service(source, sinks, ledger, log, reopen=_reopener(options, crew), problems=problems))
+    except BaseException:
+        source.close()
+        raise
+    recorder.start()
+    return services[0]
+
+
 def _open(options: Options, settings: Settings) -> Source:
-    return open_logdirs(options.logdirs, settings, watching=True, rules=options.rules)
+    return open_logdirs(options.logdirs, settings, watching=True, rules=options.rules, breath=BREATH)
 
 
-def _reopener(options: Options) -> Callable[[], Source]:
-    return lambda: _open(options, read_settings(options.settings))
+def _reopener(options: Options, crew: Crew) -> Callable[[], tuple[Source, Sequence[Sink]]]:
+    def reopen() -> tuple[Source, Sequence[Sink]]:
+        settings = read_settings(options.settings)
+        source = _open(options, settings)
+        try:
+            return source, crew.sinks(settings)
+        except BaseException:
+            source.close()
+            raise
+
+    return reopen
+
+
+def _unlocked(lock: JournalLock) -> list[Problem]:
+    if not lock.trouble:
+        return []
+    return [Problem(str(lock.path), f"cannot be locked: {lock.trouble}", "Take care that no second daemon uses it.")]

@@ -1,8 +1,7 @@
 """The daemon's loop: poll, compare with what was said, hand on.
 
-One thread does all of it; whatever may block lies in the threads of the sinks. The loop paces itself: after a poll it
-rests for twice the time that the poll took, a tenth of a second at least and a second at most, so that a fleet is read
-in batches and one run at once.
+One thread does all of it; whatever may block lies in the threads of the sinks. The source takes a breath between two
+looks, so that a fleet is read in batches.
 
 A signal to end raises `Ended` in this thread, wherever it is: nothing that the loop holds has to be put in order, as
 the journal's transactions are another thread's. A signal to reload is remembered for the next round.
@@ -29,12 +28,6 @@ from raftmon.model import Problem, Snapshot
 
 __all__ = ["Ended", "Service", "Source", "signals"]
 
-LEAST_REST: Final = 0.1
-"""Seconds between two polls at least."""
-MOST_REST: Final = 1.0
-"""...and at most, while there is something to read."""
-REST_SHARE: Final = 2.0
-"""A poll is followed by a rest of so many times its own length: reading costs a third of a core at most."""
 ROUND_SECONDS: Final = 1.0
 """The longest wait for something to read."""
 LOOK_SECONDS: Final = 30.0
@@ -43,6 +36,8 @@ STUCK_SECONDS: Final = 60.0
 """Without a round for so long, the daemon is not alive."""
 ALIVE_SECONDS: Final = 10.0
 """Seconds between two words to a supervisor."""
+LEAVING_SECONDS: Final = 20.0
+"""For a sink that the settings no longer ask for, to finish what it can."""
 CLOSE_SECONDS: Final = 0.7
 """For all sinks together to finish what they can; a supervisor is promised an end within a second."""
 
@@ -72,11 +67,11 @@ class Service:
         sinks: what is told of it, in the order in which they are closed.
         ledger: what was said before.
         log: takes a line for each happening.
-        reopen: opens the source anew, by the settings and rules as they are now; raises `RaftmonError` where they have
-            defects; None: nothing can be read anew.
+        reopen: opens source and sinks anew, by the settings and rules as they are now; a sink that is not among them
+            any more is closed. Raises `RaftmonError` where they have defects; None: nothing can be read anew.
+        problems: what is wrong with the daemon itself from the start on.
         clock: seconds since the epoch.
         timer: seconds, from any moment on.
-        rest: sleeps.
         notify: tells a supervisor.
     """
 
@@ -87,10 +82,10 @@ class Service:
         ledger: Ledger,
         log: Log,
         *,
-        reopen: Callable[[], Source] | None = None,
+        reopen: Callable[[], tuple[Source, Sequence[Sink]]] | None = None,
+        problems: Sequence[Problem] = (),
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
-        rest: Callable[[float], None] = time.sleep,
         notify: Notify | None = None,
     ) -> None:
         self._source = source
@@ -100,9 +95,9 @@ class Service:
         self._reopen = reopen
         self._clock = clock
         self._timer = timer
-        self._rest = rest
         self._notify = notify if notify is not None else Notify()
         self._reload = threading.Event()
+        self._lasting = tuple(problems)
         self._trouble: tuple[Problem, ...] = ()
         self._caught_up = False
         self._seen: tuple[int, tuple[Problem, ...]] | None = None
@@ -126,9 +121,7 @@ class Service:
             self._said_alive_at = begun
             self._notify.say("WATCHDOG=1")
         self._look(self._source.poll())
-        took = self._timer() - begun
-        if self._source.wait(ROUND_SECONDS):
-            self._rest(min(max(LEAST_REST, REST_SHARE * took), MOST_REST))
+        self._source.wait(ROUND_SECONDS)
 
     def reload(self) -> None:
         """Read settings and rules anew in the next round; may be called from anywhere."""
@@ -154,7 +147,7 @@ class Service:
 
     def _look(self, snapshot: Snapshot) -> None:
         """Hand on what is new in a snapshot."""
-        problems = (*self._trouble, *(problem for sink in self._sinks for problem in sink.problems()))
+        problems = (*self._lasting, *self._trouble, *(problem for sink in self._sinks for problem in sink.problems()))
         seen = snapshot.version, problems
         now = self._timer()
         if seen == self._seen and now - self._looked_at < LOOK_SECONDS:
@@ -190,14 +183,19 @@ class Service:
             return
         self._notify.say("RELOADING=1")
         try:
-            source = self._reopen()
+            source, sinks = self._reopen()
         except RaftmonError as error:
             problem = Problem(error.where, f"not read anew: {error.what}", f"{error.remedy} The old ones are in force.")
             self._trouble = (problem,)
             self._log.error("reload", f"settings and rules as they were stay in force: {error}")
         else:
             self._source.close()
-            self._source, self._trouble, self._caught_up, self._seen = source, (), False, None
+            for sink in self._sinks:
+                if sink not in sinks:
+                    # It may have something to tell yet, and the loop does not wait for it.
+                    threading.Thread(target=sink.close, args=(LEAVING_SECONDS,), daemon=True).start()
+            self._source, self._sinks = source, sinks
+            self._trouble, self._caught_up, self._seen = (), False, None
             self._log.info("reload", "settings and rules were read anew")
         self._notify.say("READY=1")
 

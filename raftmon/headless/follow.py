@@ -84,7 +84,9 @@ def _run_changes(before: RunView | None, now: RunView) -> Iterator[str]:
     if before is None or (before.state, before.dialect) != (now.state, now.dialect):
         yield f"{at}: {now.state}{f' ({now.dialect})' if now.dialect != 'unknown' else ''}"
     still, was = now.standstill, before.standstill if before else None
-    if still is not None and (was is None or was.kind != still.kind):
+    found = [finding for finding in now.firing if finding.tells_standstill]
+    begins = found and (before is None or not any(finding.tells_standstill for finding in before.firing))
+    if still is not None and (was is None or was.kind != still.kind) and not begins:
         yield f"{at}: {still.kind.replace('_', ' ')}: {still.text}"
     verdict, old = now.verdict, before.verdict if before else None
     if old is None or verdict.learning_rate != old.learning_rate:

@@ -226,7 +226,9 @@ def _hanging(label: str, content: RenderableType, style: str = "dim") -> Table:
 def _facts(run: RunView) -> list[str]:
     facts = [run.dialect, run.state]
     if run.standstill is not None:
-        facts[-1] = f"{run.standstill.kind.replace('_', ' ')} ({run.standstill.text})"
+        facts[-1] = run.standstill.kind.replace("_", " ")
+        if not any(finding.tells_standstill for finding in run.firing):
+            facts[-1] += f" ({run.standstill.text})"
     if run.last_step is not None:
         facts.append(f"step {run.last_step}")
     facts += _learning_rate(run)

@@ -77,7 +77,8 @@ class Rhythm:
     def usual(self) -> float | None:
         """Seconds between two steps that are logged, as a rule; None: too few yet, or all came at once."""
         if self._usual is None and len(self._gaps) >= LEAST:
-            self._usual = float(np.median(self._gaps))
+            ordered, middle = sorted(self._gaps.tolist()), len(self._gaps) // 2
+            self._usual = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2.0
         return self._usual
 
     @property

@@ -35,7 +35,7 @@ class Series:
         count: points received and not taken back, thinned ones included.
     """
 
-    __slots__ = ("_index", "_length", "_steps", "_thinned", "_values", "_views", "_width", "count")
+    __slots__ = ("_index", "_last_step", "_length", "_steps", "_thinned", "_values", "_views", "_width", "count")
 
     def __init__(self) -> None:
         self.count = 0
@@ -46,6 +46,7 @@ class Series:
         self._thinned = 0
         self._index: NDArray[np.integer] = np.empty(0, dtype=np.uint32)
         self._views: tuple[Ints, Floats] | None = None
+        self._last_step: int | None = None
 
     @property
     def steps(self) -> Ints:
@@ -60,7 +61,9 @@ class Series:
     @property
     def last_step(self) -> int | None:
         """Step of the newest point; None without points."""
-        return int(self._steps[self._length - 1]) if self._length else None
+        if self._last_step is None and self._length:
+            self._last_step = int(self._steps[self._length - 1])
+        return self._last_step
 
     def append(self, steps: Ints, values: Floats) -> None:
         """Add points, both of shape ``[n]``, in the order of the file."""
@@ -85,6 +88,7 @@ class Series:
         self._steps, self._values = self._steps[: self._length][keep], self._values[: self._length][keep]
         self._thinned = len(self._index)
         self._length = self._thinned + exact
+        self._last_step = None
         self.count = (int(self._index[-1]) + 1 if self._thinned else 0) + exact
         self._views = None
         return True
@@ -112,7 +116,7 @@ class Series:
         self._values[self._length : end] = values
         self.count += end - self._length
         self._length = end
-        self._views = None
+        self._views = self._last_step = None
 
     def _thin(self, length: int) -> None:
         """Take so many of the oldest exact points into the buckets."""

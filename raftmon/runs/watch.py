@@ -16,6 +16,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -52,6 +53,11 @@ class Changes:
     """True: look at all of it."""
     unsure: frozenset[str] = frozenset()
     """Directories to be looked at: a name came or went, or nobody tells of them."""
+    ages: Mapping[str, float] = field(default_factory=dict)
+    """Directory to the seconds that have passed since its oldest change of these was told; where nobody tells, since
+    the look before."""
+    since: float | None = None
+    """Seconds since the look before; None: this is the first."""
 
 
 class Watcher:
@@ -78,9 +84,10 @@ class Watcher:
         self._clock = clock
         self._mounts = mounts
         self._wake = threading.Event()
+        self._called = threading.Event()
         self._lock = threading.Lock()
-        self._directories: set[str] = set()
-        self._unsure: set[str] = set()
+        self._directories: dict[str, float] = {}
+        self._unsure: dict[str, float] = {}
         self._everything = True
         self._observer: BaseObserver | None = None
         self._listener: OverflowListener | None = None
@@ -92,6 +99,7 @@ class Watcher:
         self._burst, self._burst_since = 0, 0.0
         self._coverage = Coverage(watches, mounts, clock, _SEEN)
         self._polled_at = self._begun_at = self._taken_at = 0.0
+        self._first = True
         self._refused = False
         self._follows = not force_polling
         self._identities = self._identify()
@@ -116,9 +124,19 @@ class Watcher:
         """
         return self._wake.wait(max(0.0, min(timeout, self._due_in())))
 
+    @property
+    def called(self) -> bool:
+        """Whether somebody asked for a look at once, by `wake`."""
+        return self._called.is_set()
+
+    def rest(self, seconds: float) -> bool:
+        """Block for some time, whatever changes; returns whether somebody asked for a look at once meanwhile."""
+        return self._called.wait(seconds)
+
     def take(self) -> Changes:
         """Hand over the collected changes."""
-        self._taken_at = now = self._clock()
+        before, self._taken_at = self._taken_at, self._clock()
+        now = self._taken_at
         if self._must_begin(now):
             self._stop()
             self._begin()
@@ -128,14 +146,17 @@ class Watcher:
         self._confirm()
         with self._lock:
             if self._coverage.missing and now - self._polled_at >= POLL_SECONDS:
-                self._polled_at = now
-                self._unsure.update(self._coverage.missing)
+                polled_before, self._polled_at = self._polled_at, now
+                self._unsure = dict.fromkeys(self._coverage.missing, max(polled_before, self._begun_at)) | self._unsure
             everything = self._everything or self.polling
-            changes = Changes(frozenset(self._directories), everything, frozenset(self._unsure))
+            since = None if self._first else now - before
+            ages = {directory: now - at for directory, at in (self._unsure | self._directories).items()}
+            changes = Changes(frozenset(self._directories), everything, frozenset(self._unsure), ages, since)
             self._directories.clear()
             self._unsure.clear()
-            self._everything = False
+            self._everything = self._first = False
             self._wake.clear()
+            self._called.clear()
         return changes
 
     def cover(self, directories: Mapping[str, Identity]) -> None:
@@ -148,14 +169,16 @@ class Watcher:
         self._confirm()
 
     def wake(self) -> None:
-        """End a `wait` in another thread."""
+        """End a `wait` or `rest` in another thread."""
         with self._lock:
             self._everything = True
         self._wake.set()
+        self._called.set()
 
     def close(self) -> None:
         """Stop watching."""
         self._wake.set()
+        self._called.set()
         self._stop()
 
     def dispatch(self, event: FileSystemEvent) -> None:
@@ -166,13 +189,13 @@ class Watcher:
         if kind == "modified" and "tfevents" not in name and not name.endswith(_TELLING):
             return
         with self._lock:
-            self._count()
+            now = self._count()
             if kind == "modified":
-                self._directories.add(directory)
+                self._directories.setdefault(directory, now)
             else:
-                self._unsure.add(directory)
+                self._unsure.setdefault(directory, now)
                 if kind == "moved":
-                    self._unsure.add(os.fsdecode(event.dest_path).rpartition("/")[0])
+                    self._unsure.setdefault(os.fsdecode(event.dest_path).rpartition("/")[0], now)
                 if kind in ("deleted", "moved") and Path(path) in self._roots:
                     self._lost = True
         self._wake.set()
@@ -180,10 +203,12 @@ class Watcher:
     def _overflow(self) -> None:
         """Note that events were lost; called in watchdog's thread."""
         self._overflowed = True
-        self.wake()
+        with self._lock:
+            self._everything = True
+        self._wake.set()
 
-    def _count(self) -> None:
-        """Count an event; so many at once that the kernel's queue may have overflowed ask for a look at everything."""
+    def _count(self) -> float:
+        """Count an event, and return its time; at so many that the queue may have overflowed, look at everything."""
         now = self._clock()
         if now - self._burst_since > BURST_SECONDS:
             self._burst, self._burst_since = 0, now
@@ -191,6 +216,7 @@ class Watcher:
         if self._burst >= self._most:
             self._burst = 0
             self._everything = True
+        return now
 
     def _due_in(self) -> float:
         """Return the seconds until somebody should look without having been told."""
@@ -258,8 +284,9 @@ class Watcher:
     def _confirm(self) -> None:
         confirmed = self._coverage.confirm()
         if confirmed:
+            now = self._clock()
             with self._lock:
-                self._unsure |= confirmed
+                self._unsure = dict.fromkeys(confirmed, now) | self._unsure
             self._wake.set()
 
     def _why_polling(self, root: Path) -> str:

@@ -18,6 +18,7 @@ _DIVERSITY: Final = "samples of two cycles"
 _GAP: Final = "rates on trained and held-out prompts"
 _NAMES: Final[Mapping[str, str]] = {
     "run.ended": _END,
+    "run.standing_still": "a word of its end, or growth while it is watched",
     "run.steps": "a second point",
     "run.optimizer_steps": "a count of optimiser steps",
     "run.steps_per_point": "a second point",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final
 
 __all__ = ["Profile"]
@@ -69,19 +70,19 @@ class Profile:
         count = min(count, self.count)
         width = self.count / max(1, count)
         sums, size, full = self._sums, self._size, len(self._sums)
-        shares, total, place = list[float](), 0.0, 0
+        totals = list(accumulate(sums, initial=0.0))
+        shares = list[float]()
         before, done = 0.0, 0.0
         for number in range(1, count + 1):
             end = number * width
-            reached = end + 1e-9
-            while place < full and (place + 1) * size <= reached:
-                total += sums[place]
-                place += 1
-            covered = place * size
-            part = 0.0
+            # Exact: a size is a power of two.
+            place = int((end + 1e-9) / size)
+            if place > full:
+                place = full
+            total, covered = totals[place], place * size
             if end > covered + 1e-9:
                 of, value = (size, sums[place]) if place < full else (self._open_count, self._open)
-                part = value * (end - covered) / of if of else 0.0
-            shares.append((total + part - before) / (end - done))
-            before, done = total + part, end
+                total += value * (end - covered) / of if of else 0.0
+            shares.append((total - before) / (end - done))
+            before, done = total, end
         return shares

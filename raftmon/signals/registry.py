@@ -19,8 +19,9 @@ from raftmon.signals.probe import GainRatioSignals, UpdateRatioSignals
 from raftmon.signals.progress import EvaluationSignals, RunFacts, ScheduleSignals
 from raftmon.signals.shape import ShapeSignals
 from raftmon.signals.siblings import SiblingSignals
+from raftmon.signals.standing import STANDING_STILL, StandstillSignals
 
-__all__ = ["PRIMARY_ROLES", "RESTS_ON", "SELDOM", "SIGNALS", "Column", "Readings", "RunSignals"]
+__all__ = ["PRIMARY_ROLES", "RESTS_ON", "SELDOM", "SIGNALS", "TIME", "Column", "Readings", "RunSignals"]
 
 SIGNALS: Final[Mapping[str, SignalInfo]] = MappingProxyType(
     {
@@ -38,6 +39,7 @@ SIGNALS: Final[Mapping[str, SignalInfo]] = MappingProxyType(
             GainRatioSignals,
             UpdateRatioSignals,
             RunFacts,
+            StandstillSignals,
             SiblingSignals,
             ConfigSignals,
             LogAgainstConfig,
@@ -71,12 +73,14 @@ _SOURCES: Final[Mapping[str, tuple[str, Callable[[Any], float | None] | None]]] 
 RESTS_ON: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {info.name: frozenset({info.needs} - {"config"}) for info in SIGNALS.values()}
     | {info.name: family.rests_on for family in _RUN_FAMILIES for info in family.signals}
-    | {"run.ended": frozenset({"end"})}
+    | {"run.ended": frozenset({"end"}), STANDING_STILL: StandstillSignals.rests_on}
 )
 """Signal to what moves it: the roles of points, ``run`` for facts about the run, ``end`` for its end, ``siblings``,
-``campaign``; nothing moves what the configuration says."""
+``campaign``, ``time`` alone; nothing moves what the configuration says."""
 SELDOM: Final = frozenset({"end", "siblings"})
 """What does not move from point to point."""
+TIME: Final = frozenset({"time"})
+"""What moves while no point comes."""
 
 PRIMARY_ROLES: Final = ("loss", "reward", "policy_loss", "eval_loss", "accuracy")
 """The first of these that a run has is its clock: its points are what rules count."""

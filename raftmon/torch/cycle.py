@@ -241,7 +241,8 @@ class Cycle:
             finding
             for view in runs
             for finding in view.firing
-            if SEVERITIES.index(finding.severity) >= SEVERITIES.index(least)
+            # Who asks is at work.
+            if not finding.tells_standstill and SEVERITIES.index(finding.severity) >= SEVERITIES.index(least)
         ]
         return max(grave, key=lambda finding: SEVERITIES.index(finding.severity), default=None)
 

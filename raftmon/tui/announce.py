@@ -51,14 +51,14 @@ def news(before: Snapshot | None, after: Snapshot) -> list[News]:
     ]
 
 
-def halts(before: Snapshot | None, after: Snapshot) -> list[tuple[str, Standstill]]:
-    """Return name and evidence of the runs that stand still now and did not before; see `news`."""
+def halts(before: Snapshot | None, after: Snapshot) -> list[tuple[RunView, Standstill]]:
+    """Return the runs that stand still now and did not before, each with the evidence; see `news`."""
     if before is None or before.backfilling or after.backfilling:
         return []
     were = {run.path: run.standstill.kind if run.standstill is not None else None for run in before.runs}
     grave = ("stalled", "cut_off")
     return [
-        (run_name(run), run.standstill)
+        (run, run.standstill)
         for run in after.runs
         if run.standstill is not None
         and run.standstill.kind in grave
@@ -86,7 +86,12 @@ def short_notice(name: str, what: str, text: str, width: int) -> tuple[str, str]
 
 def _grave(snapshot: Snapshot) -> dict[tuple[str, str], _Told]:
     """Return name, finding and whose it is by path and rule."""
-    found: list[_Told] = [(run_name(run), finding, run) for run in snapshot.runs for finding in run.firing]
+    found: list[_Told] = [
+        (run_name(run), finding, run)
+        for run in snapshot.runs
+        for finding in run.firing
+        if not finding.tells_standstill  # `halts` does
+    ]
     found += [(c.title, finding, c) for c in snapshot.campaigns for finding in c.firing]
     return {(view.path, f.rule): (name, f, view) for name, f, view in found if f.severity in ("high", "critical")}
 

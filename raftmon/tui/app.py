@@ -20,7 +20,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from raftmon.errors import RaftmonError
-from raftmon.model import Snapshot
+from raftmon.model import RunView, Snapshot, Standstill
 from raftmon.plain import plain
 from raftmon.tui.announce import LOW_SECONDS, News, halts, most_news, news, short_notice
 from raftmon.tui.bindings import EVERYWHERE, PAUSE, QUIT
@@ -35,7 +35,7 @@ from raftmon.tui.screens.sheet import Sheet
 from raftmon.tui.source import Follower, SnapshotArrived, SnapshotFailed, SnapshotSource, SourceRefused
 from raftmon.tui.state import BrokenState, StateFile
 from raftmon.tui.terminal import require_terminal, tell_of_hangup
-from raftmon.tui.text import STANDSTILLS, sentence
+from raftmon.tui.text import STANDSTILLS, run_name, sentence
 from raftmon.tui.widgets.status_bar import Status
 
 __all__ = ["RaftmonApp", "SnapshotSource"]
@@ -102,6 +102,7 @@ class RaftmonApp(App[int]):
         self.mutes = Mutes(mutes)
         """Which findings make no notice."""
         self._held: list[News] = []
+        self._halted: list[tuple[RunView, Standstill]] = []
         self._overview = Overview(title, changer, self.mutes)
 
     def run_in_terminal(self) -> int:
@@ -296,15 +297,18 @@ class RaftmonApp(App[int]):
             screen.show_status(status)
 
     def _announce(self, snapshot: Snapshot) -> None:
-        self._tell_of_halts(snapshot)
-        self._held += [] if self._look.quiet else news(self._latest, snapshot)
-        if self._held and self.mutes.ask(item.view for item in self._held):
+        if not self._look.quiet:
+            self._halted += halts(self._latest, snapshot)
+            self._held += news(self._latest, snapshot)
+        views = [*(item.view for item in self._held), *(run for run, _ in self._halted)]
+        if views and self.mutes.ask(views):
             # Other processes mute, too; a journal that does not answer must not silence anything, though.
             self.set_timer(HELD, self._tell)
         else:
             self._tell()
 
     def _tell(self) -> None:
+        self._tell_of_halts()
         found = [item for item in self._held if not self.mutes.holds(item.view, item.finding.rule)]
         self._held = []
         for item in found[: self._most_news]:
@@ -314,12 +318,16 @@ class RaftmonApp(App[int]):
         if found:
             self.bell()
 
-    def _tell_of_halts(self, snapshot: Snapshot) -> None:
-        still = [] if self._look.quiet else halts(self._latest, snapshot)
-        for name, halt in still[: self._most_news]:
-            self._notice(name, f": {STANDSTILLS[halt.kind][1]}", sentence(halt.text), "error")
+    def _tell_of_halts(self) -> None:
+        still = [(run, halt) for run, halt in self._halted if not self._is_muted_halt(run)]
+        self._halted = []
+        for run, halt in still[: self._most_news]:
+            self._notice(run_name(run), f": {STANDSTILLS[halt.kind][1]}", sentence(halt.text), "error")
         if still:
             self.bell()
+
+    def _is_muted_halt(self, run: RunView) -> bool:
+        return any(finding.tells_standstill and self.mutes.holds(run, finding.rule) for finding in run.firing)
 
     @property
     def _is_low(self) -> bool:

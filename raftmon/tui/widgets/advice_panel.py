@@ -174,7 +174,9 @@ def _shown(run: RunView) -> list[Finding]:
 
 
 def _firing(run: RunView, width: int, is_muted: IsMuted) -> list[Content]:
-    shown = [finding for finding in _shown(run) if not is_muted(run, finding.rule)]
+    # What the run's standstill says stands above all of this already.
+    said = [finding for finding in _shown(run) if not (finding.tells_standstill and run.standstill is not None)]
+    shown = [finding for finding in said if not is_muted(run, finding.rule)]
     lines = [line for finding in shown for line in finding_lines(finding, width)]
     return [Content(), *lines] if lines else []
 

@@ -1,0 +1,147 @@
+"""Where notifications go: the values of `--notify`, and of `notify:` in the settings.
+
+`env:NAME` and `file:PATH` (one URL a line, `#` begins a comment) keep a secret out of `ps` and of the settings. A URL
+itself is taken on a command line only if it holds no secret. Targets are shown by their place and scheme alone.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from raftmon.daemon.apprised import Service, open_service, scheme_of
+from raftmon.daemon.secret import exposed_secret, is_reference, read_secret
+from raftmon.errors import UsageError
+from raftmon.model import Problem
+from raftmon.slotted import dataclass
+
+__all__ = ["Target", "Targets", "names_in_environment", "read_targets"]
+
+_ENVIRONMENT: Final = "env:"
+_FILE: Final = "file:"
+_MOST_BYTES: Final = 65536
+_KNOWN: Final = "Say it as apprise does, for example slack://..., ntfy://..., json://HOST/PATH."
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Somewhere people are told."""
+
+    label: str
+    """As it may be shown: ``env:NAME (slack)``, ``json://host``; without secrets."""
+    service: Service
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """All of them."""
+
+    targets: tuple[Target, ...]
+    problems: tuple[Problem, ...]
+    """Files with secrets that other users may read."""
+
+
+def read_targets(values: Sequence[str], *, settings: Path | None = None) -> Targets:
+    """Return the targets that some values name, each URL once.
+
+    Args:
+        values: `env:NAME`, `file:PATH` or a URL.
+        settings: the settings file in which they stand; None: the command line, where no secret may stand.
+
+    Raises:
+        UsageError: a value that is no target, or a secret on the command line; the message holds none.
+        MissingExtra: apprise is not installed.
+    """
+    where = "--notify" if settings is None else f"{settings}: notify"
+    targets: dict[str, Target] = {}
+    problems: dict[Problem, None] = {}
+    for number, value in enumerate(values, 1):
+        for url, place in _urls(value.strip(), f"{where} (value {number})"):
+            target = _target(url, place, is_reference(value.strip()), number)
+            if not is_reference(value.strip()) and target.service.has_secret(url):
+                if settings is None:
+                    raise _on_the_command_line(number, target)
+                problems |= dict.fromkeys(_exposed(settings))
+            targets.setdefault(url, target)
+        problem = exposed_secret(value.strip(), "notify")
+        if problem is not None:
+            problems[problem] = None
+    return Targets(_distinct(targets.values()), tuple(problems))
+
+
+def names_in_environment(references: Collection[str]) -> frozenset[str]:
+    """Return the variables that hold secrets, of references such as `env:NAME`: no child process is given them."""
+    return frozenset(
+        reference.strip().removeprefix(_ENVIRONMENT)
+        for reference in references
+        if reference.strip().startswith(_ENVIRONMENT)
+    )
+
+
+def _urls(value: str, where: str) -> Iterator[tuple[str, str]]:
+    """Yield URLs, each with its place as it may be shown."""
+    if value.startswith(_FILE):
+        yield from _in_file(value.removeprefix(_FILE), where)
+    elif value.startswith(_ENVIRONMENT):
+        yield read_secret(value, where), value
+    else:
+        yield value, where
+
+
+def _in_file(name: str, where: str) -> Iterator[tuple[str, str]]:
+    try:
+        with Path(name).expanduser().open("rb") as file:
+            text = file.read(_MOST_BYTES + 1).decode("utf-8")
+    except OSError as error:
+        what = error.strerror or "cannot be read"
+        raise UsageError(f"{where} file:{name}", what, "Name a file that the user of this process can read.") from None
+    except (ValueError, RuntimeError):  # also what is not UTF-8, whose text would be in the error
+        raise UsageError(f"{where} file:{name}", "is no text file", "Put one URL a line there, in UTF-8.") from None
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
+    urls = [(line, f"file:{name}:{number}") for number, line in lines if line and not line.startswith("#")]
+    if not urls or len(text) > _MOST_BYTES:
+        what = "names no target" if not urls else f"is longer than {_MOST_BYTES} bytes"
+        raise UsageError(f"{where} file:{name}", what, "Put one URL a line there.")
+    yield from urls
+
+
+def _target(url: str, place: str, referred: bool, number: int) -> Target:
+    service = open_service(url)
+    if service is None:
+        scheme = scheme_of(url)
+        what = f"apprise knows no such target: `{scheme}://...`" if scheme else "is no URL, env:NAME or file:PATH"
+        raise UsageError(place, what, _KNOWN)
+    label = service.label
+    if referred:
+        return Target(f"{place} ({label})", service)
+    return Target(label if "://" in label else f"{label} (notify {number})", service)
+
+
+def _distinct(targets: Collection[Target]) -> tuple[Target, ...]:
+    """Number those that would look the same."""
+    seen: dict[str, int] = {}
+    found = []
+    for target in targets:
+        count = seen[target.label] = seen.get(target.label, 0) + 1
+        found.append(target if count == 1 else Target(f"{target.label} #{count}", target.service))
+    return tuple(found)
+
+
+def _on_the_command_line(number: int, target: Target) -> UsageError:
+    return UsageError(
+        f"--notify (value {number}, {target.label})",
+        "this URL holds a secret, and `ps` shows it to everybody on this machine",
+        "Put it into an environment variable or a file: --notify env:NAME, --notify file:PATH.",
+    )
+
+
+def _exposed(settings: Path) -> Iterator[Problem]:
+    try:
+        mode = settings.stat().st_mode
+    except OSError:
+        return
+    if mode & stat.S_IROTH:
+        remedy = f"chmod 600 {settings}, or write env:NAME or file:PATH in place of the URL."
+        yield Problem(str(settings), "every user of this machine can read the secrets under `notify`", remedy)
