@@ -102,7 +102,7 @@ FAMILIES: Final = (
         "raftmon_trouble",
         "gauge",
         ("part",),
-        "Problems of a part of the daemon itself: journal, notify, actions or metrics.",
+        "Problems of a part of the daemon itself: journal, listen, notify or actions.",
     ),
     Family("raftmon_live", "gauge", (), "1 while the daemon's loop goes round, else 0."),
     Family("raftmon_ready", "gauge", (), "1 once all files were read to their ends, else 0."),
