@@ -80,6 +80,12 @@ FAMILIES: Final = (
         (*_CAMPAIGN, "cycle"),
         "Share (0 to 1) of a cycle's samples that the verifier accepted; the newest 12 cycles.",
     ),
+    Family(
+        "raftmon_campaign_newest_verification_ratio",
+        "gauge",
+        _CAMPAIGN,
+        "Share (0 to 1) of the samples that the verifier accepted, of the newest cycle for which it is known.",
+    ),
     Family("raftmon_campaign_best_cycle", "gauge", _CAMPAIGN, "Cycle with the best verification rate."),
     Family("raftmon_campaign_newest_cycle", "gauge", _CAMPAIGN, "Number of the newest cycle."),
     Family("raftmon_campaign_next_learning_rate", "gauge", _CAMPAIGN, "Learning rate advised for the next cycle."),
