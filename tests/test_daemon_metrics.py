@@ -111,6 +111,7 @@ def test_a_campaign() -> None:
     where = {"logdir": LOGDIR, "campaign": "models/raft"}
     assert of(samples, "raftmon_campaign_verification_ratio", **where, cycle="3") == [0.397]
     assert len(of(samples, "raftmon_campaign_verification_ratio", **where)) == 4
+    assert of(samples, "raftmon_campaign_newest_verification_ratio", **where) == [0.341]
     assert of(samples, "raftmon_campaign_best_cycle", **where) == [3]
     assert of(samples, "raftmon_campaign_newest_cycle", **where) == [4]
     assert of(samples, "raftmon_campaign_next_learning_rate", **where) == [2.61e-5]

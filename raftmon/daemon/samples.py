@@ -48,7 +48,9 @@ def of_campaign(view: CampaignView) -> Iterator[Sampled]:
         named = {**where, "cycle": str(cycle.cycle)}
         yield from _numbers({"raftmon_campaign_verification_ratio": cycle.verification_rate}, named)
     following = view.next
+    rates = [cycle.verification_rate for cycle in view.cycles if cycle.verification_rate is not None]
     numbers = {
+        "raftmon_campaign_newest_verification_ratio": rates[-1] if rates else None,
         "raftmon_campaign_best_cycle": view.best_cycle,
         "raftmon_campaign_newest_cycle": view.cycles[-1].cycle if view.cycles else None,
         "raftmon_campaign_next_learning_rate": following.learning_rate if following is not None else None,
