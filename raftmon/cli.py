@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 import click
 
 from raftmon import __version__
-from raftmon.commands import lint, looking, mcp, override, plan, rules
+from raftmon.commands import history, lint, looking, mcp, override, plan, rules
 from raftmon.errors import RaftmonError
 from raftmon.plain import plain_lines
 
@@ -44,6 +44,7 @@ for command in (
     plan.plan,
     lint.lint,
     looking.demo,
+    history.history,
     rules.rules,
     mcp.mcp,
 ):

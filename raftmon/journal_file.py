@@ -14,7 +14,7 @@ from typing import Final
 from raftmon.errors import Refused
 from raftmon.runs.watch import is_remote
 
-__all__ = ["MIGRATIONS", "JournalFile"]
+__all__ = ["MIGRATIONS", "Damaged", "Foreign", "JournalFile"]
 
 BUSY_SECONDS: Final = 5.0
 """How long another writer of the journal is waited for."""
@@ -49,9 +49,45 @@ MIGRATIONS: Final[Sequence[str]] = (
     ) STRICT;
     CREATE UNIQUE INDEX mutes_that_stand ON mutes (path, rule) WHERE lifted_at IS NULL;
     """,
+    """
+    CREATE TABLE happenings (
+        id INTEGER PRIMARY KEY,
+        at REAL NOT NULL,
+        kind TEXT NOT NULL,
+        place TEXT NOT NULL,
+        seen_as BLOB,
+        name TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        state TEXT NOT NULL,
+        text TEXT NOT NULL,
+        severity TEXT,
+        step INTEGER,
+        value REAL,
+        readings TEXT,
+        title TEXT NOT NULL,
+        late INTEGER NOT NULL,
+        stands INTEGER
+    ) STRICT;
+    CREATE INDEX happenings_by_time ON happenings (at);
+    CREATE INDEX happenings_by_place ON happenings (place, at);
+    CREATE UNIQUE INDEX happenings_that_stand ON happenings (place, kind, subject) WHERE stands IS NOT NULL;
+    """,
 )
 """Statements that lead from one version of the schema to the next; the version is SQLite's ``user_version``."""
 _REMEDY: Final = "Give another journal with --journal PATH."
+_INCREMENTAL: Final = 2
+"""SQLite's name for a file whose free room can be given back bit by bit."""
+_FREE_PART: Final = 4
+"""Room is given back when a quarter of the file is free: less is soon filled again."""
+_BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class Damaged(Refused):
+    """A journal whose file is broken: waiting does not mend it."""
+
+
+class Foreign(Refused):
+    """A database that is not this raftmon's to use."""
 
 
 class JournalFile:
@@ -91,6 +127,33 @@ class JournalFile:
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
 
+    def check(self) -> None:
+        """Raise `Damaged` where the file of a journal is broken, also in a part that nobody asks for yet."""
+        with self.reading(0) as connection:
+            if connection is not None:
+                (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+                if answer != "ok":
+                    raise Damaged(str(self.path), f"the journal is damaged: {answer}", _REMEDY)
+
+    def shrink(self) -> None:
+        """Give the room of what was deleted back to the file system; not where another process is in the journal."""
+        with self._trouble(), closing(self._connect()) as connection:
+            free, pages, mode = connection.execute(
+                "SELECT (SELECT freelist_count FROM pragma_freelist_count), (SELECT page_count FROM pragma_page_count),"
+                " (SELECT auto_vacuum FROM pragma_auto_vacuum)"
+            ).fetchone()
+            if free * _FREE_PART < pages:
+                return
+            with suppress(sqlite3.OperationalError):
+                if mode != _INCREMENTAL:
+                    # A journal of an older version: what is to be given back has to be known from the first page on.
+                    connection.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
+                    connection.execute("VACUUM")
+                else:
+                    # Not `execute`: that ends such a statement at its first page.
+                    connection.executescript("PRAGMA incremental_vacuum")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def _open_for_reading(self) -> sqlite3.Connection:
         """Open the journal without writing to it: it may lie where nobody may write."""
         uri = f"{self.path.absolute().as_uri()}?mode=ro"
@@ -111,7 +174,9 @@ class JournalFile:
                 "SELECT (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_master)"
             ).fetchone()
             if tables and not version:
-                raise Refused(str(self.path), "a database of another program", _REMEDY)
+                raise Foreign(str(self.path), "a database of another program", _REMEDY)
+            if not tables:
+                connection.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
             # Machines share no memory through a network file system, and SQLite does not notice that by itself.
             mode = "DELETE" if is_remote(self.path.parent) else "WAL"
             with suppress(sqlite3.OperationalError):
@@ -139,9 +204,9 @@ class JournalFile:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {number + 1}")
 
-    def _too_new(self, version: int) -> Refused:
+    def _too_new(self, version: int) -> Foreign:
         what = f"is of a newer raftmon (schema {version}, known: {len(MIGRATIONS)})"
-        return Refused(str(self.path), what, f"Update raftmon. {_REMEDY}")
+        return Foreign(str(self.path), what, f"Update raftmon. {_REMEDY}")
 
     @contextmanager
     def _trouble(self) -> Iterator[None]:
@@ -149,7 +214,9 @@ class JournalFile:
         try:
             yield
         except (sqlite3.DatabaseError, zlib.error, json.JSONDecodeError) as error:
-            raise Refused(str(self.path), f"the journal cannot be used: {error}", _REMEDY) from None
+            broken = getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN
+            what = f"the journal cannot be used: {error}"
+            raise (Damaged if broken else Refused)(str(self.path), what, _REMEDY) from None
         except OSError as error:
             what = f"the journal cannot be used: {error.strerror or error}"
             raise Refused(str(self.path), what, _REMEDY) from None

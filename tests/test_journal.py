@@ -14,6 +14,7 @@ import pytest
 
 from raftmon.errors import Refused
 from raftmon.journal import Entry, Journal, default_path
+from raftmon.journal_file import MIGRATIONS
 
 ENTRY = Entry(
     at=0.0,
@@ -73,7 +74,7 @@ def test_it_is_in_wal_mode_with_a_version(journal: Journal) -> None:
     journal.begin(ENTRY)
     with sqlite3.connect(journal.path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
     connection.close()
 
 
@@ -84,7 +85,7 @@ def test_one_of_a_newer_raftmon_is_left_alone(journal: Journal) -> None:
     connection.close()
 
     for action in (lambda: journal.begin(ENTRY), journal.entries, lambda: list(journal.standing(Path("x")))):
-        with pytest.raises(Refused, match=r"newer raftmon \(schema 7, known: 2\)"):
+        with pytest.raises(Refused, match=r"newer raftmon \(schema 7, known: 3\)"):
             action()
 
 

@@ -100,6 +100,7 @@ def test_a_journal_of_an_older_version_is_read_and_then_brought_up(journal: Jour
     journal.begin(ENTRY)
     with closing(sqlite3.connect(journal.path)) as connection, connection:
         connection.execute("DROP TABLE mutes")
+        connection.execute("DROP TABLE happenings")
         connection.execute("PRAGMA user_version = 1")
     assert journal.mutes() == []
     assert len(journal.entries()) == 1
