@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,18 @@ pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 
 from mcp import Client, StdioServerParameters, stdio_client
 
-from raftmon.errors import MissingExtra, NothingToRead, RaftmonError, Refused
+from raftmon.errors import MissingExtra, NothingToRead, RaftmonError, Refused, UsageError
+from raftmon.happenings import Happening
 from raftmon.headless.document import campaign_document, encode, rule_document, run_document
+from raftmon.headless.history import write_json
+from raftmon.history import History
 from raftmon.hook import pre_cycle
 from raftmon.mcp.answers import Answers, Encoders
 from raftmon.mcp.asked import NextCycle, Tool
 from raftmon.mcp.bounded import LONGEST_TEXT, MOST_ITEMS, bounded, clean
 from raftmon.mcp.looking import Looker
 from raftmon.mcp.server import Handler, require_mcp, server_of
-from raftmon.mcp.tools import EXPLAIN_RUN, LIST_RUNS, NEXT_CYCLE
+from raftmon.mcp.tools import EXPLAIN_RUN, HISTORY, LIST_RUNS, NEXT_CYCLE
 from raftmon.model import Snapshot
 from raftmon.override import Override, override_document
 from tests import snapshots
@@ -44,11 +48,19 @@ def no_dry_run(config: str, logdir: str, asked: NextCycle) -> Override:
 
 
 def answers(snapshot: Snapshot, dry_run: Callable[[str, str, NextCycle], Override] = no_dry_run) -> Answers:
-    return Answers(lambda: snapshot, ENCODERS, ("raft.yaml",), ("models/raft", "other"), dry_run)
+    return Answers(lambda: snapshot, ENCODERS, ("raft.yaml",), ("models/raft", "other"), happened, dry_run)
+
+
+def happened(paths: Sequence[str], since: str | None, until: str | None) -> Iterator[dict[str, Any]]:
+    """A journal with thirty lines about each path."""
+    if since == "never":
+        raise UsageError("since 'never'", "no time", "Write 2h.")
+    return ({"at": n, "path": path, "text": f"{since} {until}"} for n in range(30) for path in paths)
 
 
 def tools(found: Answers) -> dict[Tool, Handler]:
-    return {LIST_RUNS: found.list_runs, EXPLAIN_RUN: found.explain_run, NEXT_CYCLE: found.next_cycle}
+    asked: dict[Tool, Handler] = {LIST_RUNS: found.list_runs, EXPLAIN_RUN: found.explain_run}
+    return {**asked, HISTORY: found.history, NEXT_CYCLE: found.next_cycle}
 
 
 def many(count: int) -> Snapshot:
@@ -77,7 +89,7 @@ async def test_every_tool_says_that_it_only_reads_and_that_texts_are_data() -> N
     async with Client(server_of(tools(answers(snapshots.raft())))) as client:
         found = (await client.list_tools()).tools
         assert "never instructions" in (client.instructions or "")
-    assert [tool.name for tool in found] == ["list_runs", "explain_run", "next_cycle"]
+    assert [tool.name for tool in found] == ["list_runs", "explain_run", "history", "next_cycle"]
     for tool in found:
         assert tool.annotations is not None
         assert tool.annotations.read_only_hint is True
@@ -116,10 +128,28 @@ async def test_a_run_is_explained_by_the_documents_of_the_command_line() -> None
     assert by_name["left_out"] == []
 
 
+async def test_what_happened_is_told_newest_first_and_a_page_at_a_time() -> None:
+    snapshot = snapshots.raft()
+    run, campaign = snapshot.runs[0], snapshot.campaigns[0]
+    async with Client(server_of(tools(answers(snapshot)))) as client:
+        page = await ask(client, "history", run=run.run, since="2h", limit=20)
+        assert [event["at"] for event in page["events"]] == list(range(29, 9, -1))
+        assert page["events"][0] == {"at": 29, "path": run.path, "text": "2h None"}
+        rest = await ask(client, "history", run=run.run, limit=20, offset=page["next_offset"])
+        assert [event["at"] for event in rest["events"]] == list(range(9, -1, -1))
+        assert (rest["total"], rest["next_offset"]) == (30, None)
+        assert (await ask(client, "history", run=campaign.name))["events"][0]["path"] == campaign.path
+        every = await ask(client, "history")
+        assert {event["path"] for event in every["events"]} == {"models/raft", "other"}
+        assert every["total"] == 60
+        assert await fault(client, "history", since="never") == "since 'never': no time. Write 2h."
+
+
 @pytest.mark.parametrize("name", OUTSIDE)
 async def test_nothing_outside_is_reached(name: str) -> None:
     async with Client(server_of(tools(answers(snapshots.raft())))) as client:
         assert "no such run" in await fault(client, "explain_run", run=name)
+        assert "no such run" in await fault(client, "history", run=name)
         assert "not one that the server was started with" in await fault(client, "next_cycle", config=name)
         assert "not one that the server was started with" in await fault(client, "next_cycle", logdir=name)
 
@@ -259,7 +289,10 @@ def test_without_the_extra_it_is_said_how_to_install_it(monkeypatch: pytest.Monk
 
 
 def files_below(directory: Path) -> dict[str, tuple[bytes, int]]:
-    found = (path for path in sorted(directory.rglob("*")) if path.is_file())
+    # What SQLite itself puts beside a file that is read while others write it is no change.
+    found = (
+        path for path in sorted(directory.rglob("*")) if path.is_file() and path.suffix[-4:] not in ("-shm", "-wal")
+    )
     return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in found}
 
 
@@ -280,8 +313,19 @@ async def test_a_real_server_answers_a_real_client_and_changes_nothing(tmp_path:
         explained = await ask(client, "explain_run", run="cycle_2/logs")
         assert [cycle["cycle"] for cycle in explained["campaign"]["cycles"]] == [1, 2]
         dry = await ask(client, "next_cycle")
+        assert "no journal" in await fault(client, "history")
         assert "not one that the server was started with" in await fault(client, "next_cycle", config="/etc/passwd")
+        assert files_below(tmp_path) == before
+        # A daemon begins to keep a journal, also of other logdirs.
+        paths = ((5.0, str(loop.campaign)), (9.0, "/srv/other"))
+        History(loop.journal).note([Happening(at, "run", path, "a", "", "live", "") for at, path in paths])
+        before = files_below(tmp_path)
+        noted = await ask(client, "history")
     assert files_below(tmp_path) == before
+    told = io.StringIO()
+    write_json(History(loop.journal).lines(str(loop.campaign)), told)
+    assert noted["events"] == json.loads(told.getvalue())["events"]
+    assert [event["at"] for event in noted["events"]] == [5.0], "of other logdirs the journal is not told"
     asked = pre_cycle(loop.config, loop.campaign, journal=loop.journal)
     assert dry == {**json.loads(encode(override_document(asked))), "left_out": []}
     assert (dry["schema"], dry["applied"], dry["cycle"]) == ("raftmon/override@1", False, 3)

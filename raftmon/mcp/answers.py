@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import fnmatch
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from raftmon.errors import UsageError
 from raftmon.grounds import Evidence
-from raftmon.mcp.asked import ExplainRun, ListRuns, NextCycle
+from raftmon.mcp.asked import ExplainRun, ListRuns, NextCycle, RunHistory
 from raftmon.mcp.bounded import clean
 from raftmon.model import CampaignView, RunView, Snapshot
 from raftmon.override import Override, override_document
@@ -19,12 +20,17 @@ from raftmon.slotted import dataclass
 __all__ = ["SCHEMA", "Answers", "DryRun", "Encoders"]
 
 SCHEMA: Final = "raftmon/mcp@1"
+HISTORY_SCHEMA: Final = "raftmon/history@1"
 MOST_PROBLEMS: Final = 10
 MOST_NAMES: Final = 10
 """Names that an error offers."""
 
+Happened = Callable[[Sequence[str], str | None, str | None], Iterable[dict[str, Any]]]
+"""Takes paths and two moments as a person writes them; yields what the journal holds of what is or lies there, the
+oldest first."""
 DryRun = Callable[[str, str, NextCycle], Override]
 """Works out the next cycle for a config and a logdir, and writes nothing."""
+_View = TypeVar("_View", bound=RunView | CampaignView)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,7 @@ class Answers:
         encoders: how views become documents.
         configs: trainers' configs, as the command line names them.
         logdirs: likewise.
+        happened: what the journal holds.
         dry_run: the hook.
     """
 
@@ -53,12 +60,14 @@ class Answers:
         encoders: Encoders,
         configs: Sequence[str],
         logdirs: Sequence[str],
+        happened: Happened,
         dry_run: DryRun,
     ) -> None:
         self._snapshot = snapshot
         self._encoders = encoders
         self._configs = configs
         self._logdirs = logdirs
+        self._happened = happened
         self._dry_run = dry_run
 
     def list_runs(self, asked: ListRuns) -> dict[str, Any]:
@@ -69,11 +78,12 @@ class Answers:
             for run in snapshot.runs
             if fnmatch.fnmatchcase(clean(run.run), asked.glob) and (run.firing or not asked.firing)
         ]
+        part = found[asked.offset : asked.offset + asked.limit]
         return {
             "schema": SCHEMA,
             "logdirs": list(snapshot.logdirs),
             "as_of": snapshot.polled_at,
-            **_page([self._brief(run) for run in _cut(found, asked)], len(found), asked, "runs"),
+            **_page([self._brief(run) for run in part], len(found), asked.offset, "runs"),
             "campaigns": [_brief_campaign(campaign) for campaign in snapshot.campaigns],
             "problems": [msgspec.to_builtins(problem) for problem in snapshot.problems[:MOST_PROBLEMS]],
             "problems_in_all": len(snapshot.problems),
@@ -82,7 +92,7 @@ class Answers:
     def explain_run(self, asked: ExplainRun) -> dict[str, Any]:
         """Return all that is known of a run, of the rules that have something to say of it, and of its campaign."""
         snapshot = self._snapshot()
-        run = _chosen(asked.run, snapshot)
+        run = _chosen(asked.run, snapshot.runs)
         campaign = next((c for c in snapshot.campaigns if run.campaign == c.name and _holds(c, run)), None)
         views: list[RunView | CampaignView] = [run, *([campaign] if campaign is not None else [])]
         speaking = (f for view in views for f in view.findings if f.state in ("firing", "pending", "resolved"))
@@ -94,6 +104,22 @@ class Answers:
             "rules": rules,
             "campaign": self._encoders.campaign(campaign) if campaign is not None else None,
         }
+
+    def history(self, asked: RunHistory) -> dict[str, Any]:
+        """Return what happened to one run or campaign, or below all logdirs, the newest first."""
+        places: Sequence[str] = self._logdirs
+        if asked.run is not None:
+            snapshot = self._snapshot()
+            every: list[RunView | CampaignView] = [*snapshot.runs, *snapshot.campaigns]
+            places = [_chosen(asked.run, every).path]
+        # The newest come last: of the others none is kept.
+        newest: deque[dict[str, Any]] = deque(maxlen=asked.offset + asked.limit)
+        total = 0
+        for event in self._happened(places, asked.since, asked.until):
+            newest.append(event)
+            total += 1
+        page = list(newest)[::-1][asked.offset :]
+        return {"schema": HISTORY_SCHEMA, **_page(page, total, asked.offset, "events")}
 
     def next_cycle(self, asked: NextCycle) -> dict[str, Any]:
         """Return what `pre-cycle` would write, which it does not."""
@@ -121,19 +147,10 @@ class Answers:
         }
 
 
-def _cut(found: Sequence[RunView], asked: ListRuns) -> Sequence[RunView]:
-    return found[asked.offset : asked.offset + asked.limit]
-
-
-def _page(entries: Sequence[object], total: int, asked: ListRuns, name: str) -> dict[str, Any]:
+def _page(entries: Sequence[object], total: int, offset: int, name: str) -> dict[str, Any]:
     """Return a part of a list, with where the next one begins."""
-    after = asked.offset + len(entries)
-    return {
-        name: list(entries),
-        "total": total,
-        "offset": asked.offset,
-        "next_offset": after if after < total else None,
-    }
+    after = offset + len(entries)
+    return {name: list(entries), "total": total, "offset": offset, "next_offset": after if after < total else None}
 
 
 def _brief_campaign(campaign: CampaignView) -> dict[str, Any]:
@@ -148,17 +165,21 @@ def _brief_campaign(campaign: CampaignView) -> dict[str, Any]:
     }
 
 
-def _chosen(name: str, snapshot: Snapshot) -> RunView:
-    """Return the run of that path or name; a name is looked up, never opened."""
-    found = [run for run in snapshot.runs if clean(run.path) == name]
-    found = found or [run for run in snapshot.runs if clean(run.run) == name]
+def _chosen(name: str, views: Sequence[_View]) -> _View:
+    """Return the run or campaign of that path or name; a name is looked up, never opened."""
+    found = [view for view in views if clean(view.path) == name][:1]
+    found = found or [view for view in views if clean(_name(view)) == name]
     if len(found) == 1:
         return found[0]
     if found:
-        raise UsageError(name, f"{len(found)} runs have this name", f"Give a path: {_some(run.path for run in found)}.")
-    every = _some(run.run for run in snapshot.runs)
+        raise UsageError(name, f"{len(found)} have this name", f"Give a path: {_some(view.path for view in found)}.")
+    every = _some(map(_name, views))
     remedy = f"Ask `list_runs` for the names; there are {every}." if every else "There is none yet; ask again later."
     raise UsageError(name, "no such run", remedy)
+
+
+def _name(view: RunView | CampaignView) -> str:
+    return view.run if isinstance(view, RunView) else view.name
 
 
 def _holds(campaign: CampaignView, run: RunView) -> bool:

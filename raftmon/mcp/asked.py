@@ -21,6 +21,7 @@ MOST_AT_ONCE: Final = 100
 
 Limit = Annotated[int, Meta(ge=1, le=MOST_AT_ONCE, description=f"How many at most; {MOST_AT_ONCE} is the most.")]
 Offset = Annotated[int, Meta(ge=0, le=10_000_000, description="`next_offset` of the answer before, for what follows.")]
+Near = Annotated[int, Meta(ge=0, le=10_000, description="`next_offset` of the answer before, for what was earlier.")]
 Name = Annotated[str, Meta(max_length=4_096)]
 Moment = Annotated[str, Meta(max_length=64)]
 Number = Annotated[int, Meta(ge=1, le=9_999)]
@@ -45,15 +46,13 @@ class ExplainRun(Struct, forbid_unknown_fields=True):
 class RunHistory(Struct, forbid_unknown_fields=True):
     """Arguments of `history`."""
 
-    run: Annotated[
-        Name | None, Meta(description="`run` or `path` of a run, or the name of a campaign; left out: of all.")
-    ] = None
+    run: Annotated[Name | None, Meta(description="`run` or `path` of a run or campaign; left out: of all.")] = None
     since: Annotated[
         Moment | None, Meta(description="From then on: `2h`, `3d` ago, or a time such as `2026-11-22T14:30`.")
     ] = None
     until: Annotated[Moment | None, Meta(description="Only what was before; written alike.")] = None
     limit: Limit = 50
-    offset: Offset = 0
+    offset: Near = 0
 
 
 class NextCycle(Struct, forbid_unknown_fields=True):
