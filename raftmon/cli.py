@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 import click
 
 from raftmon import __version__
-from raftmon.commands import daemon, history, lint, looking, override, plan, rules
+from raftmon.commands import daemon, history, lint, looking, mcp, override, plan, rules
 from raftmon.errors import RaftmonError
 from raftmon.plain import plain_lines
 
@@ -44,8 +44,9 @@ for command in (
     plan.plan,
     lint.lint,
     daemon.daemon,
-    looking.demo,
     history.history,
+    mcp.mcp,
+    looking.demo,
     rules.rules,
 ):
     cli.add_command(command)

@@ -13,7 +13,7 @@ import msgspec
 from raftmon.grounds import Evidence
 from raftmon.model import CampaignView, Finding, NextCycle, RunView, Snapshot
 
-__all__ = ["SCHEMA", "encode", "rule_document", "snapshot_document"]
+__all__ = ["SCHEMA", "campaign_document", "encode", "rule_document", "run_document", "snapshot_document"]
 
 SCHEMA = "raftmon/snapshot@1"
 
@@ -40,8 +40,8 @@ def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "logdirs": list(snapshot.logdirs),
-        "campaigns": [_campaign(campaign) for campaign in snapshot.campaigns],
-        "runs": [_run(run) for run in snapshot.runs],
+        "campaigns": [campaign_document(campaign) for campaign in snapshot.campaigns],
+        "runs": [run_document(run) for run in snapshot.runs],
         "rules": _rules(snapshot),
         "problems": [asdict(problem) for problem in snapshot.problems],
         "gpus": [asdict(gpu) for gpu in snapshot.gpus],
@@ -67,7 +67,8 @@ def _rules(snapshot: Snapshot) -> dict[str, Any]:
     return {rule: rule_document(evidence) for rule, evidence in sorted(named.items()) if evidence is not None}
 
 
-def _campaign(campaign: CampaignView) -> dict[str, Any]:
+def campaign_document(campaign: CampaignView) -> dict[str, Any]:
+    """Return a campaign as plain mappings and lists."""
     following = campaign.next
     return {
         "name": campaign.name,
@@ -87,7 +88,8 @@ def _next(following: NextCycle) -> dict[str, Any]:
     return {name: value for name, value in told.items() if name not in ("acted", "held", "reference")}
 
 
-def _run(run: RunView) -> dict[str, Any]:
+def run_document(run: RunView) -> dict[str, Any]:
+    """Return a run as plain mappings and lists."""
     return {
         "run": run.run,
         "path": run.path,

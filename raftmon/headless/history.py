@@ -12,7 +12,7 @@ from raftmon.headless.document import encode
 from raftmon.plain import plain
 from raftmon.timeline import Line, line_document
 
-__all__ = ["FORMATS", "SCHEMA", "write_csv", "write_json", "write_text"]
+__all__ = ["FORMATS", "SCHEMA", "event_document", "write_csv", "write_json", "write_text"]
 
 SCHEMA: Final = "raftmon/history@1"
 _FORMULA: Final = ("=", "+", "-", "@")
@@ -40,7 +40,7 @@ def write_json(lines: Iterable[Line], out: TextIO, place: str | None = None) -> 
     out.write(f'{{"schema":"{SCHEMA}","events":[')
     for line in lines:
         out.write(",\n" if count else "\n")
-        out.write(encode({"time": _utc(line.at), **line_document(line)}))
+        out.write(encode(event_document(line)))
         count += 1
     out.write("\n]}\n")
     return count
@@ -51,10 +51,15 @@ def write_csv(lines: Iterable[Line], out: TextIO, place: str | None = None) -> i
     rows, count = csv.writer(out, lineterminator="\n"), 0
     rows.writerow(_COLUMNS)
     for line in lines:
-        known = {"time": _utc(line.at), **line_document(line)}
+        known = event_document(line)
         rows.writerow([_cell(known[column]) for column in _COLUMNS])
         count += 1
     return count
+
+
+def event_document(line: Line) -> dict[str, Any]:
+    """Return a line as a plain mapping, with its time in UTC as people write it."""
+    return {"time": _utc(line.at), **line_document(line)}
 
 
 def write_text(lines: Iterable[Line], out: TextIO, place: str | None = None) -> int:
