@@ -8,7 +8,6 @@ from typing import Any, Final
 import click
 
 from raftmon.commands.shared import journal_option, settings_option
-from raftmon.documents import SHIPPED_RULES
 from raftmon.errors import UsageError
 from raftmon.model import SEVERITIES
 from raftmon.remote.address import Logdir, as_logdir
@@ -39,9 +38,7 @@ def _print(context: click.Context, _: click.Parameter, name: str | None) -> None
 @click.option(
     "--rules",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    default=SHIPPED_RULES,
-    show_default="the shipped ones",
-    help="Directory of the rule set.",
+    help="Directory of the rule set; else the shipped one.",
 )
 @journal_option
 @click.option("--listen", metavar="HOST:PORT", help="Serve metrics for Prometheus there, such as 127.0.0.1:9464.")
@@ -90,6 +87,7 @@ def daemon(
     listen_cert: Path | None,
     listen_key: Path | None,
     listen_client_ca: Path | None,
+    rules: Path | None,
     **asked: Any,
 ) -> None:
     """Follow LOGDIRs unattended: note what happens in a journal, serve metrics, notify, run commands.
@@ -98,12 +96,14 @@ def daemon(
     """
     from raftmon.daemon.crew import Options
     from raftmon.daemon.running import run
+    from raftmon.documents import SHIPPED_RULES
 
     if asked["dry_run"] and not asked["on_finding"] and asked["settings"] is None:
         raise UsageError("--dry-run", "there is no command that could run", "Add --on-finding RULE:CMD.")
     run(
         Options(
             logdirs,
+            rules=rules if rules is not None else SHIPPED_RULES,
             token=listen_token,
             certificate=listen_cert,
             key=listen_key,
