@@ -61,8 +61,9 @@ class Places:
         if not path.startswith("/"):
             return text_of(place_of(path) if is_url(path) else path)
         # The way to a directory on a file system that is not there now would be taken for one without symbolic links.
-        if path in self._known and not os.path.exists(path):  # noqa: PTH110 - thousands at once
-            return self._known[path]
+        before = self._known.get(path)
+        if before is not None and not os.path.exists(path):  # noqa: PTH110 - thousands at once
+            return before
         if len(self._known) >= KNOWN_PLACES:
             self._known.clear()
         self._known[path] = found = self._place(path)

@@ -79,6 +79,8 @@ _INCREMENTAL: Final = 2
 """SQLite's name for a file whose free room can be given back bit by bit."""
 _FREE_PART: Final = 4
 """Room is given back when a quarter of the file is free: less is soon filled again."""
+_AT_ONCE: Final = 5_000
+"""Pages given back in one transaction: other processes write in between."""
 _BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -150,8 +152,9 @@ class JournalFile:
                     connection.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
                     connection.execute("VACUUM")
                 else:
-                    # Not `execute`: that ends such a statement at its first page.
-                    connection.executescript("PRAGMA incremental_vacuum")
+                    for _ in range(0, free, _AT_ONCE):
+                        # Not `execute`: that ends such a statement at its first page.
+                        connection.executescript(f"PRAGMA incremental_vacuum({_AT_ONCE})")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _open_for_reading(self) -> sqlite3.Connection:
