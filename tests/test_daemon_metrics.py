@@ -293,3 +293,19 @@ def test_who_asks_again_at_once_gets_the_same_text() -> None:
     assert metrics.page() is first
     clock.now += REUSE_SECONDS
     assert b'run="other"' in metrics.page().body
+
+
+@pytest.mark.parametrize(("cost", "reused"), [(0.0, 0.5), (0.1, 2.0), (60.0, 10.0)])
+def test_what_costs_much_is_rendered_seldom_but_not_for_ever(cost: float, reused: float) -> None:
+    clock = Clock()
+
+    def troubles() -> dict[str, int]:
+        clock.now += cost
+        return {"journal": 0}
+
+    metrics = Metrics(troubles=troubles, timer=clock)
+    first = metrics.page()
+    clock.now += reused - 0.01
+    assert metrics.page() is first
+    clock.now += 0.02
+    assert metrics.page() is not first
