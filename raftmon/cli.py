@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 import click
 
 from raftmon import __version__
-from raftmon.commands import daemon, lint, looking, override, plan, rules
+from raftmon.commands import daemon, history, lint, looking, override, plan, rules
 from raftmon.errors import RaftmonError
 from raftmon.plain import plain_lines
 
@@ -45,6 +45,7 @@ for command in (
     lint.lint,
     daemon.daemon,
     looking.demo,
+    history.history,
     rules.rules,
 ):
     cli.add_command(command)

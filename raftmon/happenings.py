@@ -69,6 +69,8 @@ class Happening:
     """Whether it had happened before anybody watched, to a run that is over: nobody is to be called for it."""
     began: float | None = None
     """Wall time of the run's first point, by which a mute of an earlier run there is told; None: not known."""
+    fired: bool = False
+    """Of a finding, whether it fires, or was said to fire before it came to this state."""
 
     @property
     def key(self) -> Key:
@@ -77,8 +79,10 @@ class Happening:
 
 
 def is_news(happening: Happening) -> bool:
-    """Tell whether people are to be told: a finding fires, or one that fired does no longer."""
-    return happening.kind == "finding" and not happening.late and happening.state in ("firing", "resolved", "gone")
+    """Tell whether people are to be told: a finding fires, or one that was said to fire does no longer."""
+    if happening.kind != "finding" or happening.late:
+        return False
+    return happening.state == "firing" or (happening.fired and happening.state in ("resolved", "gone"))
 
 
 _Said: TypeAlias = "tuple[Kind, str, str, int | None, float | None, Callable[[], Happening]]"
@@ -136,7 +140,8 @@ class Ledger:
             if before is None and state in _SILENT:
                 continue
             if _is_worth_a_line(before, kind, state, step, value):
-                known[kind, subject] = happening = make()
+                fired = kind == "finding" and (state == "firing" or (before is not None and _may_end(before)))
+                known[kind, subject] = happening = dataclasses.replace(make(), fired=fired)
                 yield happening
 
     def _gone(self, at: float) -> Iterator[Happening]:
@@ -148,8 +153,8 @@ class Ledger:
                 del self._away[path]
                 for happening in self._said.pop(path, {}).values():
                     if happening.kind == "finding" and happening.state in _OPEN:
-                        text = "Its directory is gone."
-                        yield dataclasses.replace(happening, at=at, state="gone", text=text, late=False)
+                        text, fired = "Its directory is gone.", _may_end(happening)
+                        yield dataclasses.replace(happening, at=at, state="gone", text=text, late=False, fired=fired)
 
     def _of_problems(self, problems: Iterable[Problem], at: float) -> Iterator[Happening]:
         now = dict.fromkeys(problems)
@@ -160,6 +165,11 @@ class Ledger:
             if problem not in now:
                 yield _of_problem(problem, "over", at)
         self._problems = now
+
+
+def _may_end(before: Happening) -> bool:
+    """Tell whether a finding was said to fire, and not yet that it does no longer."""
+    return before.state == "firing" or (before.fired and before.state == "inhibited")
 
 
 def _is_worth_a_line(before: Happening | None, kind: Kind, state: str, step: int | None, value: float | None) -> bool:
@@ -243,7 +253,8 @@ def _of_finding(
         name,
         finding.rule,
         state,
-        finding.text,
+        # What is to be done about it is no longer, once it has ended.
+        finding.text if state in _OPEN else "",
         severity=finding.severity,
         step=finding.since_step,
         readings={reading.signal: reading.value for reading in finding.readings},

@@ -20,6 +20,7 @@ from raftmon.journal import default_path, place_of, plain_path
 from raftmon.journal_file import JournalFile
 from raftmon.model import Severity
 from raftmon.remote.address import Logdir, as_logdir, is_url
+from raftmon.timeline import Line, lies_at, timeline
 
 __all__ = ["HAPPENINGS_SINCE", "History", "Places"]
 
@@ -123,6 +124,16 @@ class History:
                     for path in {seen_as(row), place, *near}:
                         yield happening_of(row, path)
 
+    def lines(
+        self,
+        place: str | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        kinds: Collection[str] = (),
+    ) -> Iterator[Line]:
+        """Yield what happened, what was written into configs and what was muted; see `raftmon.timeline.timeline`."""
+        return timeline(self.file, place, since, until, kinds)
+
     def forget(self, before: float, present: Iterable[str] = ()) -> int:
         """Delete what happened before a time; overrides and mutes stay. Returns how many lines it was.
 
@@ -150,11 +161,6 @@ class History:
         if gone:
             self.file.shrink()
         return gone
-
-
-def lies_at(place: str, root: str) -> bool:
-    """Tell whether a place is another one or lies below it."""
-    return place == root or place.startswith(root if root.endswith("/") else f"{root}/")
 
 
 def text_of(text: str) -> str:
@@ -199,11 +205,12 @@ def _place(happening: Happening, known: dict[str, str], places: Places) -> str:
     """Return the place of a happening; each path of a batch is asked for once."""
     path = happening.path
     if path not in known:
-        if happening.kind == "problem" and path.startswith("/"):
-            # It may be a file, with a line behind it, and wrong for the very reason that it cannot be looked at.
-            known[path] = plain_path(Path(path))
-        else:
-            known[path] = places.of(path)
+        try:
+            # A problem may be of a file, with a line behind it, that is wrong for the very reason that nobody can look.
+            of_file = happening.kind == "problem" and path.startswith("/")
+            known[path] = plain_path(Path(path)) if of_file else places.of(path)
+        except ValueError:  # a name that no file can have
+            known[path] = text_of(path)
     return known[path]
 
 

@@ -23,7 +23,7 @@ from raftmon.journal_file import JournalFile
 from raftmon.model import Mute
 from raftmon.remote.address import Address, Logdir, as_logdir
 
-__all__ = ["Entry", "Journal", "Kind", "State", "default_path", "place_of", "plain_path"]
+__all__ = ["Applied", "Entry", "Journal", "Kind", "State", "default_path", "place_of", "plain_path"]
 
 State: TypeAlias = Literal["intended", "written", "failed"]
 Kind: TypeAlias = Literal["pre-cycle", "plan"]
@@ -65,6 +65,21 @@ class Entry:
     """When it was taken back; None: it was not."""
     id: int = 0
     """Number in the journal; 0: not in one yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """An override that stands, in short."""
+
+    at: float
+    """When it was written, in seconds since the epoch."""
+    config: str
+    """The file, symbolic links resolved."""
+    campaign: str
+    """As `place_of` calls it."""
+    cycle: int | None
+    learning_rate: float | None
+    """What the cycle was meant to train at; None: not known."""
 
 
 def plain_path(path: Path) -> str:
@@ -151,6 +166,15 @@ class Journal:
         """Yield the overrides of a config that were neither taken back nor refused, the newest first."""
         where = "config = ? AND undone_at IS NULL AND state != 'failed' ORDER BY id DESC"
         yield from self._select(where, (plain_path(config),))
+
+    def applied(self) -> list[Applied]:
+        """Return the newest override of each campaign that was neither taken back nor refused."""
+        newest = "SELECT max(id) FROM overrides WHERE state = 'written' AND undone_at IS NULL AND campaign != ''"
+        query = (
+            f"SELECT at, config, campaign, cycle, learning_rate FROM overrides WHERE id IN ({newest} GROUP BY campaign)"
+        )
+        with self._file.reading(_OVERRIDES_SINCE) as connection:
+            return [] if connection is None else [Applied(*row) for row in connection.execute(query)]
 
     def entries(self) -> list[Entry]:
         """Return everything, the oldest first."""

@@ -10,6 +10,7 @@ from typing import cast
 from textual.message import Message
 
 from raftmon.errors import Refused
+from raftmon.journal import Applied
 from raftmon.model import CampaignView, Mute, RunView, Snapshot
 from raftmon.tui.mutes import Mutes, MutesArrived
 from tests import snapshots
@@ -24,6 +25,7 @@ class FakeStore:
     """Mutes in memory; fails or waits on command."""
 
     mutes: dict[tuple[str, str], Mute] = field(default_factory=dict)
+    overrides: list[Applied] = field(default_factory=list)
     trouble: Exception | None = None
     asked: int = 0
     gate: threading.Event = field(default_factory=threading.Event)
@@ -47,6 +49,11 @@ class FakeStore:
         if self.trouble is not None:
             raise self.trouble
         return list(self.mutes.values())
+
+    def applied(self) -> list[Applied]:
+        if self.trouble is not None:
+            raise self.trouble
+        return self.overrides
 
     def keep(self, path: str, rule: str, seen: float | None, muted: bool) -> None:
         assert self.gate.wait(10)

@@ -96,8 +96,9 @@ def refusing() -> Iterator[int]:
 
 
 def finding(rule: str = "loss-diverges", run: str = "cycle_3/logs", state: str = "firing", **changes: Any) -> Happening:
-    """Return what happened to a finding; any field can be changed."""
+    """Return what happened to a finding that was said to fire, if it ended; any field can be changed."""
     fields: dict[str, Any] = {
+        "fired": state in ("firing", "resolved", "gone"),
         "at": 1_800_000_000.0,
         "kind": "finding",
         "path": f"/data/{run}",

@@ -57,6 +57,28 @@ def test_a_finding_that_a_graver_one_explains_is_inhibited_and_calls_nobody() ->
     assert (happening.state, is_news(happening)) == ("inhibited", False)
 
 
+def test_an_end_is_news_only_of_what_was_said_to_fire() -> None:
+    def looks(*states: FindingState) -> list[bool]:
+        ledger = Ledger()
+        told = []
+        for place, state in enumerate(states):
+            told = ledger.take(snapshot_of(run_with(state)), NOW + place)
+        return [is_news(happening) for happening in told if happening.kind == "finding"]
+
+    assert looks("firing", "resolved") == [True]
+    assert looks("firing", "unknown") == [False]  # its run began anew
+    assert looks("resolved") == [False]
+    assert looks("pending", "inactive") == [False]
+    assert looks("firing", "resolved", "pending", "inactive") == [False]
+
+
+def test_an_end_has_no_advice() -> None:
+    ledger = Ledger()
+    (firing,) = [h for h in ledger.take(snapshot_of(run_with("firing")), NOW) if h.kind == "finding"]
+    (resolved,) = ledger.take(snapshot_of(run_with("resolved")), NOW + 1)
+    assert (firing.text != "", resolved.text) == (True, "")
+
+
 def test_a_run_that_begins_anew_takes_its_findings_back() -> None:
     ledger = Ledger()
     ledger.take(snapshot_of(run_with("firing")), NOW)

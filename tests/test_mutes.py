@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftmon.cli import main
-from raftmon.journal import Journal
+from raftmon.journal import Journal, place_of
 from raftmon.model import Mute
 from raftmon.tui.app import RaftmonApp
 from raftmon.tui.mutes import JournalMutes, Mutes, MutesArrived
 from tests import snapshots
 from tests.muting import LOCKED, RULE, Desk
+from tests.test_journal import ENTRY
 from tests.tui_session import running
 from tests.views import make_finding, make_run
 
@@ -140,6 +141,32 @@ async def test_a_journal_that_cannot_be_used_stops_nothing(tmp_path: Path, broke
             assert str(file) in message
             assert "--journal PATH" in message
         assert "muted for this run" in session.text("#text")
+
+
+async def test_the_cycles_show_what_another_process_wrote_into_the_config(tmp_path: Path) -> None:
+    file = tmp_path / "journal.sqlite3"
+    snapshot = snapshots.raft()
+    (campaign,) = snapshot.campaigns
+    journal = Journal(file, clock=lambda: 1_795_300_000.0)
+    entry = replace(ENTRY, campaign=place_of(campaign.path), cycle=5, learning_rate=7.77e-5)
+    journal.finish(journal.begin(replace(entry, learning_rate=9e-5)), "written")
+    number = journal.begin(entry)
+    async with running(snapshot, mutes=JournalMutes(file)) as session:
+        await session.press("2")
+        await session.muted()
+        assert "LR 9e-5" in session.text("#plan"), "the other is only intended"
+
+        journal.finish(number, "written")
+        session.app.mutes.ask()
+        await session.muted()
+        written = " ".join(session.text("#plan").split())
+        assert "written cycle 5: LR 7.77e-5" in written
+        assert "raft.yaml" in written
+
+        journal.undo(number)
+        session.app.mutes.ask()
+        await session.muted()
+        assert "LR 9e-5" in session.text("#plan"), "what stands now that it was taken back"
 
 
 def test_watch_takes_the_mutes_of_the_journal_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

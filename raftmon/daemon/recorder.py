@@ -279,8 +279,8 @@ class Recorder:
         """Delete what is too old, unless the clock that says so has jumped."""
         wall = self._clock()
         before, self._seen = self._seen, (wall, now)
-        if self._retention is not None and abs((wall - before[0]) - (now - before[1])) <= STEADY:
-            newest = self._snapshot
-            paths = [] if newest is None else [view.path for view in newest.runs]
-            paths += [] if newest is None else [view.path for view in newest.campaigns]
-            self.history.forget(wall - self._retention, paths)
+        newest = self._snapshot
+        steady = abs((wall - before[0]) - (now - before[1])) <= STEADY
+        if self._retention is not None and newest is not None and steady:
+            present = [*(run.path for run in newest.runs), *(campaign.path for campaign in newest.campaigns)]
+            self.history.forget(wall - self._retention, present)

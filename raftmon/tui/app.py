@@ -153,7 +153,7 @@ class RaftmonApp(App[int]):
         self._tell()
         self._overview.show_mutes()
         for screen in self.screen_stack:
-            if isinstance(screen, Sheet):
+            if isinstance(screen, DetailScreen | Sheet):
                 screen.show_mutes()
 
     def on_finding_sheet_muted(self) -> None:

@@ -1,4 +1,7 @@
-"""Which findings a person has muted: asked of and noted in the journal in a thread of its own, known here at once."""
+"""Which findings a person has muted: asked of and noted in the journal in a thread of its own, known here at once.
+
+With each answer comes what stands in the journal of the campaigns: a learning rate that another process has written.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from types import MappingProxyType
-from typing import Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from textual.message import Message
 
@@ -17,6 +20,9 @@ from raftmon.errors import RaftmonError
 from raftmon.model import CampaignView, Mute, RunView
 from raftmon.plain import plain
 from raftmon.slotted import dataclass
+
+if TYPE_CHECKING:
+    from raftmon.journal import Applied
 
 __all__ = ["JournalMutes", "MuteStore", "Mutes", "MutesArrived"]
 
@@ -38,6 +44,9 @@ class MuteStore(Protocol):
 
     def standing(self) -> list[Mute]:
         """Return the mutes that were not lifted; may block, raises `RaftmonError`."""
+
+    def applied(self) -> list[Applied]:
+        """Return the newest override of each campaign that stands; may block, raises `RaftmonError`."""
 
     def keep(self, path: str, rule: str, seen: float | None, muted: bool) -> None:
         """Note that a finding is muted, or that it is no longer; may block, raises `RaftmonError`."""
@@ -62,6 +71,12 @@ class JournalMutes:
 
         return [mute for mute in Journal(self.journal).mutes() if mute.lifted_at is None]
 
+    def applied(self) -> list[Applied]:
+        """Return what the journal holds."""
+        from raftmon.journal import Journal
+
+        return Journal(self.journal).applied()
+
     def keep(self, path: str, rule: str, seen: float | None, muted: bool) -> None:
         """Write into the journal."""
         from raftmon.journal import Journal
@@ -81,6 +96,7 @@ class MutesArrived(Message):
         wish: what was noted, or could not be; None: it was only asked.
         trouble: why it failed; empty if it did not.
         places: what the store calls the paths that it was asked about.
+        applied: the newest override of each campaign that stands; None: not known.
     """
 
     def __init__(
@@ -89,9 +105,11 @@ class MutesArrived(Message):
         wish: tuple[_Key, _Wish] | None,
         trouble: str,
         places: Mapping[str, str] = MappingProxyType({}),
+        applied: Iterable[Applied] | None = None,
     ) -> None:
         super().__init__()
         self.standing, self.wish, self.trouble, self.places = standing, wish, trouble, places
+        self.applied = applied
 
 
 class Mutes:
@@ -112,6 +130,7 @@ class Mutes:
         self._post: Callable[[Message], bool] | None = None
         self._standing: dict[_Key, Mute] = {}
         self._rules: frozenset[str] = frozenset()
+        self._applied: dict[str, Applied] = {}
         self._here: dict[_Key, _Wish] = {}
         self._places: dict[str, str] = {}
         self._asked: set[str] = set()
@@ -150,6 +169,11 @@ class Mutes:
         mute = self._standing.get((place, rule)) if place is not None else None
         return mute is not None and not _is_another(view, mute.seen)
 
+    def applied_to(self, campaign: CampaignView) -> Applied | None:
+        """Return the newest override of a campaign that stands; None: none, or not known yet."""
+        place = self._place(campaign.path) if self._applied else None
+        return self._applied.get(place) if place is not None else None
+
     def toggle(self, view: View, rule: str) -> bool:
         """Mute a finding, or mute it no longer; returns which of the two."""
         muted = not self.holds(view, rule)
@@ -167,6 +191,8 @@ class Mutes:
         if answer.standing is not None:
             self._standing = {(mute.path, mute.rule): mute for mute in answer.standing}
             self._rules = frozenset(rule for _, rule in self._standing)
+        if answer.applied is not None:
+            self._applied = {applied.campaign: applied for applied in answer.applied}
         if answer.wish is None:
             # That it cannot be read is told once, that something cannot be noted each time.
             told, self._told = self._told, self._told or bool(answer.trouble)
@@ -225,7 +251,7 @@ def _answer(store: MuteStore, wish: tuple[_Key, _Wish] | None, paths: Iterable[s
             (path, rule), (muted, seen) = wish
             store.keep(path, rule, seen, muted)
             open_wish = None
-        return MutesArrived(store.standing(), wish, "", _places(store, paths))
+        return MutesArrived(store.standing(), wish, "", _places(store, paths), store.applied())
     except RaftmonError as error:
         trouble = f"{error.where}: {error.what}. {error.remedy}"
     except Exception as error:  # whatever it is, the screen must live on

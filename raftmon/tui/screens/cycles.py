@@ -13,6 +13,7 @@ from textual.content import Content
 from raftmon.model import CampaignView
 from raftmon.tui.bindings import EXPLAIN, FOCUS, SCREENSHOT, VERDICT
 from raftmon.tui.figure import Chart
+from raftmon.tui.mutes import Mutes
 from raftmon.tui.plot import Plot
 from raftmon.tui.screens.detail import DetailScreen
 from raftmon.tui.text import MUTED, assemble
@@ -30,6 +31,8 @@ FEWEST_ROWS = 3
 """Lines that the table keeps however low the terminal is."""
 
 
+ASK_SECONDS = 10.0
+"""Between looks at the journal, which other processes write."""
 CHART = (8, 22)
 """Least and largest lines of the chart of the rates, which has what the table and the plan leave."""
 
@@ -53,8 +56,9 @@ class CyclesScreen(DetailScreen):
     ]
     PLACE = "cycles"
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, mutes: Mutes | None = None) -> None:
         super().__init__(title)
+        self._journal = mutes if mutes is not None else Mutes()
         self._seen: tuple[str, int | None] | None = None
         """Campaign and cycle that the table was scrolled to."""
         self._charted: dict[Hashable, Chart] = {}
@@ -74,6 +78,8 @@ class CyclesScreen(DetailScreen):
         """Begin with the newest cycles, and the keys on what has more than it shows."""
         super().on_mount()
         self.query_one("#cycles-rows").focus()
+        self._ask()
+        self.set_interval(ASK_SECONDS, self._ask)
 
     def on_descendant_focus(self) -> None:
         """Mark the heading of the panel with the focus."""
@@ -98,7 +104,15 @@ class CyclesScreen(DetailScreen):
             return
         self._draw_table(campaign)
         self._draw_chart(campaign)
-        self.query_one("#plan", LinesView).show(lambda width: panel_lines(campaign, width))
+        applied = self._journal.applied_to(campaign)
+        self.query_one("#plan", LinesView).show(lambda width: panel_lines(campaign, width, applied))
+
+    def show_mutes(self) -> None:
+        """Show what another process has written into the config."""
+        self.draw()
+
+    def _ask(self) -> None:
+        self._journal.ask((self.campaign,))
 
     def _draw_table(self, campaign: CampaignView) -> None:
         run = self.run
@@ -130,7 +144,7 @@ class CyclesScreen(DetailScreen):
         chart = chart_of("verification_rate", self.run, campaign, self._charted)
         self._charted = {chart.version: chart}
         # The plan has a cell at each side, and keeps two for its bar.
-        plan = len(panel_lines(campaign, max(self.size.width - 4, 1)))
+        plan = len(panel_lines(campaign, max(self.size.width - 4, 1), self._journal.applied_to(campaign)))
         # Status bar, two headings, titles, keys, and a line above and below.
         room = self.size.height - 7 - self._table_height(campaign) - plan
         plot.display = room >= CHART[0] and chart.bars is not None and len(chart.bars.x) > 1

@@ -61,6 +61,9 @@ class DetailScreen(Screen[None]):
         if self.is_mounted:
             self.draw()
 
+    def show_mutes(self) -> None:
+        """Show what the journal has told; most screens show nothing of it."""
+
     def show_status(self, status: Status) -> None:
         """Show how the watching goes."""
         self._status = status

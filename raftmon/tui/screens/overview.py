@@ -222,7 +222,7 @@ class Overview(Screen[None]):
         # Imported here: a logdir without a campaign never needs it.
         from raftmon.tui.screens.cycles import CyclesScreen
 
-        cast("RaftmonApp", self.app).open_detail(CyclesScreen(self._title))
+        cast("RaftmonApp", self.app).open_detail(CyclesScreen(self._title, self._mutes))
 
     def action_problems(self) -> None:
         """List the problems."""

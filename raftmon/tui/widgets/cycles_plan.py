@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
 from textual.content import Content
 
 from raftmon.advice.campaign_policy import checkpoint_of
@@ -10,7 +14,10 @@ from raftmon.tui.text import MUTED, SEVERITIES, assemble, fit, metric, number
 from raftmon.tui.widgets.campaign_panel import next_lines
 from raftmon.tui.widgets.lines import wrap
 
-__all__ = ["checkpoint_lines", "next_cycle_lines", "note_lines", "panel_lines", "strategy_lines"]
+if TYPE_CHECKING:
+    from raftmon.journal import Applied
+
+__all__ = ["applied_lines", "checkpoint_lines", "next_cycle_lines", "note_lines", "panel_lines", "strategy_lines"]
 
 BESIDE, ROOMY = 100, 140
 """Cells from which on the strategies stand beside the arithmetic, not below it; and for how many cycles they do."""
@@ -22,15 +29,22 @@ CHOSEN = "→"
 """Marks the strategy that the advice begins with."""
 
 
-def panel_lines(campaign: CampaignView, width: int) -> list[Content]:
-    """Return all lines: side by side where there is room, else the strategies below."""
+def panel_lines(campaign: CampaignView, width: int, applied: Applied | None = None) -> list[Content]:
+    """Return all lines: side by side where there is room, else the strategies below.
+
+    Args:
+        campaign: whose.
+        width: cells.
+        applied: the newest override that stands; None: none.
+    """
     if width < BESIDE or not campaign.plans:
         below = [*strategy_lines(campaign, width), Content(), *note_lines(campaign, width)]
-        return [*next_cycle_lines(campaign, width), Content(), *below]
+        return [*next_cycle_lines(campaign, width), *applied_lines(applied, width), Content(), *below]
     count = len(campaign.plans[0].rates) if width >= ROOMY else FEW
     right_width = NAME + RATE * count
     left_width = width - right_width - 5
-    left, right = next_cycle_lines(campaign, left_width), strategy_lines(campaign, right_width)
+    left = [*next_cycle_lines(campaign, left_width), *applied_lines(applied, left_width)]
+    right = strategy_lines(campaign, right_width)
     right += [Content(), *note_lines(campaign, right_width)]
     height = max(len(left), len(right))
     left += [Content()] * (height - len(left))
@@ -75,6 +89,17 @@ def checkpoint_lines(campaign: CampaignView, width: int) -> list[Content]:
     else:
         how = f"its model passed at ★ {rate}"
     return wrap(assemble(("checkpoint  ", MUTED), ("the best is ", MUTED), (name, "bold"), f": {how}"), width, 0, 12)
+
+
+def applied_lines(applied: Applied | None, width: int) -> list[Content]:
+    """Return what was written into the config, and when; nothing where nothing was."""
+    if applied is None:
+        return []
+    rate = metric("learning_rate", applied.learning_rate)
+    cycle = f"cycle {applied.cycle}: " if applied.cycle is not None else ""
+    when = datetime.fromtimestamp(applied.at).strftime("%Y-%m-%d %H:%M")
+    where = f" into {PurePath(applied.config).name}, {when}"
+    return wrap(assemble(("written     ", MUTED), (cycle, MUTED), (f"LR {rate}", "bold"), where), width, 0, 12)
 
 
 def strategy_lines(campaign: CampaignView, width: int) -> list[Content]:
