@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -123,7 +124,9 @@ def test_a_campaign_stays_for_a_day_after_its_last_change() -> None:
     old = live("models/raft/cycle_4/logs", campaign="models/raft", state="idle", last_wall_time=NOW - 2e5)
     one, other = raft_campaign(), raft_campaign()
     name, clock = "raftmon_campaign_best_cycle", Clock()
+    copy = dataclasses.replace(one)
     assert of(shown(snap(old, campaigns=(one,))), name) == []
+    assert of(shown(snap(old, campaigns=(one,)), snap(old, campaigns=(copy,), version=2)), name) == []
     assert of(shown(snap(old, campaigns=(one,)), snap(old, campaigns=(other,), version=2)), name) == [3]
     metrics = Metrics(clock=clock, timer=clock)
     metrics.take(snap(old, campaigns=(one,)))
