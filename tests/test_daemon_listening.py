@@ -19,7 +19,7 @@ import pytest
 
 from raftmon.daemon.health import Health
 from raftmon.daemon.listening import MOST_REQUESTS, Server
-from raftmon.daemon.locks import Locks
+from raftmon.daemon.locks import Locks, in_the_clear
 from raftmon.daemon.metrics import OPENMETRICS, Metrics
 from raftmon.errors import UsageError
 from raftmon.listen import Listen
@@ -128,6 +128,45 @@ def test_nobody_else_may_ask_without_a_lock(host: str, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="other machines could read") as caught:
             Server(Listen(host, 0), locks, Metrics(), lambda: GOOD)
         assert "token" in caught.value.remedy
+
+
+def test_a_name_that_is_not_this_machine_after_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("0.0.0.0", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: there)
+    with pytest.raises(UsageError, match=r"0\.0\.0\.0.*other machines could read"):
+        Server(Listen("localhost", 0), Locks(), Metrics(), lambda: GOOD)
+
+
+def test_a_token_in_the_clear_is_warned_of() -> None:
+    world, token = Listen("0.0.0.0", 9464), Locks(token="s3cret")
+    warning = in_the_clear(world, token)
+    assert warning is not None
+    assert "s3cret" not in warning
+    assert in_the_clear(LOCAL, token) is None
+    assert in_the_clear(world, Locks(token="s3cret", certificate=Path("c.pem"))) is None
+
+
+def test_a_defect_is_a_problem_and_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    broken = [True]
+
+    def health() -> Health:
+        if broken:
+            raise LookupError("no such thing")
+        return GOOD
+
+    told = threading.Event()
+    server = Server(LOCAL, Locks(), Metrics(health), health, tell=lambda _: told.set())
+    try:
+        assert told.wait(10)
+        assert ask(server, "/metrics")[0] == 500
+        (problem,) = server.problems()
+        assert problem.what == "no answer to '/metrics': LookupError('no such thing')"
+        broken.clear()
+        assert ask(server, "/metrics")[0] == 200
+        assert server.problems() == ()
+    finally:
+        server.close(5)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_all_addresses_with_a_token() -> None:

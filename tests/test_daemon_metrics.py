@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -123,7 +124,9 @@ def test_a_campaign_stays_for_a_day_after_its_last_change() -> None:
     old = live("models/raft/cycle_4/logs", campaign="models/raft", state="idle", last_wall_time=NOW - 2e5)
     one, other = raft_campaign(), raft_campaign()
     name, clock = "raftmon_campaign_best_cycle", Clock()
+    copy = dataclasses.replace(one)
     assert of(shown(snap(old, campaigns=(one,))), name) == []
+    assert of(shown(snap(old, campaigns=(one,)), snap(old, campaigns=(copy,), version=2)), name) == []
     assert of(shown(snap(old, campaigns=(one,)), snap(old, campaigns=(other,), version=2)), name) == [3]
     metrics = Metrics(clock=clock, timer=clock)
     metrics.take(snap(old, campaigns=(one,)))
@@ -293,3 +296,19 @@ def test_who_asks_again_at_once_gets_the_same_text() -> None:
     assert metrics.page() is first
     clock.now += REUSE_SECONDS
     assert b'run="other"' in metrics.page().body
+
+
+@pytest.mark.parametrize(("cost", "reused"), [(0.0, 0.5), (0.1, 2.0), (60.0, 10.0)])
+def test_what_costs_much_is_rendered_seldom_but_not_for_ever(cost: float, reused: float) -> None:
+    clock = Clock()
+
+    def troubles() -> dict[str, int]:
+        clock.now += cost
+        return {"journal": 0}
+
+    metrics = Metrics(troubles=troubles, timer=clock)
+    first = metrics.page()
+    clock.now += reused - 0.01
+    assert metrics.page() is first
+    clock.now += 0.02
+    assert metrics.page() is not first

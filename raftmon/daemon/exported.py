@@ -72,7 +72,7 @@ class Exported:
         self._active = now
         campaigns = {view.path: view for view in snapshot.campaigns}
         for path, campaign in campaigns.items():
-            if self._campaigns.get(path, campaign) is not campaign:
+            if not _is_same(self._campaigns.get(path, campaign), campaign):
                 self._changed[path] = at
         self._changed = {
             path: since
@@ -141,6 +141,11 @@ def label(text: str) -> str:
 
 def _is_active(view: RunView) -> bool:
     return view.state == "live" or view.stalled is not None
+
+
+def _is_same(one: CampaignView, other: CampaignView) -> bool:
+    """Tell whether nothing was judged anew; a copy with another path, as of a remote logdir, is the same."""
+    return one.cycles is other.cycles and one.next is other.next and one.findings is other.findings
 
 
 def _is_within(since: float, at: float, seconds: float) -> bool:

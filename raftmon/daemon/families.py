@@ -95,7 +95,7 @@ FAMILIES: Final = (
         (*_CAMPAIGN, "advice"),
         "1 for what is advised after the newest cycle: go_on, roll_back or stop.",
     ),
-    Family("raftmon_runs", "gauge", ("state",), "Runs by state, those among them that are not exported one by one."),
+    Family("raftmon_runs", "gauge", ("state",), "Runs by state, with those that are not exported one by one."),
     Family(
         "raftmon_runs_omitted",
         "gauge",

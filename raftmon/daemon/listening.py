@@ -82,6 +82,7 @@ class Server:
         self._where = f"--listen {at.host}:{at.port}"
         self._over = threading.Event()
         self._problem: Problem | None = None
+        self._fault: Problem | None = None
         self.url: str | None = None
         """Where it listens; None: it does not yet."""
         first = self._listener()
@@ -90,8 +91,7 @@ class Server:
 
     def problems(self) -> Sequence[Problem]:
         """Return what keeps it from being asked."""
-        problem = self._problem
-        return () if problem is None else (problem,)
+        return tuple(problem for problem in (self._problem, self._fault) if problem is not None)
 
     def close(self, seconds: float) -> None:
         """End, within so many seconds."""
@@ -116,7 +116,12 @@ class Server:
             # The port of a daemon that has just ended is free.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
+            # What a name means is known now: `localhost` may be anything in a file of hosts.
+            check_locks(Listen(listener.getsockname()[0], self._at.port), self._locks)
             listener.listen(64)
+        except UsageError:
+            listener.close()
+            raise
         except OSError as error:
             listener.close()
             self._not_bound(error)
@@ -136,13 +141,18 @@ class Server:
         self._problem = Problem(self._where, f"nobody can ask for metrics: {reason}", remedy)
 
     def _serve(self, listener: socket.socket | None) -> None:
-        while listener is None:
-            if self._over.wait(self._retry_seconds):
-                return
-            try:
-                listener = self._listener()
-            except UsageError as error:
-                self._problem = Problem(error.where, error.what, error.remedy)
+        while not self._over.is_set():
+            if listener is not None:
+                self._serve_on(listener)
+                listener = None
+            elif not self._over.wait(self._retry_seconds):
+                try:
+                    listener = self._listener()
+                except UsageError as error:
+                    self._problem = Problem(error.where, error.what, error.remedy)
+
+    def _serve_on(self, listener: socket.socket) -> None:
+        """Serve until the end, or until the socket is broken, which is a problem until there is another one."""
         name, port = listener.getsockname()[:2]
         scheme = "http" if self._tls is None else "https"
         self.url = f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}"
@@ -151,10 +161,23 @@ class Server:
         try:
             while not self._over.is_set():
                 server.handle_request()
+        except (OSError, ValueError) as error:
+            self._problem = Problem(self._where, f"nobody can ask for metrics: {error}", "It is tried again.")
         finally:
             server.end()
 
     def _answer(self, command: str, path: str, headers: Any) -> Answer:
+        try:
+            answer = self._answered(command, path, headers)
+        except Exception as error:  # a person is told of a defect, and the other paths are answered
+            remedy = "This is a defect of raftmon: report it with this line. Runs are judged all the same."
+            self._fault = Problem(self._where, f"no answer to {path.partition('?')[0][:80]!r}: {error!r}", remedy)
+            return plain_answer(500, "This cannot be answered; the daemon's log says why.")
+        if answer.status == 200 and path.startswith("/metrics"):
+            self._fault = None
+        return answer
+
+    def _answered(self, command: str, path: str, headers: Any) -> Answer:
         refused = why_refused(self._at, self._locks, headers.get("Authorization"), headers.get("Host"))
         if refused is not None:
             status, reason = refused
@@ -191,6 +214,15 @@ class _Requests(TCPServer):
         super().handle_request()
         self._end_older_than(time.monotonic() - self._seconds)
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Return the next connection."""
+        try:
+            return self.socket.accept()
+        except OSError:
+            # Out of file descriptors, say: the connection is still waiting, and would be tried at once again.
+            time.sleep(ROUND_SECONDS)
+            raise
+
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - socketserver's
         """Begin to serve a connection in a thread of its own."""
         with self._lock:
@@ -205,7 +237,12 @@ class _Requests(TCPServer):
         if crowd >= 2 * MOST_REQUESTS:
             self.shutdown_request(request)
             return
-        threading.Thread(target=self._converse, args=(number, request), name="raftmon-request", daemon=True).start()
+        try:
+            threading.Thread(target=self._converse, args=(number, request), name="raftmon-request", daemon=True).start()
+        except RuntimeError:  # the system has no thread left
+            with self._lock:
+                del self._open[number]
+            self.shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a broken connection: whoever broke it knows."""

@@ -10,7 +10,7 @@ from raftmon.errors import UsageError
 from raftmon.listen import Listen, is_loopback, is_secret, refusal
 from raftmon.slotted import dataclass
 
-__all__ = ["USUAL", "Locks", "check_locks", "tls_context", "why_refused"]
+__all__ = ["USUAL", "Locks", "check_locks", "in_the_clear", "tls_context", "why_refused"]
 
 USUAL: Final = "127.0.0.1:9464"
 
@@ -45,6 +45,16 @@ def check_locks(at: Listen, locks: Locks) -> None:
             f"the clients'), or listen on {USUAL}."
         )
         raise UsageError(where, "other machines could read the metrics without being asked who they are", remedy)
+
+
+def in_the_clear(at: Listen, locks: Locks) -> str | None:
+    """Return a warning where the token crosses a network that others may listen to; None: it does not."""
+    if locks.token is None or locks.certificate is not None or is_loopback(at.host):
+        return None
+    return (
+        f"--listen {at.host}:{at.port}: nothing is encrypted, and whoever listens to the network learns the token; "
+        "give the server a certificate (--listen-cert), or put a proxy with TLS before it"
+    )
 
 
 def tls_context(locks: Locks) -> ssl.SSLContext | None:

@@ -35,7 +35,9 @@ LAG_BOUNDS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 REUSE_SECONDS: Final = 0.5
 """For so long at least a rendered text is handed out again,"""
 REUSE_SHARE: Final = 20.0
-"""...and for so many times what it cost: whoever asks without end has a twentieth of a core."""
+"""...and for so many times what it cost, so that whoever asks without end has a twentieth of a core,"""
+REUSE_MOST: Final = 10.0
+"""...but never for longer: on a machine that is busy with other things the time says little of the cost."""
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 PLAIN: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -116,7 +118,7 @@ class Metrics:
                 body = self._render(kind)
                 plain, small = Page(kind, body, False), Page(kind, gzip.compress(body, 3), True)
                 ended = self._timer()
-                until = ended + max(REUSE_SECONDS, REUSE_SHARE * (ended - begun))
+                until = ended + min(max(REUSE_SECONDS, REUSE_SHARE * (ended - begun)), REUSE_MOST)
                 self._pages[kind] = until, plain, small
         return small if packed else plain
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.alerting import Daemon, Job, Receiver, Stack, eventually, missing_tools
+from tests.test_deploy import targets
 
 pytest.importorskip("prometheus_client", reason="needs the extra `metrics`")
 pytestmark = pytest.mark.skipif(
@@ -16,6 +17,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 CRITICAL = "RaftmonFindingCritical"
+
+
+def panels() -> list[str]:
+    """Return what the dashboard asks, of all daemons and logdirs."""
+    return [expr.replace("$instance", ".*").replace("$logdir", ".*") for _, expr in targets()]
 
 
 @pytest.fixture
@@ -37,6 +43,8 @@ def test_a_finding_travels_from_bytes_to_an_alert_and_back(tmp_path: Path, recei
             stack.callback(daemon.end)
         world = stack.enter_context(Stack(tmp_path, [daemon.address() for daemon in daemons], receiver))
         eventually("all are scraped", lambda: len(world.ask("raftmon_run_last_step == 80")) == 3)
+        for expr in panels():
+            world.ask(expr)  # raises what Prometheus cannot work out
         eventually("Alertmanager answers", lambda: world.alerts() is not None)
         # Nobody is to be called for the second one.
         silence = eventually(
