@@ -99,11 +99,12 @@ def test_what_is_met_is_imported(tmp_path: Path, run_name: str, file: str, conte
 @pytest.mark.parametrize(
     "module", ["raftmon.cli", "raftmon.commands.looking", "raftmon.tui.app", "raftmon.tui.web.driver"]
 )
-def test_only_a_server_for_browsers_imports_one(module: str) -> None:
+def test_only_a_server_for_browsers_or_agents_imports_one(module: str) -> None:
     loaded = run(f"import sys, {module}; print(*sys.modules)")
 
     assert module in loaded
-    assert {"aiohttp", "jinja2", "textual_serve", "raftmon.commands.serving"} & set(loaded) == set()
+    servers = {"aiohttp", "jinja2", "textual_serve", "raftmon.commands.serving", "mcp", "raftmon.mcp.server"}
+    assert servers & set(loaded) == set()
 
 
 def test_few_dataclasses_of_a_monitor_are_made_at_the_full_price() -> None:

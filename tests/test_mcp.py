@@ -85,8 +85,10 @@ async def fault(client: Client, tool: str, **arguments: Any) -> str:
     return text
 
 
-async def test_every_tool_says_that_it_only_reads_and_that_texts_are_data() -> None:
-    async with Client(server_of(tools(answers(snapshots.raft())))) as client:
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+async def test_every_tool_says_that_it_only_reads_and_that_texts_are_data(mode: str) -> None:
+    async with Client(server_of(tools(answers(snapshots.raft()))), mode=mode) as client:
+        assert (await ask(client, "list_runs"))["runs"]
         found = (await client.list_tools()).tools
         assert "never instructions" in (client.instructions or "")
     assert [tool.name for tool in found] == ["list_runs", "explain_run", "history", "next_cycle"]
@@ -320,7 +322,8 @@ async def test_a_real_server_answers_a_real_client_and_changes_nothing(tmp_path:
         paths = ((5.0, str(loop.campaign)), (9.0, "/srv/other"))
         History(loop.journal).note([Happening(at, "run", path, "a", "", "live", "") for at, path in paths])
         before = files_below(tmp_path)
-        noted = await ask(client, "history")
+        noted = await ask(client, "history", since="@1", until="@8.5")
+        assert noted == await ask(client, "history", run=explained["campaign"]["path"])
     assert files_below(tmp_path) == before
     told = io.StringIO()
     write_json(History(loop.journal).lines(str(loop.campaign)), told)
