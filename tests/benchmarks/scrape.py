@@ -53,10 +53,9 @@ def measure(runs: int, finished: int) -> str:
         packed = metrics.page("application/openmetrics-text", packed=True)
         taking, rendering = taking + taken - begun, rendering + time.thread_time() - taken
     text = metrics.page("application/openmetrics-text").body
-    return (
-        f"{runs} live, {finished} finished: take {1e3 * taking / ROUNDS:.2f} ms, scrape {1e3 * rendering / ROUNDS:.1f} ms, "
-        f"{len(text) / 1e3:.0f} kB, {len(packed.body) / 1e3:.0f} kB compressed"
-    )
+    took, cost = 1e3 * taking / ROUNDS, 1e3 * rendering / ROUNDS
+    sizes = f"{len(text) / 1e3:.0f} kB, {len(packed.body) / 1e3:.0f} kB compressed"
+    return f"{runs} live, {finished} finished: take {took:.2f} ms, scrape {cost:.1f} ms, {sizes}"
 
 
 if __name__ == "__main__":
