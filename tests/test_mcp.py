@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -290,6 +291,14 @@ def test_without_the_extra_it_is_said_how_to_install_it(monkeypatch: pytest.Monk
     assert raised.value.remedy == "pip install 'raftmon[mcp]'"
 
 
+_CLIENT = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+_SAID = (
+    {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": _CLIENT},
+    {"jsonrpc": "2.0", "method": "notifications/initialized"},
+)
+HELLO = "".join(f"{json.dumps(line)}\n" for line in _SAID)
+
+
 def files_below(directory: Path) -> dict[str, tuple[bytes, int]]:
     # What SQLite itself puts beside a file that is read while others write it is no change.
     found = (
@@ -337,17 +346,25 @@ async def test_a_real_server_answers_a_real_client_and_changes_nothing(tmp_path:
 def test_on_stdout_there_is_the_protocol_alone_and_it_ends_with_stdin(tmp_path: Path) -> None:
     loop = Loop(tmp_path)
     loop.train(1)
-    client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
-    said = [
-        {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": client},
-        {"jsonrpc": "2.0", "method": "notifications/initialized"},
-    ]
-    lines = "".join(f"{json.dumps(line)}\n" for line in said) + "no json\n"
+    lines = f"{HELLO}no json\n"
     done = subprocess.run(command(loop), input=lines, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     answered = [json.loads(line) for line in done.stdout.splitlines()]
     assert answered[0]["result"]["serverInfo"]["name"] == "raftmon"
     assert all(line["jsonrpc"] == "2.0" for line in answered)
+
+
+def test_it_ends_when_it_is_told_to_while_it_waits_for_a_client(tmp_path: Path) -> None:
+    loop = Loop(tmp_path)
+    loop.train(1)
+    with subprocess.Popen(command(loop), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(HELLO)
+        server.stdin.flush()
+        assert server.stdout.readline()
+        server.send_signal(signal.SIGINT)
+        assert server.wait(30) == 128 + signal.SIGINT
 
 
 def test_a_config_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import heapq
+import os
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -12,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from raftmon.commands.shared import end_orderly, journal_option, logdirs_argument, settings_option
+from raftmon.commands.shared import journal_option, logdirs_argument, settings_option
 from raftmon.errors import NothingToRead, UsageError
-from raftmon.remote.address import Logdir, as_logdir
+from raftmon.remote.address import Address, Logdir, as_logdir
 
 if TYPE_CHECKING:
     from raftmon.advice.settings import Settings
     from raftmon.mcp.asked import NextCycle, Tool
+    from raftmon.mcp.looking import Looker
     from raftmon.mcp.server import Handler
     from raftmon.mirrored import Mirrored
     from raftmon.monitor import Monitor
@@ -57,7 +60,6 @@ def mcp(logdirs: tuple[Logdir, ...], configs: tuple[Path, ...], settings: Path |
     for config in configs:
         if not config.is_file():
             raise UsageError(str(config), "no such file", "Give the trainer's config, or leave --config out.")
-    end_orderly(logdirs)
     places = {str(logdir): logdir for logdir in logdirs}
     files = {str(config): config for config in configs}
     looker = Looker(partial(_open, logdirs, known))
@@ -72,11 +74,29 @@ def mcp(logdirs: tuple[Logdir, ...], configs: tuple[Path, ...], settings: Path |
     }
     if files:
         tools[NEXT_CYCLE] = answers.next_cycle
+    _end_on_signals(looker, remote=any(isinstance(logdir, Address) for logdir in logdirs))
     looker.start()
     try:
         serve(server_of(tools))
     finally:
         looker.close()
+
+
+def _end_on_signals(looker: Looker, *, remote: bool) -> None:
+    """End when told to, although a thread waits for what a client says next, which nothing can interrupt.
+
+    Args:
+        looker: what looks at the logdirs.
+        remote: whether a mirror on this machine has to be deleted first.
+    """
+
+    def end(number: int, frame: object) -> None:  # noqa: ARG001 - a handler's
+        if remote:
+            looker.close()
+        os._exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
 
 
 def _open(logdirs: tuple[Logdir, ...], settings: Settings) -> Monitor | Mirrored:
