@@ -24,7 +24,9 @@ Key: TypeAlias = tuple[str, str, str]
 KINDS: Final[tuple[Kind, ...]] = ("finding", "verdict", "advice", "run", "problem", "action", "daemon")
 NEXT_CYCLE: Final = "next_cycle"
 """Subject of a campaign's advice."""
-_SILENT: Final = frozenset({"inactive", "undecided", "empty"})
+_QUIET: Final = "quiet"
+"""Of a finding whose rule sees that nothing is the matter, before it is known what was said of it."""
+_SILENT: Final = frozenset({"inactive", _QUIET, "undecided", "empty"})
 """States that are worth no line where nothing else was said before."""
 _SPEAKING: Final = ("pending", "firing", "inhibited", "resolved")
 _OPEN: Final = ("pending", "firing", "inhibited")
@@ -139,9 +141,12 @@ class Ledger:
             before = known.get((kind, subject))
             if before is None and state in _SILENT:
                 continue
+            if state == _QUIET:
+                # A finding that time alone decides may have ended while nobody watched.
+                state = "resolved" if before is not None and _may_end(before) else "inactive"
             if _is_worth_a_line(before, kind, state, step, value):
                 fired = kind == "finding" and (state == "firing" or (before is not None and _may_end(before)))
-                known[kind, subject] = happening = dataclasses.replace(make(), fired=fired)
+                known[kind, subject] = happening = dataclasses.replace(make(), state=state, fired=fired)
                 yield happening
 
     def _gone(self, at: float) -> Iterator[Happening]:
@@ -237,6 +242,8 @@ def _of_findings(
         state: str = finding.state
         if state == "firing" and finding.inhibited_by is not None:
             state = "inhibited"
+        elif state == "inactive":
+            state = _QUIET
         elif state == "unknown":
             state = "inactive"
         make = partial(_of_finding, finding, state, path, name, at, late, began)

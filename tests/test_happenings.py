@@ -72,6 +72,14 @@ def test_an_end_is_news_only_of_what_was_said_to_fire() -> None:
     assert looks("firing", "resolved", "pending", "inactive") == [False]
 
 
+def test_what_ended_while_nobody_watched_is_said_to_have_ended() -> None:
+    before = Ledger()
+    firing = before.take(snapshot_of(run_with("firing")), NOW)
+    after = Ledger(firing)
+    (ended,) = [h for h in after.take(snapshot_of(run_with("inactive")), NOW + 1) if h.kind == "finding"]
+    assert (ended.state, is_news(ended)) == ("resolved", True)
+
+
 def test_an_end_has_no_advice() -> None:
     ledger = Ledger()
     (firing,) = [h for h in ledger.take(snapshot_of(run_with("firing")), NOW) if h.kind == "finding"]

@@ -210,7 +210,7 @@ def test_it_is_said_once(tmp_path: Path) -> None:
 
     world.train(5)
     ended = world.snapshot()
-    (told,) = filter(is_news, ledger.take(ended, world.clock.now))
+    (told,) = [one for one in ledger.take(ended, world.clock.now) if is_news(one) and one.subject == RULE]
     assert (told.subject, told.state) == (RULE, "resolved")
     assert news(stalled, ended) == []
 

@@ -58,15 +58,16 @@ class Options:
 class _Served:
     """The sink that is asked: metrics, and the server that answers with them."""
 
-    def __init__(self, metrics: Metrics, server: Server) -> None:
+    def __init__(self, metrics: Metrics, server: Server, problems: Sequence[Problem]) -> None:
         self._metrics = metrics
         self._server = server
+        self._lasting = problems
 
     def take(self, snapshot: Snapshot, news: Sequence[Happening]) -> None:
         self._metrics.take(snapshot, news)
 
     def problems(self) -> Sequence[Problem]:
-        return self._server.problems()
+        return *self._lasting, *self._server.problems()
 
     def close(self, seconds: float) -> None:
         self._server.close(seconds)
@@ -172,23 +173,27 @@ class Crew:
 
     def _serve(self, at: str) -> _Served:
         from raftmon.daemon.listening import Server
-        from raftmon.daemon.locks import USUAL, Locks
+        from raftmon.daemon.locks import USUAL, Locks, in_the_clear
         from raftmon.daemon.metrics import Metrics
-        from raftmon.daemon.secret import read_secret
+        from raftmon.daemon.secret import exposed_secret, read_secret
         from raftmon.listen import Listen
 
         options = self._options
         token = read_secret(options.token, "--listen-token") if options.token is not None else None
         locks = Locks(token, options.certificate, options.key, options.client_ca)
+        listen = Listen.of(at, USUAL)
+        if (warning := in_the_clear(listen, locks)) is not None:
+            self._log.warning("listen", warning)
         metrics = Metrics(self._health, self._troubles)
         server = Server(
-            Listen.of(at, USUAL),
+            listen,
             locks,
             metrics,
             self._health,
             tell=lambda url: self._log.info("listen", f"metrics are served on {url}", url=url),
         )
-        return _Served(metrics, server)
+        exposed = exposed_secret(options.token, "--listen-token") if options.token is not None else None
+        return _Served(metrics, server, () if exposed is None else (exposed,))
 
     def _troubles(self) -> dict[str, int]:
         """Return how many problems each part has, by its name."""
