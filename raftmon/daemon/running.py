@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from raftmon.advice.settings import Settings, read_settings
+from raftmon.daemon.collector import calm_collector
 from raftmon.daemon.crew import Crew, Options
 from raftmon.daemon.health import Health
 from raftmon.daemon.lock import JournalLock
@@ -37,6 +38,7 @@ def run(options: Options) -> None:
         RaftmonError: it cannot begin: settings or rules have defects, a secret is not there, or another daemon has the
             journal.
     """
+    calm_collector()
     journal = options.journal if options.journal is not None else default_path()
     with ExitStack() as stack:
         lock = JournalLock(journal)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from raftmon.advice.settings import Settings
+from raftmon.daemon.collector import calm_collector
 from raftmon.daemon.logs import Log
 from raftmon.daemon.running import BREATH
 from raftmon.daemon.service import Service
@@ -82,6 +83,7 @@ def obey(notes: Notes) -> None:
 
 def main() -> None:
     """Run the command line."""
+    calm_collector()
     notes = Notes()
     source = open_logdirs([Path(path) for path in sys.argv[1:]], Settings(), watching=True, breath=BREATH)
     threading.Thread(target=obey, args=(notes,), daemon=True).start()
