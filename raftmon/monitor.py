@@ -24,6 +24,7 @@ from raftmon.runs.pace import Pace
 from raftmon.runs.places import Places
 from raftmon.runs.roles import RoleTable
 from raftmon.runs.watch import Changes, Watcher
+from raftmon.signals.references import load_references
 from raftmon.surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class Monitor:
         if problems:
             raise DocumentErrors(tuple(problems))
         self._judges = Judges(known, read_weighing(SHIPPED_RULES / "verdict.yaml"), roles)
+        if watcher is not None:
+            load_references()  # the rule set may be replaced while this runs
         self._watcher = watcher
         self._clock = clock
         self._timer = timer
@@ -181,7 +184,7 @@ class Monitor:
         for run, files in news.left.items():
             if run in self._runs:
                 self._runs[run].run.drop_files(map(Path, files))
-        unlisted = self._places.problems()
+        unlisted = [*self._missing(), *self._places.problems()]
         found = bool(news.arrived or news.campaigns or news.left) or unlisted != self._unlisted
         self._unlisted = unlisted
         if self._watcher is not None and news.moved:
@@ -341,10 +344,12 @@ class Monitor:
             kept.discard(path)
         self._pace.forget(path)
 
-    def _problems(self) -> Iterator[Problem]:
+    def _missing(self) -> Iterator[Problem]:
         for logdir in self._logdirs:
             if not os.path.isdir(logdir):  # noqa: PTH112 - `Path.is_dir` raises where it may not look
                 yield Problem(logdir, "no such directory", "It is looked for again as long as this runs.")
+
+    def _problems(self) -> Iterator[Problem]:
         yield from self._unlisted
         if self._watcher is not None:
             yield from self._watcher.problems
