@@ -43,7 +43,7 @@ def open_logdirs(
         whole: whether a part of a remote logdir is not enough.
         tell: is told now and then how far the fetching is, and an empty text at its end.
         rules: directory of the rule set.
-        breath: seconds from one look to the next at what changed; 0: each change is read at once.
+        breath: seconds that a write waits at most, as for `Monitor`.
 
     Raises:
         UsageError: a URL cannot be opened at all.

@@ -61,7 +61,8 @@ class Monitor:
         timer: seconds, from any moment on, by which a poll's own time is measured.
         pause: sleeps.
         around: the processes and GPUs of this host, where they may be those of the runs; None: not known.
-        breath: seconds from one look to the next at what the watcher told of; what comes in between is read together.
+        breath: seconds that a write waits at most, when many runs are live, for the next ones of its run, with which
+            it is read; 0: each change is read at once.
 
     Raises:
         DocumentErrors: when a rule file, the tag table or the settings have a defect.
@@ -128,10 +129,8 @@ class Monitor:
         return self._snapshot
 
     def _poll(self, max_bytes: int, now: float) -> Snapshot:
-        behind = self._is_behind()
-        if not behind and self._pace.left() > 0.0:
-            return self._recheck(now)
-        changes = self._pace.take(behind)
+        self._pace.live = len(self._board.live)
+        changes = self._pace.take()
         swept = self._sweep(now, changes.everything)
         if not (changes.everything or changes.directories or changes.unsure or swept or self._is_behind()):
             return self._recheck(now)

@@ -36,7 +36,7 @@ class FakeWatcher(Watcher):
         super().__init__([], force_polling=True)
         self.changes = Changes(frozenset(), everything=True)
 
-    def take(self) -> Changes:
+    def take(self, patience: float = 0.0) -> Changes:
         taken, self.changes = self.changes, Changes(frozenset(), everything=False)
         return taken
 

@@ -60,9 +60,9 @@ class Noting(Watcher):
 
     asked = 0
 
-    def take(self) -> Changes:
+    def take(self, patience: float = 0.0) -> Changes:
         """Hand over the changes."""
-        changes = super().take()
+        changes = super().take(patience)
         self.asked += changes.everything and not self.polling
         return changes
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from raftmon.advice.findings import inhibited, missing, ordered, quiet_finding, silent_finding, spoken_finding
+from raftmon.advice.findings import inhibited, missing, order, quiet_finding, silent_finding, spoken_finding
 from raftmon.advice.rule import Duration, Rule
 from raftmon.model import Finding, FindingState
 from raftmon.signals.registry import SELDOM, Readings
@@ -80,12 +80,6 @@ class _Base(NamedTuple):
     """Readings of `Rule.signals`."""
     seen: tuple[int | None, ...] | None
     """Points of `Rule.awaited`; None: it waits for nothing."""
-
-    def is_same(self, look: Look, values: tuple[float | None, ...], rule: Rule, counts: Mapping[str, int]) -> bool:
-        """Tell whether all of it is the same."""
-        if look is not self.look or not _are_same(values, self.values):
-            return False
-        return self.seen is None or self.seen == tuple(map(counts.get, rule.awaited))
 
 
 def _elapsed(wanted: Duration, from_point: int, point: int, from_step: int | None, step: int) -> bool:
@@ -158,7 +152,7 @@ class RuleEngine:
         rules: those that apply.
     """
 
-    __slots__ = ("_bases", "_closed", "_findings", "_looked", "_looks", "_ordered", "_restless", "rule_set")
+    __slots__ = ("_bases", "_closed", "_findings", "_looked", "_looks", "_order", "_ordered", "_restless", "rule_set")
 
     def __init__(self, rules: RuleSet | Iterable[Rule]) -> None:
         self.rule_set = rules if isinstance(rules, RuleSet) else RuleSet(rules)
@@ -172,6 +166,8 @@ class RuleEngine:
         """As they were given last, by place."""
         self._bases: list[_Base | None] = [None] * len(self.rule_set.rules)
         """What those rest on, by place; None: on more than that, or there was no finding yet."""
+        self._order: list[int] = []
+        """Places of the findings as they were sorted last."""
         self._ordered: tuple[Finding, ...] = ()
 
     @property
@@ -235,10 +231,16 @@ class RuleEngine:
         """
         known = _with_nothing_else(readings)
         settled = self.rule_set.settling if self._looked else ()
-        findings, changed, read = self._findings, False, known.__getitem__
+        findings, changed, moved, read = self._findings, False, False, known.__getitem__
         for place, (rule, look, base) in enumerate(zip(self.rules, self._looks, self._bases, strict=True)):
             values = tuple(map(read, rule.signals))
-            if base is not None and base.is_same(look, values, rule, counts):
+            if (
+                base is not None
+                and look is base[0]
+                and values == base[1]
+                and (0.0 not in values or repr(values) == repr(base[1]))  # to the sign of a zero
+                and (base[2] is None or base[2] == tuple(map(counts.get, rule.awaited)))
+            ):
                 continue
             now = look if place in settled else self._look(place, known, point, step)
             finding, last = _finding(rule, now, values, known, counts), findings[place]
@@ -246,9 +248,17 @@ class RuleEngine:
             self._bases[place] = _Base(look, values, seen) if finding.state in ("inactive", "unknown") else None
             findings[place] = finding
             changed = changed or finding is not last
+            moved = moved or last is None or finding.state != last.state
         if changed:
-            self._ordered = ordered(inhibited([finding for finding in findings if finding is not None], self.rules))
+            self._put_in_order([finding for finding in findings if finding is not None], moved=moved)
         return self._ordered
+
+    def _put_in_order(self, findings: Sequence[Finding], *, moved: bool) -> None:
+        """Mark symptoms and sort; the order is another one only where a state is."""
+        marked = inhibited(findings, self.rules)
+        if moved:
+            self._order = order(marked)
+        self._ordered = tuple([marked[place] for place in self._order])
 
     def _look(self, place: int, readings: Readings, point: int, step: int) -> Look:
         """Return where a rule stands after one more look; the same object where nothing has changed."""
@@ -288,8 +298,3 @@ def _finding(
     if not any(value is not None for value in values):
         return silent_finding(rule, where.state, lacking)
     return quiet_finding(rule, where.state, values, lacking)
-
-
-def _are_same(values: tuple[float | None, ...], before: tuple[float | None, ...]) -> bool:
-    """Tell whether readings are the same, to the sign of a zero."""
-    return values == before and (0.0 not in values or repr(values) == repr(before))

@@ -20,7 +20,7 @@ __all__ = [
     "filled_in",
     "inhibited",
     "missing",
-    "ordered",
+    "order",
     "placed",
     "quiet_finding",
     "silent_finding",
@@ -166,9 +166,9 @@ def inhibited(findings: Sequence[Finding], rules: Iterable[Rule]) -> list[Findin
     ]
 
 
-def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Sort: firing ones first, then by severity."""
-    return tuple(sorted(findings, key=_rank))
+def order(findings: Sequence[Finding]) -> list[int]:
+    """Return the places of findings in their order: firing ones first, then by severity."""
+    return sorted(range(len(findings)), key=lambda place: _rank(findings[place]))
 
 
 def placed(findings: Sequence[Finding], more: Iterable[Finding]) -> tuple[Finding, ...]:

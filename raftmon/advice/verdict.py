@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from raftmon.advice.rule import Rule
-from raftmon.advice.weighing import KINDS, Weighing
+from raftmon.advice.weighing import KINDS, Weighing, reasons
 from raftmon.grounds import figures
 from raftmon.model import SEVERITIES, Finding, Severity, Verdict, VerdictKind
 from raftmon.signals.progress import RunFacts
@@ -132,23 +132,23 @@ def _weigh(
     facts: RunFacts,
 ) -> Verdict:
     limits, model = weighing.limits, weighing.model(readings)
-    probabilities = model.probabilities(readings)
+    probabilities, terms = model.weighed(readings)
     ranked = sorted(KINDS, key=lambda kind: -probabilities[kind])
     kind, confidence = ranked[0], min(limits.most_confident, probabilities[ranked[0]])
-    weighed = model.reasons(readings, kind)
-    reasons = tuple(f"{words} ({gain:+.1f} for {_WORDS[kind]})" for gain, words in weighed)
+    weighed = reasons(terms, kind)
+    told = tuple(f"{words} ({gain:+.1f} for {_WORDS[kind]})" for gain, words in weighed)
     against = next((f for f in speaking if _contradicts(f, kind)), None)
     if confidence < limits.speak_above:
         odds = " or ".join(f"{_WORDS[k]} ({probabilities[k]:.0%})" for k in ranked[:2])
         why = f"{odds}; " + ", ".join(["not sure enough", *_absent(counts)])
-        return Verdict("undecided", confidence, why, reasons)
+        return Verdict("undecided", confidence, why, told)
     if against is not None:
         why = f"the evidence conflicts: the curve looks {_WORDS[kind]}, but {_lower(against.title)}"
-        return Verdict("undecided", confidence, why, reasons)
+        return Verdict("undecided", confidence, why, told)
     if kind == "too_low" and not facts.ended and not _is_under_way(facts, limits.early):
         why = "the loss still falls evenly, as it does early in any run"
-        return Verdict("undecided", confidence, why, reasons)
-    return Verdict(kind, confidence, "; ".join(words for gain, words in weighed[:2] if gain > 0.0), reasons)
+        return Verdict("undecided", confidence, why, told)
+    return Verdict(kind, confidence, "; ".join(words for gain, words in weighed[:2] if gain > 0.0), told)
 
 
 def _cannot_tell(

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
+from operator import itemgetter
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 from raftmon.advice.rule import Parameter
 from raftmon.documents import Fields, read_fields
@@ -23,7 +24,7 @@ from raftmon.model import Problem, VerdictKind
 from raftmon.signals.registry import SIGNALS
 from raftmon.slotted import dataclass
 
-__all__ = ["KINDS", "Feature", "Limits", "Model", "Weighing", "read_weighing"]
+__all__ = ["KINDS", "Feature", "Limits", "Model", "Weighing", "read_weighing", "reasons"]
 
 KINDS: Final[tuple[VerdictKind, ...]] = ("too_low", "ok", "too_high")
 SCALES: Final[Mapping[str, Callable[[float], float]]] = MappingProxyType(
@@ -70,13 +71,18 @@ class Feature:
             return None
         return SCALES[self.scale](min(max(reading, self.least), self.most))
 
-    def logits(self, reading: float | None) -> dict[VerdictKind, float]:
-        """Return what the reading adds to each kind."""
+    def logits(self, reading: float | None) -> tuple[float, ...]:
+        """Return what the reading adds to each of `KINDS`."""
         scaled = self.scaled(reading)
         if scaled is None:
-            return {kind: self.absent.get(kind, 0.0) for kind in KINDS}
+            return tuple(self.absent.get(kind, 0.0) for kind in KINDS)
         distance = max(-FARTHEST, min(FARTHEST, (scaled - self.mean) / self.deviation))
-        return {kind: self.weights.get(kind, 0.0) * distance for kind in KINDS}
+        weights = self.weights
+        return tuple([weights.get(kind, 0.0) * distance for kind in KINDS])
+
+
+Term: TypeAlias = "tuple[Feature, float | None, tuple[float, ...]]"
+"""A feature, its reading, and what that adds to each of `KINDS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,27 +117,39 @@ class Model:
 
     def probabilities(self, readings: Mapping[str, float | None]) -> dict[VerdictKind, float]:
         """Return the probability of each kind."""
-        logits = {kind: self.intercept.get(kind, 0.0) for kind in KINDS}
-        for feature in self.features:
-            for kind, logit in feature.logits(readings.get(feature.signal)).items():
-                logits[kind] += logit
-        largest = max(logits.values())
-        odds = {kind: math.exp(logit - largest) for kind, logit in logits.items()}
-        total = sum(odds.values())
-        return {kind: odds[kind] / total for kind in KINDS}
+        return self.weighed(readings)[0]
 
-    def reasons(self, readings: Mapping[str, float | None], kind: VerdictKind) -> list[tuple[float, str]]:
-        """Return what speaks for a kind against the mean of the others, strongest first, each with its words."""
-        reasons = []
+    def weighed(self, readings: Mapping[str, float | None]) -> tuple[dict[VerdictKind, float], Sequence[Term]]:
+        """Return the probability of each kind, and what each feature adds to it."""
+        terms = []
+        low, right, high = (self.intercept.get(kind, 0.0) for kind in KINDS)
         for feature in self.features:
             reading = readings.get(feature.signal)
             logits = feature.logits(reading)
-            gain = logits[kind] - sum(logits[other] for other in KINDS if other != kind) / (len(KINDS) - 1)
-            if reading is not None and feature.scaled(reading) is not None:
-                reasons.append((gain, feature.text.format(value=reading)))
-            elif feature.absent_text:
-                reasons.append((gain, feature.absent_text))
-        return sorted(reasons, key=lambda reason: -reason[0])
+            terms.append((feature, reading, logits))
+            low, right, high = low + logits[0], right + logits[1], high + logits[2]
+        largest = max(low, right, high)
+        odds = [math.exp(logit - largest) for logit in (low, right, high)]
+        total = sum(odds)
+        return {kind: odd / total for kind, odd in zip(KINDS, odds, strict=True)}, terms
+
+
+def reasons(terms: Iterable[Term], kind: VerdictKind) -> list[tuple[float, str]]:
+    """Return what speaks for a kind against the mean of the others, strongest first, each with its words.
+
+    Args:
+        terms: as `Model.weighed` returns them.
+        kind: what they are to speak for.
+    """
+    found, place = [], KINDS.index(kind)
+    others = [other for other in range(len(KINDS)) if other != place]
+    for feature, reading, logits in terms:
+        gain = logits[place] - sum([logits[other] for other in others]) / len(others)
+        if reading is not None and not math.isnan(reading):
+            found.append((gain, feature.text.format(value=reading)))
+        elif feature.absent_text:
+            found.append((gain, feature.absent_text))
+    return sorted(found, key=itemgetter(0), reverse=True)
 
 
 @dataclass(frozen=True, slots=True)

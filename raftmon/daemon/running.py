@@ -25,9 +25,9 @@ from raftmon.model import Problem
 
 __all__ = ["run"]
 
-BREATH: Final = 1.0
-"""Seconds between two looks at what changed: a thousand runs that write each second are read in batches, and what one
-of them wrote is judged less than two seconds later."""
+BREATH: Final = 1.1
+"""Seconds that a write waits at most for the next ones of its run: of a thousand runs that write each second, two steps
+are read and judged together, and the first of them less than two seconds after it was written."""
 _DAY: Final = 86400.0
 
 

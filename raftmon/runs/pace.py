@@ -14,6 +14,10 @@ __all__ = ["BUSY_SECONDS", "Pace"]
 
 BUSY_SECONDS: Final = 0.005
 """When wake-ups come closer than this for a while, each waits so long for the next ones."""
+TICK: Final = 0.2
+"""With a breath, seconds between two looks at least."""
+SHARE: Final = 0.005
+"""Seconds that a write waits for each run that is live: few runs are read at once, many in batches."""
 
 
 class Pace:
@@ -21,10 +25,13 @@ class Pace:
 
     Args:
         watcher: tells what has changed; None: whoever asks looks at everything.
-        breath: seconds from one look to the next at what the watcher told of. What comes in between is read together,
-            which costs a fraction of reading it bit by bit; with 0 each change is read at once.
+        breath: seconds that a write waits at most for the next ones of its run, when many runs are live. What is read
+            together costs a fraction of what is read bit by bit; with 0 each change is read at once.
         timer: seconds, from any moment on.
         pause: sleeps.
+
+    Attributes:
+        live: how many runs grow now.
     """
 
     def __init__(
@@ -41,12 +48,11 @@ class Pace:
         self._looked_at: float | None = None
         self._woken_at, self._gap = 0.0, 1.0
         self._noticed: dict[str, float] = {}
+        self.live = 0
 
-    def left(self) -> float:
-        """Return the seconds until the next look is due; 0 or less: it is."""
-        if not self._breath or self._looked_at is None or (self._watcher is not None and self._watcher.called):
-            return 0.0
-        return self._looked_at + self._breath - self._timer()
+    @property
+    def _patience(self) -> float:
+        return min(self._breath, SHARE * self.live)
 
     def wait(self, timeout: float) -> bool:
         """Block until something has changed and is to be looked at, or for so many seconds at most.
@@ -56,13 +62,8 @@ class Pace:
         """
         if self._watcher is None:
             return True
-        left = self.left()
-        if left > 0.0:
-            if self._watcher.rest(min(left, timeout)):
-                return True
-            timeout -= left
-            if timeout <= 0.0:
-                return False
+        if self._breath:
+            return self._rest(self._watcher, timeout)
         told = self._watcher.wait(timeout)
         woken_at = self._timer()
         self._gap = 0.9 * self._gap + 0.1 * min(1.0, woken_at - self._woken_at)
@@ -71,19 +72,29 @@ class Pace:
             self._pause(BUSY_SECONDS)
         return told
 
-    def take(self, behind: bool = False) -> Changes:
-        """Return what has changed since the last look.
+    def _rest(self, watcher: Watcher, timeout: float) -> bool:
+        begun = self._timer()
+        left = watcher.ripens_in(self._patience)
+        if left is None:
+            if not watcher.wait(timeout):
+                return False
+            left = watcher.ripens_in(self._patience) or 0.0
+        now = self._timer()
+        if self._looked_at is not None:
+            left = max(left, self._looked_at + TICK - now)
+        most = timeout - (now - begun)
+        if left > 0.0 and watcher.rest(max(0.0, min(left, most))):
+            return True
+        return left <= most
 
-        Args:
-            behind: whether something of that look is not read yet: then nothing is asked before a breath is over.
-        """
+    def take(self) -> Changes:
+        """Return what has changed since the last look and has waited long enough."""
         if self._watcher is None:
             return Changes(frozenset(), everything=True)
-        if behind and self.left() > 0.0:
-            return Changes(frozenset(), everything=False)
-        if self._breath:
-            self._looked_at = self._timer()
-        return self._watcher.take()
+        if not self._breath:
+            return self._watcher.take()
+        self._looked_at = self._timer()
+        return self._watcher.take(self._patience)
 
     def notice(self, runs: Iterable[tuple[str, float]]) -> None:
         """Take in for which runs a write was told, and how many seconds ago."""

@@ -133,8 +133,20 @@ class Watcher:
         """Block for some time, whatever changes; returns whether somebody asked for a look at once meanwhile."""
         return self._called.wait(seconds)
 
-    def take(self) -> Changes:
-        """Hand over the collected changes."""
+    def ripens_in(self, patience: float) -> float | None:
+        """Return the seconds until something is handed over by `take`, 0 or less: now; None: nothing has changed."""
+        with self._lock:
+            if self._everything or self._unsure:
+                return 0.0
+            oldest = next(iter(self._directories.values()), None)
+        return None if oldest is None else oldest + patience - self._clock()
+
+    def take(self, patience: float = 0.0) -> Changes:
+        """Hand over the collected changes.
+
+        Args:
+            patience: seconds that a file's growth waits here for more of it; names that come or go do not wait.
+        """
         before, self._taken_at = self._taken_at, self._clock()
         now = self._taken_at
         if self._must_begin(now):
@@ -150,12 +162,18 @@ class Watcher:
                 self._unsure = dict.fromkeys(self._coverage.missing, max(polled_before, self._begun_at)) | self._unsure
             everything = self._everything or self.polling
             since = None if self._first else now - before
-            ages = {directory: now - at for directory, at in (self._unsure | self._directories).items()}
-            changes = Changes(frozenset(self._directories), everything, frozenset(self._unsure), ages, since)
-            self._directories.clear()
+            if everything or not patience:
+                grown, self._directories = self._directories, {}
+            else:
+                grown = {directory: at for directory, at in self._directories.items() if at + patience <= now}
+                for directory in grown:
+                    del self._directories[directory]
+            ages = {directory: now - at for directory, at in (self._unsure | grown).items()}
+            changes = Changes(frozenset(grown), everything, frozenset(self._unsure), ages, since)
             self._unsure.clear()
             self._everything = self._first = False
-            self._wake.clear()
+            if not self._directories:
+                self._wake.clear()
             self._called.clear()
         return changes
 
