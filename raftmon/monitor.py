@@ -23,6 +23,7 @@ from raftmon.runs.logdir import Run
 from raftmon.runs.pace import Pace
 from raftmon.runs.places import Places
 from raftmon.runs.roles import RoleTable
+from raftmon.runs.tag_limits import TagLimits
 from raftmon.runs.watch import Changes, Watcher
 from raftmon.signals.references import load_references
 from raftmon.surroundings import Surroundings
@@ -89,6 +90,7 @@ class Monitor:
         roles = RoleTable.load(SHIPPED_RULES, problems, extra=settings.tags)
         if problems:
             raise DocumentErrors(tuple(problems))
+        self._limits = TagLimits(roles.plays_role)
         self._judges = Judges(known, read_weighing(SHIPPED_RULES / "verdict.yaml"), roles)
         if watcher is not None:
             load_references()  # the rule set may be replaced while this runs
@@ -208,7 +210,7 @@ class Monitor:
         if path not in self._runs:
             logdir = self._places.logdir_of(path)
             # A `Path` is spelt in its own way: below the logdir `.` it drops the dot.
-            run = Run(path[len(logdir) :].strip("/") or ".", Path(path))
+            run = Run(path[len(logdir) :].strip("/") or ".", Path(path), limits=self._limits)
             cycle = cycle_of(run.name, lambda directory: has_verdicts(Path(logdir, directory)))
             campaign = str(Path(logdir, cycle.campaign)) if cycle is not None else None
             number = cycle.cycle if cycle is not None else None
@@ -333,6 +335,7 @@ class Monitor:
 
     def _let_go(self, path: str) -> None:
         """Forget a run whose files are gone."""
+        self._runs[path].run.let_go()
         self._sweeps.forget(self._runs[path].run.path)
         self._campaigns.leave(path, self._runs[path].campaign)
         self._board.drop(path)

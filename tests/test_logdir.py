@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from raftmon.events.columns import ScalarBatch
-from raftmon.runs.logdir import MAX_TAGS, Run, is_event_file_name, run_key
+from raftmon.runs.logdir import Run, is_event_file_name, run_key
+from raftmon.runs.tag_limits import MOST_OF_RUN
 from tests.scripted import event, header_record, losses, record, scalar_record
 
 BUDGET = 8 << 20
@@ -158,7 +159,7 @@ def test_the_last_step_goes_back_with_a_restart(tmp_path: Path) -> None:
 
 def test_a_flood_of_tags_is_bounded_and_said(tmp_path: Path) -> None:
     run = Run("run", tmp_path)
-    count = MAX_TAGS + 10
+    count = MOST_OF_RUN + 10
     batch = ScalarBatch(
         tuple(f"tag{n}" for n in range(count)),
         np.arange(count, dtype=np.int32),
@@ -169,7 +170,7 @@ def test_a_flood_of_tags_is_bounded_and_said(tmp_path: Path) -> None:
 
     run._append(tmp_path / "events.out.tfevents.1.h", batch)
 
-    assert len(run.series) == MAX_TAGS
+    assert len(run.series) == MOST_OF_RUN
     assert any("scalar tags" in problem.what for problem in run.problems)
 
 

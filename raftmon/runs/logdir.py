@@ -22,6 +22,7 @@ from raftmon.model import Problem
 from raftmon.runs.clock import MOST, Clock
 from raftmon.runs.rhythm import Rhythm
 from raftmon.runs.series import Series
+from raftmon.runs.tag_limits import TagLimits
 from raftmon.slotted import dataclass
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PARTNERS", "Run", "RunUpdate", "is_event_file_name", "is_skipped_directory", "run_key"]
 
-MAX_TAGS: Final = 10_000
-"""Scalar tags kept per run; more are a bug of the trainer (a tag per sample) and are said, not stored."""
 _SKIPPED_DIRECTORIES: Final = frozenset({".git", "__pycache__", "node_modules", ".ipynb_checkpoints"})
 _SKIPPED_SUFFIXES: Final = (".meta", ".profile-empty", ".py", ".md", ".txt", ".json", ".yaml", ".yml", ".csv", ".tmp")
 PARTNERS: Final = ("validation", "test", "eval")
@@ -91,9 +90,16 @@ class Run:
         name: path below the logdir.
         path: the run's directory.
         open_file: makes the reader of one event file; a fake in tests.
+        limits: on its tags, shared with other runs; None: those of one run.
     """
 
-    def __init__(self, name: str, path: Path, open_file: Callable[[Path], EventFile] = EventFile) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        open_file: Callable[[Path], EventFile] = EventFile,
+        limits: TagLimits | None = None,
+    ) -> None:
         self.name = name
         self.path = path
         self.series: dict[str, Series] = {}
@@ -104,6 +110,7 @@ class Run:
         self.clock = Clock()
         self.rhythm = Rhythm()
         self.tags_refused = 0
+        self._limits = limits if limits is not None else TagLimits()
         self._void = False
         self._open_file = open_file
         self._files: dict[Path, tuple[EventFile, str]] = {}
@@ -143,7 +150,11 @@ class Run:
         ]
         if self.tags_refused:
             remedy = "Log a value under one tag with a step, not under a new tag each time."
-            problems.append(Problem(str(self.path), f"more than {MAX_TAGS} scalar tags; the rest is ignored", remedy))
+            limit = min(len(self.series), self._limits.most_of_run)
+            what = f"more than {limit} scalar tags; of the rest, only what plays a role is read"
+            if limit < self._limits.most_of_run:
+                what = f"{what}: all runs together have {self._limits.most_of_all}"
+            problems.append(Problem(str(self.path), what, remedy))
         return problems
 
     @property
@@ -189,6 +200,7 @@ class Run:
     def _forget(self) -> None:
         """Begin again with the files that are left: which points came from the lost one is not kept."""
         self._files = {path: (self._open_file(path), prefix) for path, (_, prefix) in self._files.items()}
+        self._limits.let_go(len(self.series))
         for kept in (self.series, self.texts, self.hparams, self._newest_file_of):
             kept.clear()
         self.first_wall_time = self.last_wall_time = None
@@ -217,7 +229,7 @@ class Run:
                 densest = steps, times
             series = self.series.get(tag)
             if series is None:
-                if len(self.series) >= MAX_TAGS:
+                if not self._limits.admit(tag, len(self.series)):
                     self.tags_refused += 1
                     continue
                 series = self.series[tag] = Series()
@@ -232,6 +244,10 @@ class Run:
             self.rhythm.note(path, *densest)
         self._note_newest(batch)
         return rewound
+
+    def let_go(self) -> None:
+        """Take in that it is followed no longer."""
+        self._limits.let_go(len(self.series))
 
     def settle(self) -> None:
         """Take as little memory as the promises of `Series` allow: nothing is being written."""

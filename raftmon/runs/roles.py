@@ -162,6 +162,7 @@ class RoleTable:
         self.dialects = dialects
         self._roles = {name: roles.get(name, Role()) for name in ROLES}
         self._extra = extra
+        self._names: tuple[str, ...] | None = None
 
     @classmethod
     def load(cls, directory: Path, problems: list[Problem], extra: Mapping[str, str] | None = None) -> RoleTable:
@@ -175,6 +176,14 @@ class RoleTable:
         roles = _read_roles(directory / "tags.yaml", problems)
         dialects = tuple(_read_dialects(directory / "dialects.yaml", problems))
         return cls(roles, dialects, tuple(_read_extra(extra or {}, problems)))
+
+    def plays_role(self, tag: str) -> bool:
+        """Tell whether a tag may play a role in the log of some trainer."""
+        if self._names is None:
+            meanings = [*self._extra, *(meaning for dialect in self.dialects for meaning in dialect.meanings)]
+            named = [meaning.tag for meaning in meanings if meaning.role != _NO_ROLE]
+            self._names = tuple(dict.fromkeys([*named, *(name for role in self._roles.values() for name in role.tags)]))
+        return _fits(self._names, tag)
 
     def dialect_of(self, tags: Collection[str]) -> Dialect:
         """Return the first dialect whose signature fits a run's tags, else `UNKNOWN`.
