@@ -291,7 +291,8 @@ def test_a_rule_that_a_config_can_answer_has_a_fix() -> None:
         "warmup-outlasts-run",
         "warmup-too-long",
     }
-    assert {rule.id for rule in RULES if rule.fix} == answerable
+    # Time alone answers the other one, and no configuration.
+    assert {rule.id for rule in RULES if rule.fix} == answerable | {"job-stalled"}
 
 
 def test_the_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

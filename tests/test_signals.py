@@ -194,4 +194,4 @@ def test_the_catalogue_lists_what_the_families_return() -> None:
     signals = RunSignals(RunConfig())
     returned = set(signals.readings(RunFacts(RunConfig(), ended=False, steps=None)).complete())
 
-    assert returned == {name for name, info in SIGNALS.items() if info.needs not in ("campaign", "siblings")}
+    assert returned == {name for name, info in SIGNALS.items() if info.needs not in ("campaign", "siblings", "time")}

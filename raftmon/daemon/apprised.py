@@ -174,4 +174,4 @@ def _status(code: int) -> str:
 
 def _harmless(text: str) -> str:
     """Take the meaning from what a chat reads as a call to people: a run may be named `@everyone` or `<!channel>`."""
-    return re.sub(r"<(?=[!@#&/a-zA-Z])", "‹", text.replace("@", "＠"))
+    return re.sub(r"<(?=[!@#&/a-zA-Z])", "‹", text.replace("@", "\N{FULLWIDTH COMMERCIAL AT}"))
