@@ -11,6 +11,7 @@ from raftmon.signals.loss import LossSignals
 from raftmon.signals.policy import EntropySignals, RewardSignals
 from raftmon.signals.progress import EvaluationSignals, RunFacts, ScheduleSignals
 from raftmon.signals.registry import SIGNALS, RunSignals
+from raftmon.signals.standing import STANDING_STILL
 
 LENGTH = 400
 
@@ -194,4 +195,6 @@ def test_the_catalogue_lists_what_the_families_return() -> None:
     signals = RunSignals(RunConfig())
     returned = set(signals.readings(RunFacts(RunConfig(), ended=False, steps=None)).complete())
 
-    assert returned == {name for name, info in SIGNALS.items() if info.needs not in ("campaign", "siblings", "time")}
+    assert returned == {name for name, info in SIGNALS.items() if info.needs not in ("campaign", "siblings")} - {
+        STANDING_STILL  # of time, not of points
+    }
