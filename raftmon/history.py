@@ -135,6 +135,14 @@ class History:
         """Yield what happened, what was written into configs and what was muted; see `raftmon.timeline.timeline`."""
         return timeline(self.file, place, since, until, kinds)
 
+    def newest(self, kind: Kind, state: str) -> dict[str, float]:
+        """Return subject to the newest time, in seconds since the epoch, at which it came to a state."""
+        with self.file.reading(HAPPENINGS_SINCE) as connection:
+            if connection is None:
+                return {}
+            asked = "SELECT subject, MAX(at) FROM happenings WHERE kind = ? AND state = ? GROUP BY subject"
+            return dict(connection.execute(asked, (kind, state)).fetchall())
+
     def forget(self, before: float, present: Iterable[str] = ()) -> int:
         """Delete what happened before a time; overrides and mutes stay. Returns how many lines it was.
 

@@ -180,12 +180,38 @@ def test_the_end_shares_its_time_among_the_sinks_and_the_last_gets_what_is_left(
 def test_signals_end_and_reload_and_are_put_back() -> None:
     before = signal.getsignal(signal.SIGHUP), signal.getsignal(signal.SIGTERM)
     reloads: list[bool] = []
-    with signals(lambda: reloads.append(True)):
+    service = service_of(FakeSource(snapshot_of()))
+    with signals(service.end, lambda: reloads.append(True)):
         signal.raise_signal(signal.SIGHUP)
         with pytest.raises(Ended):
             signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)  # the end itself is not interrupted
     assert reloads == [True]
     assert (signal.getsignal(signal.SIGHUP), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_signal_that_comes_while_something_is_handed_on_waits_for_that() -> None:
+    sink, source = FakeSink(), FakeSource(snapshot_of(run_with()))
+    service = service_of(source, sink)
+
+    class Interrupted(FakeSink):
+        def take(self, snapshot: Snapshot, news: Sequence[Happening]) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            super().take(snapshot, news)
+
+    interrupted = Interrupted()
+    service = service_of(source, interrupted, sink)
+    with signals(service.end, service.reload), pytest.raises(Ended):
+        service.round()
+    assert (len(interrupted.snapshots), len(sink.snapshots)) == (1, 1)
+
+
+def test_an_end_whose_exception_was_lost_comes_with_the_next_round() -> None:
+    service = service_of(FakeSource(snapshot_of(run_with())))
+    with pytest.raises(Ended):
+        service.end()
+    with pytest.raises(Ended):
+        service.round()
 
 
 def test_the_log_has_a_line_for_what_is_news_and_none_for_what_is_late() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from raftmon.daemon.targets import names_in_environment, read_targets
+from raftmon.daemon.secret import names_in_environment
+from raftmon.daemon.targets import read_targets
 from raftmon.errors import UsageError
 
 pytest.importorskip("apprise", reason="needs raftmon[notify]")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from raftmon.advice.settings import Settings
 from raftmon.daemon.health import Health
 from raftmon.daemon.logs import Log, LogFormat, fields_of
 from raftmon.daemon.recorder import Recorder
+from raftmon.daemon.secret import names_in_environment
 from raftmon.daemon.sink import Sink
 from raftmon.happenings import Happening
 from raftmon.model import Problem, Severity, Snapshot
@@ -17,11 +19,17 @@ from raftmon.remote.address import Logdir
 from raftmon.slotted import dataclass
 
 if TYPE_CHECKING:
-    from raftmon.daemon.actions import Actions
+    from raftmon.daemon.actions import Actions, OnFinding
+    from raftmon.daemon.grouping import Group
     from raftmon.daemon.listening import Server
     from raftmon.daemon.metrics import Metrics
+    from raftmon.daemon.notify import Notifier, NotifyExec
+    from raftmon.daemon.targets import Target
 
-__all__ = ["Crew", "Options"]
+__all__ = ["TOLD", "Crew", "Options"]
+
+TOLD = "told"
+"""State of a line of the journal that says that a target was told something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,19 @@ class _Served:
         self._server.close(seconds)
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What settings and command line ask for, every value read: what is made of it cannot fail."""
+
+    targets: Sequence[Target]
+    problems: Sequence[Problem]
+    command: tuple[str, ...]
+    """Of `--notify-exec`; empty: none."""
+    actions: Sequence[OnFinding]
+    secrets: frozenset[str]
+    """Environment variables that no command is given."""
+
+
 class Crew:
     """Makes the sinks, and makes them anew when the settings have changed.
 
@@ -89,77 +110,112 @@ class Crew:
         self._log = log
         self._health = health
         self._served: tuple[str, _Served] | None = None
-        self._actions: tuple[tuple[str, ...], Actions] | None = None
+        self._notifier: Notifier | None = None
+        self._executed: tuple[object, NotifyExec] | None = None
+        self._acting: tuple[object, Actions] | None = None
         self._sinks: Sequence[Sink] = ()
 
     def sinks(self, settings: Settings) -> Sequence[Sink]:
         """Return the sinks that settings ask for, in the order in which they are to be closed.
 
-        Those that tell people are new each time, as what a secret's place holds may have changed; the others stay.
+        What stays the same keeps what it knows: what waits to be told, what ran a while ago.
 
         Raises:
-            RaftmonError: a value that cannot be meant, a secret that is not there, an extra that is not installed.
+            RaftmonError: a value that cannot be meant, a secret that is not there, an extra that is not installed; the
+                sinks of before are as they were.
         """
-        self._sinks = (
-            *self._telling(settings),
-            *self._acting(settings),
-            *self._serving(settings),
-            self._recorder,
-        )
+        asked = self._read(settings)
+        served = self._serving(settings)
+        self._sinks = (*self._telling(asked), *self._doing(asked), *served, self._recorder)
         return self._sinks
 
-    def _telling(self, settings: Settings) -> list[Sink]:
+    def resume(self, standing: Sequence[Happening], told: Mapping[str, float], now: float) -> None:
+        """Tell what an earlier process noted and did not deliver; see `raftmon.daemon.notify`."""
+        for sink in (self._notifier, self._executed[1] if self._executed is not None else None):
+            if sink is not None:
+                sink.resume(standing, told, now)
+
+    def _read(self, settings: Settings) -> _Asked:
         options = self._options
-        found: list[Sink] = []
+        targets: dict[str, Target] = {}
+        problems: list[Problem] = []
         if options.notify or settings.notify:
-            from raftmon.daemon.notify import Notifier
             from raftmon.daemon.targets import read_targets
 
-            asked = [read_targets(options.notify), read_targets(settings.notify, settings=options.settings)]
-            targets = {target.label: target for some in asked for target in some.targets}
-            problems = [problem for some in asked for problem in some.problems]
-            found.append(
-                Notifier(
-                    tuple(targets.values()), at_least=options.notify_from, is_muted=self._is_muted, problems=problems
-                )
-            )
+            for some in (read_targets(options.notify), read_targets(settings.notify, settings=options.settings)):
+                problems += some.problems
+                for target in some.targets:
+                    targets.setdefault(target.fingerprint, target)
+        words: tuple[str, ...] = ()
         if options.notify_exec is not None:
             from raftmon.daemon.commands import words_of
-            from raftmon.daemon.notify import NotifyExec
 
             words = words_of(options.notify_exec, "--notify-exec")
-            secrets = self._secret_names(settings)
-            found.append(NotifyExec(words, secrets=secrets, at_least=options.notify_from, is_muted=self._is_muted))
+        token = (options.token,) if options.token is not None else ()
+        secrets = names_in_environment((*options.notify, *settings.notify, *token))
+        return _Asked(tuple(targets.values()), problems, words, self._read_actions(settings), secrets)
+
+    def _read_actions(self, settings: Settings) -> list[OnFinding]:
+        options = self._options
+        if not options.on_finding and not settings.on_finding:
+            return []
+        from raftmon.advice.rulebook import load_rules
+        from raftmon.daemon.actions import read_action
+
+        ids = [rule.id for rule in load_rules(options.rules, settings.rules, tested=False)]
+        where = f"{options.settings}: on_finding"
+        return [
+            *(read_action(value, ids) for value in options.on_finding),
+            *(read_action(f"{rule}:{command}", ids, where) for rule, command in settings.on_finding.items()),
+        ]
+
+    def _telling(self, asked: _Asked) -> list[Sink]:
+        found: list[Sink] = []
+        least = self._options.notify_from
+        if asked.targets:
+            from raftmon.daemon.notify import Notifier
+
+            self._notifier = Notifier(
+                asked.targets,
+                at_least=least,
+                is_muted=self._is_muted,
+                problems=asked.problems,
+                told=self._told,
+                before=self._notifier,
+            )
+            found.append(self._notifier)
+        else:
+            self._notifier = None
+        if asked.command:
+            from raftmon.daemon.notify import NotifyExec
+
+            known = asked.command, asked.secrets
+            if self._executed is None or self._executed[0] != known:
+                made = NotifyExec(
+                    asked.command, secrets=asked.secrets, at_least=least, is_muted=self._is_muted, told=self._told
+                )
+                self._executed = known, made
+            found.append(self._executed[1])
         return found
 
-    def _acting(self, settings: Settings) -> list[Sink]:
-        from_settings = tuple(f"{rule}:{command}" for rule, command in settings.on_finding.items())
-        asked = (*self._options.on_finding, *from_settings)
-        if not asked:
-            self._actions = None
+    def _doing(self, asked: _Asked) -> list[Sink]:
+        if not asked.actions:
+            self._acting = None
             return []
-        if self._actions is None or self._actions[0] != asked:
-            from raftmon.advice.rulebook import load_rules
-            from raftmon.daemon.actions import Actions, read_action
+        known = tuple(asked.actions), asked.secrets
+        if self._acting is None or self._acting[0] != known:
+            from raftmon.daemon.actions import Actions
 
-            ids = [rule.id for rule in load_rules(self._options.rules, settings.rules, tested=False)]
-            where = f"{self._options.settings}: on_finding"
-            actions = [
-                *(read_action(value, ids) for value in self._options.on_finding),
-                *(read_action(value, ids, where) for value in from_settings),
-            ]
-            self._actions = (
-                asked,
-                Actions(
-                    actions,
-                    self._note,
-                    is_muted=self._is_muted,
-                    dry_run=self._options.dry_run,
-                    cooldown=self._options.cooldown,
-                    secrets=self._secret_names(settings),
-                ),
+            made = Actions(
+                asked.actions,
+                self._note,
+                is_muted=self._is_muted,
+                dry_run=self._options.dry_run,
+                cooldown=self._options.cooldown,
+                secrets=asked.secrets,
             )
-        return [self._actions[1]]
+            self._acting = known, made
+        return [self._acting[1]]
 
     def _serving(self, settings: Settings) -> list[Sink]:
         at = self._options.listen or settings.listen
@@ -203,12 +259,6 @@ class Crew:
             found[names.get(type(sink).__name__, "notify")] += len(sink.problems())
         return found
 
-    def _secret_names(self, settings: Settings) -> frozenset[str]:
-        from raftmon.daemon.targets import names_in_environment
-
-        token = (self._options.token,) if self._options.token is not None else ()
-        return names_in_environment((*self._options.notify, *settings.notify, *token))
-
     def _is_muted(self, happening: Happening) -> bool:
         return self._recorder.muted(happening.path, happening.subject, happening.began)
 
@@ -217,3 +267,9 @@ class Crew:
         self._recorder.note((happening,))
         text = f"{happening.name}: action {happening.subject} {happening.state}: {happening.text}"
         self._log.info("action", text, **fields_of(happening))
+
+    def _told(self, label: str, group: Group) -> None:
+        """Note that a target was told something; called from its thread."""
+        text = "1 finding" if group.total == 1 else f"{group.total} findings"
+        self._recorder.note((Happening(time.time(), "daemon", "", "", label, TOLD, text),))
+        self._log.info("told", f"{label}: told {text}")

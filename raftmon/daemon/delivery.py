@@ -51,6 +51,7 @@ class Delivery:
         remedy: what a person can do where it fails.
         clock: seconds that never go back.
         stuck_after: seconds after which one message takes too long.
+        told: is called with each group that arrived.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Delivery:
         remedy: str,
         clock: Callable[[], float] = time.monotonic,
         stuck_after: float = STUCK_SECONDS,
+        told: Callable[[str, Group], None] = lambda _label, _group: None,
     ) -> None:
         self.label = label
         self._deliver = deliver
@@ -73,6 +75,7 @@ class Delivery:
         self._remedy = remedy
         self._clock = clock
         self._stuck_after = stuck_after
+        self._told = told
         self._changed = threading.Condition()
         self._not_before = -math.inf
         self._busy_since: float | None = None
@@ -126,6 +129,8 @@ class Delivery:
             except Exception as error:
                 trouble = f"failed with {type(error).__name__}"
             self._settle(trouble, again=again)
+            if not trouble:
+                self._told(self.label, group)
 
     def _next(self) -> Group | None:
         """Wait for something that can be told now; None at the end."""

@@ -2,8 +2,8 @@
 
 Both are sinks of the daemon. What happens is grouped and limited by `grouping`, and brought to each target by a thread
 of its own (`delivery`), so that a target that hangs delays no other, nor the reading. A daemon that is started again
-tells nothing twice, because its `Ledger` knows what the journal holds; what was not delivered when it was killed is in
-the journal only.
+tells nothing twice, because its `Ledger` knows what the journal holds; what began to fire and was not delivered when
+it ended is told by the next one (`resume`), which knows from the journal when each target was told something last.
 """
 
 from __future__ import annotations
@@ -58,7 +58,14 @@ def _nothing_muted(_: Happening) -> bool:
 class _Telling:
     """What both ways of telling have in common."""
 
-    def __init__(self, at_least: Severity, is_muted: Callable[[Happening], bool], pacing: Pacing) -> None:
+    def __init__(
+        self,
+        at_least: Severity,
+        is_muted: Callable[[Happening], bool],
+        pacing: Pacing,
+        told: Callable[[str, Group], None],
+    ) -> None:
+        self._told = told
         self._least = SEVERITIES.index(at_least)
         self._is_muted = is_muted
         self._pacing = pacing
@@ -71,6 +78,22 @@ class _Telling:
         if told:
             for delivery in self._deliveries:
                 delivery.put(told)
+
+    def resume(self, standing: Sequence[Happening], told: Mapping[str, float], now: float) -> None:
+        """Tell what an earlier process noted and did not deliver.
+
+        Args:
+            standing: what it said last.
+            told: label of a target to when something was last delivered there, in seconds since the epoch.
+            now: seconds since the epoch.
+        """
+        oldest = now - self._pacing.give_up_after
+        firing = [one for one in standing if one.state == "firing" and not one.late and self._matters(one)]
+        for delivery in self._deliveries:
+            since = max(oldest, told.get(delivery.label, oldest))
+            missed = [(one, self._is_muted(one)) for one in firing if since < one.at <= now]
+            if missed:
+                delivery.put(missed)
 
     def problems(self) -> Sequence[Problem]:
         """Return which targets do not work now."""
@@ -101,6 +124,7 @@ class _Telling:
                 remedy=remedy,
                 clock=clock,
                 stuck_after=pacing.stuck_after,
+                told=self._told,
             )
         )
 
@@ -115,6 +139,8 @@ class Notifier(_Telling):
         pacing: how often.
         problems: what is wrong from the start, such as a file that others may read.
         clock: seconds that never go back.
+        told: is called with the label of a target and each group that arrived there, in a thread of the target.
+        before: what told people until now: of targets that stay, what waits and what was told goes on.
     """
 
     def __init__(
@@ -126,12 +152,27 @@ class Notifier(_Telling):
         pacing: Pacing | None = None,
         problems: Sequence[Problem] = (),
         clock: Callable[[], float] = time.monotonic,
+        told: Callable[[str, Group], None] = lambda _label, _group: None,
+        before: Notifier | None = None,
     ) -> None:
-        super().__init__(at_least, is_muted, pacing or Pacing())
+        super().__init__(at_least, is_muted, pacing or Pacing(), told)
         self._problems = tuple(problems)
+        self._by_fingerprint: dict[str, Delivery] = {}
         remedy = "It is tried again, ever less often; look at its URL, its token and the network."
         for target in targets:
-            self._start(f"notify {target.label}", partial(_send, target), remedy, clock)
+            kept = before.give_up(target.fingerprint) if before is not None and target.fingerprint else None
+            if kept is not None:
+                self._deliveries.append(kept)
+            else:
+                self._start(f"notify {target.label}", partial(_send, target), remedy, clock)
+            self._by_fingerprint[target.fingerprint] = self._deliveries[-1]
+
+    def give_up(self, fingerprint: str) -> Delivery | None:
+        """Leave a target's delivery to a successor; None: there is none."""
+        delivery = self._by_fingerprint.pop(fingerprint, None)
+        if delivery is not None:
+            self._deliveries.remove(delivery)
+        return delivery
 
 
 class NotifyExec(_Telling):
@@ -149,6 +190,7 @@ class NotifyExec(_Telling):
         is_muted: tells whether a finding is muted; as for `Notifier`.
         pacing: how often.
         clock: seconds that never go back.
+        told: as for `Notifier`.
     """
 
     def __init__(
@@ -162,8 +204,9 @@ class NotifyExec(_Telling):
         is_muted: Callable[[Happening], bool] = _nothing_muted,
         pacing: Pacing | None = None,
         clock: Callable[[], float] = time.monotonic,
+        told: Callable[[str, Group], None] = lambda _label, _group: None,
     ) -> None:
-        super().__init__(at_least, is_muted, pacing or Pacing(stuck_after=seconds + STUCK_SECONDS))
+        super().__init__(at_least, is_muted, pacing or Pacing(stuck_after=seconds + STUCK_SECONDS), told)
         self._words = tuple(words)
         self._seconds = seconds
         self._runner = Runner(secrets=secrets, environment=environment)

@@ -134,6 +134,17 @@ class Recorder:
                 return standing
         return []
 
+    def told(self, state: str) -> dict[str, float]:
+        """Return subject to when the daemon noted a state of it last, in seconds since the epoch."""
+        try:
+            return self.history.newest("daemon", state)
+        except Refused:
+            return {}  # what is wrong with the journal is told already
+
+    def retain(self, retention: float | None) -> None:
+        """Keep what happened for so many seconds from now on; None: for ever."""
+        self._retention = retention
+
     def start(self) -> None:
         """Begin to write what is taken."""
         self._thread = threading.Thread(target=self._serve, name="raftmon-recorder", daemon=True)

@@ -6,19 +6,18 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Final
 
 from raftmon.advice.settings import Settings, read_settings
 from raftmon.daemon.collector import calm_collector
-from raftmon.daemon.crew import Crew, Options
+from raftmon.daemon.crew import TOLD, Crew, Options
 from raftmon.daemon.health import Health
 from raftmon.daemon.lock import JournalLock
 from raftmon.daemon.logs import Log
 from raftmon.daemon.recorder import Recorder
 from raftmon.daemon.service import Ended, Service, Source, signals
 from raftmon.daemon.sink import Sink
-from raftmon.happenings import Ledger
+from raftmon.happenings import Happening, Ledger
 from raftmon.journal import default_path
 from raftmon.mirrored import open_logdirs
 from raftmon.model import Problem
@@ -31,8 +30,12 @@ are read and judged together, and the first of them less than two seconds after 
 _DAY: Final = 86400.0
 
 
-def run(options: Options) -> None:
+def run(options: Options, beside: Sequence[Sink] = ()) -> None:
     """Follow logdirs until a signal ends it.
+
+    Args:
+        options: what a person asked for.
+        beside: sinks beside those that are asked for: what measures the daemon from within.
 
     Raises:
         RaftmonError: it cannot begin: settings or rules have defects, a secret is not there, or another daemon has the
@@ -46,53 +49,74 @@ def run(options: Options) -> None:
         settings = read_settings(options.settings)
         log = Log(sys.stderr, options.log_format)
         stack.callback(log.close, 0.2)
-        service = _assembled(options, settings, journal, lock, log)
-        with signals(service.reload):
-            log.info("start", f"following {', '.join(map(str, options.logdirs))}; journal {journal}")
+        recorder = Recorder(journal, _seconds(settings.retention))
+        service = _assembled(options, settings, recorder, lock, log, beside)
+        with signals(service.end, service.reload):
+            _say(recorder, log, "start", f"following {', '.join(map(str, options.logdirs))}; journal {journal}")
             try:
                 service.run()
             except Ended:
-                begun = time.monotonic()
+                _say(recorder, log, "end", "ended by a signal")
+            except BaseException as error:
+                log.error("end", f"a defect of raftmon: {type(error).__name__}: {error}")
+                raise
+            finally:
                 service.close()
-                log.info("end", "ended by a signal", seconds=round(time.monotonic() - begun, 3))
 
 
-def _assembled(options: Options, settings: Settings, journal: Path, lock: JournalLock, log: Log) -> Service:
-    recorder = Recorder(journal, settings.retention * _DAY if settings.retention is not None else None)
+def _say(recorder: Recorder, log: Log, event: str, text: str) -> None:
+    """Note and log what the daemon itself does."""
+    recorder.note((Happening(time.time(), "daemon", "", "", event, event, text),))
+    log.info(event, text)
+
+
+def _assembled(
+    options: Options, settings: Settings, recorder: Recorder, lock: JournalLock, log: Log, beside: Sequence[Sink]
+) -> Service:
     services: list[Service] = []
 
     def health() -> Health:
         return services[0].health() if services else Health(True, False, "the daemon starts")
 
     crew = Crew(options, recorder, log, health)
-    ledger = Ledger(recorder.open(options.logdirs))
+    standing = recorder.open(options.logdirs)
     source = _open(options, settings)
     try:
         sinks = crew.sinks(settings)
-        problems = _unlocked(lock)
-        services.append(Service(source, sinks, ledger, log, reopen=_reopener(options, crew), problems=problems))
     except BaseException:
         source.close()
         raise
+    crew.resume(list({(one.name, one.subject): one for one in standing}.values()), recorder.told(TOLD), time.time())
+    reopen = _reopener(options, crew, recorder, beside)
+    service = Service(source, (*beside, *sinks), Ledger(standing), log, reopen=reopen, problems=_unlocked(lock))
+    services.append(service)
     recorder.start()
-    return services[0]
+    return service
 
 
 def _open(options: Options, settings: Settings) -> Source:
     return open_logdirs(options.logdirs, settings, watching=True, rules=options.rules, breath=BREATH)
 
 
-def _reopener(options: Options, crew: Crew) -> Callable[[], tuple[Source, Sequence[Sink]]]:
+def _reopener(
+    options: Options, crew: Crew, recorder: Recorder, beside: Sequence[Sink]
+) -> Callable[[], tuple[Source, Sequence[Sink]]]:
     def reopen() -> tuple[Source, Sequence[Sink]]:
         settings = read_settings(options.settings)
         source = _open(options, settings)
         try:
-            return source, crew.sinks(settings)
+            sinks = crew.sinks(settings)
         except BaseException:
             source.close()
             raise
+        recorder.retain(_seconds(settings.retention))
+        return source, (*beside, *sinks)
 
     return reopen
+
+
+def _seconds(days: float | None) -> float | None:
+    return days * _DAY if days is not None else None
 
 
 def _unlocked(lock: JournalLock) -> list[Problem]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 from raftmon.errors import UsageError
 from raftmon.model import Problem
 
-__all__ = ["exposed_secret", "is_reference", "read_secret"]
+__all__ = ["exposed_secret", "is_reference", "names_in_environment", "read_secret"]
 
 _ENVIRONMENT: Final = "env:"
 _FILE: Final = "file:"
@@ -25,6 +26,15 @@ _MOST_BYTES: Final = 65536
 def is_reference(text: str) -> bool:
     """Tell whether a text names the place of a secret: `env:NAME` or `file:PATH`."""
     return text.startswith((_ENVIRONMENT, _FILE))
+
+
+def names_in_environment(references: Collection[str]) -> frozenset[str]:
+    """Return the variables that hold secrets, of references such as `env:NAME`: no child process is given them."""
+    return frozenset(
+        reference.strip().removeprefix(_ENVIRONMENT)
+        for reference in references
+        if reference.strip().startswith(_ENVIRONMENT)
+    )
 
 
 def read_secret(reference: str, where: str = "secret") -> str:

@@ -3,8 +3,8 @@
 One thread does all of it; whatever may block lies in the threads of the sinks. The source takes a breath between two
 looks, so that a fleet is read in batches.
 
-A signal to end raises `Ended` in this thread, wherever it is: nothing that the loop holds has to be put in order, as
-the journal's transactions are another thread's. A signal to reload is remembered for the next round.
+A signal to end raises `Ended` in this thread where it reads or waits: nothing that it holds there has to be put in
+order. While it hands on, the signal is remembered, as one to reload always is: a lock of a sink must not stay held.
 """
 
 from __future__ import annotations
@@ -97,6 +97,7 @@ class Service:
         self._timer = timer
         self._notify = notify if notify is not None else Notify()
         self._reload = threading.Event()
+        self._ending = self._handing_on = False
         self._lasting = tuple(problems)
         self._trouble: tuple[Problem, ...] = ()
         self._caught_up = False
@@ -112,7 +113,12 @@ class Service:
             self.round()
 
     def round(self) -> None:
-        """Poll once, hand on what is new, and wait for more."""
+        """Poll once, hand on what is new, and wait for more.
+
+        Raises:
+            Ended: it was told to end.
+        """
+        self._end_if_told()
         if self._reload.is_set():
             self._reload.clear()
             self._read_anew()
@@ -120,12 +126,28 @@ class Service:
         if begun - self._said_alive_at >= ALIVE_SECONDS:
             self._said_alive_at = begun
             self._notify.say("WATCHDOG=1")
-        self._look(self._source.poll())
+        snapshot = self._source.poll()
+        self._handing_on = True
+        try:
+            self._look(snapshot)
+        finally:
+            self._handing_on = False
+        self._end_if_told()
         self._source.wait(ROUND_SECONDS)
 
     def reload(self) -> None:
         """Read settings and rules anew in the next round; may be called from anywhere."""
         self._reload.set()
+
+    def end(self) -> None:
+        """End as soon as nothing is half done; for signal handlers of this thread.
+
+        Raises:
+            Ended: that is now, and it was not told before.
+        """
+        told, self._ending = self._ending, True
+        if not told and not self._handing_on:
+            raise Ended
 
     def health(self) -> Health:
         """Tell how it is; may be called from any thread."""
@@ -144,6 +166,11 @@ class Service:
             left = max(0.0, end - self._timer())
             sink.close(left / 2 if place + 1 < len(self._sinks) else left)
         self._source.close()
+
+    def _end_if_told(self) -> None:
+        """Raise `Ended` where a signal came that raised nothing, or where what it raised was lost in a finaliser."""
+        if self._ending:
+            raise Ended
 
     def _look(self, snapshot: Snapshot) -> None:
         """Hand on what is new in a snapshot."""
@@ -201,20 +228,14 @@ class Service:
 
 
 @contextmanager
-def signals(reload: Callable[[], None]) -> Iterator[None]:
-    """Let SIGTERM and SIGINT raise `Ended` in the block, and SIGHUP reload."""
+def signals(end: Callable[[], None], reload: Callable[[], None]) -> Iterator[None]:
+    """Let SIGTERM and SIGINT end what runs in the block, and SIGHUP reload."""
+    asked = {signal.SIGTERM: end, signal.SIGINT: end, signal.SIGHUP: reload}
 
-    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        # The end itself is not to be interrupted.
-        for one in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(one, signal.SIG_IGN)
-        raise Ended
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        asked[signal.Signals(number)]()
 
-    def again(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        reload()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, again)
+    before = {number: signal.signal(number, handle) for number in asked}
     try:
         yield
     finally:

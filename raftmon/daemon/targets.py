@@ -6,6 +6,7 @@ itself is taken on a command line only if it holds no secret. Targets are shown 
 
 from __future__ import annotations
 
+import hashlib
 import stat
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from raftmon.errors import UsageError
 from raftmon.model import Problem
 from raftmon.slotted import dataclass
 
-__all__ = ["Target", "Targets", "names_in_environment", "read_targets"]
+__all__ = ["Target", "Targets", "read_targets"]
 
 _ENVIRONMENT: Final = "env:"
 _FILE: Final = "file:"
@@ -32,6 +33,8 @@ class Target:
     label: str
     """As it may be shown: ``env:NAME (slack)``, ``json://host``; without secrets."""
     service: Service
+    fingerprint: str = ""
+    """By which it is known again when the settings are read anew: a digest of its URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +74,6 @@ def read_targets(values: Sequence[str], *, settings: Path | None = None) -> Targ
     return Targets(_distinct(targets.values()), tuple(problems))
 
 
-def names_in_environment(references: Collection[str]) -> frozenset[str]:
-    """Return the variables that hold secrets, of references such as `env:NAME`: no child process is given them."""
-    return frozenset(
-        reference.strip().removeprefix(_ENVIRONMENT)
-        for reference in references
-        if reference.strip().startswith(_ENVIRONMENT)
-    )
-
-
 def _urls(value: str, where: str) -> Iterator[tuple[str, str]]:
     """Yield URLs, each with its place as it may be shown."""
     if value.startswith(_FILE):
@@ -114,9 +108,10 @@ def _target(url: str, place: str, referred: bool, number: int) -> Target:
         what = f"apprise knows no such target: `{scheme}://...`" if scheme else "is no URL, env:NAME or file:PATH"
         raise UsageError(place, what, _KNOWN)
     label = service.label
+    digest = hashlib.sha256(url.encode(errors="surrogateescape")).hexdigest()
     if referred:
-        return Target(f"{place} ({label})", service)
-    return Target(label if "://" in label else f"{label} (notify {number})", service)
+        return Target(f"{place} ({label})", service, digest)
+    return Target(label if "://" in label else f"{label} (notify {number})", service, digest)
 
 
 def _distinct(targets: Collection[Target]) -> tuple[Target, ...]:
@@ -125,7 +120,8 @@ def _distinct(targets: Collection[Target]) -> tuple[Target, ...]:
     found = []
     for target in targets:
         count = seen[target.label] = seen.get(target.label, 0) + 1
-        found.append(target if count == 1 else Target(f"{target.label} #{count}", target.service))
+        label = target.label if count == 1 else f"{target.label} #{count}"
+        found.append(Target(label, target.service, target.fingerprint))
     return tuple(found)
 
 
