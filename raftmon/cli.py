@@ -54,6 +54,7 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; a person never sees a traceback."""
+    _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that knows ASCII alone gets question marks for what it cannot show, not a crash.
@@ -84,6 +85,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         remedy = "Please report it with the output of the same command under RAFTMON_DEBUG=1."
         click.echo(f"raftmon: a defect of raftmon: {type(error).__name__}: {error}\n  {remedy}", err=True)
         sys.exit(INTERNAL_ERROR)
+
+
+def _open_missing_streams() -> None:
+    """Put nothing where stdin, stdout or stderr were closed: the next file that is opened would take their place."""
+    for number, mode in ((0, "r"), (1, "w"), (2, "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            stream = open(os.devnull, mode)  # noqa: PTH123, SIM115 - for as long as the process lives
+            setattr(sys, ("stdin", "stdout", "stderr")[number], stream)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from raftmon.errors import Refused
 from raftmon.runs.watch import is_remote
@@ -105,13 +105,13 @@ class JournalFile:
         self.path = path
 
     @contextmanager
-    def reading(self, since: int) -> Iterator[sqlite3.Connection | None]:
+    def reading(self, since: int, mode: Literal["ro", "rw"] = "ro") -> Iterator[sqlite3.Connection | None]:
         """Open the journal for a question; None where there is none yet, or one of a schema before `since`."""
         with self._trouble():
             if not self.path.exists():
                 yield None
                 return
-            with closing(self._open_for_reading()) as connection:
+            with closing(self._open_for_reading(mode)) as connection:
                 version = _version(connection)
                 if version > len(MIGRATIONS):
                     raise self._too_new(version)
@@ -131,7 +131,8 @@ class JournalFile:
 
     def check(self) -> None:
         """Raise `Damaged` where the file of a journal is broken, also in a part that nobody asks for yet."""
-        with self.reading(0) as connection:
+        # Only who may write can take back what a killed process left half written: that is no damage.
+        with self.reading(0, "rw") as connection:
             if connection is not None:
                 (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
                 if answer != "ok":
@@ -157,17 +158,40 @@ class JournalFile:
                         connection.executescript(f"PRAGMA incremental_vacuum({_AT_ONCE})")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def _open_for_reading(self) -> sqlite3.Connection:
-        """Open the journal without writing to it: it may lie where nobody may write."""
-        uri = f"{self.path.absolute().as_uri()}?mode=ro"
+    def _open_for_reading(self, mode: Literal["ro", "rw"] = "ro") -> sqlite3.Connection:
+        """Open the journal for questions; what a process that was killed left half written is taken back."""
+        try:
+            return self._opened(f"mode={mode}")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_READONLY_ROLLBACK and mode == "ro":
+                return self._open_for_reading("rw")
+            if not self._is_still(error):
+                raise
+            return self._opened("mode=ro&immutable=1")
+
+    def _opened(self, how: str) -> sqlite3.Connection:
+        uri = f"{self.path.absolute().as_uri()}?{how}"
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
         try:
             _version(connection)
-        except sqlite3.OperationalError:
-            # In WAL mode even a reader makes a file beside it; where it may not, nobody else writes either.
+        except BaseException:
             connection.close()
-            connection = sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None)
+            raise
         return connection
+
+    def _is_still(self, error: sqlite3.OperationalError) -> bool:
+        """Tell whether a journal was refused only because nobody writes here, so that it is whole as it lies there.
+
+        In WAL mode even a reader makes a file beside it; where it may not, nobody else writes either. Pages that a
+        killed process wrote are in the file, though, as long as a rollback journal tells how to take them back.
+        """
+        with suppress(FileNotFoundError):
+            if Path(f"{self.path}-journal").stat().st_size:
+                return False
+        code = error.sqlite_errorcode & 0xFF
+        return code == sqlite3.SQLITE_CANTOPEN or (
+            code == sqlite3.SQLITE_READONLY and not os.access(self.path.parent, os.W_OK)
+        )
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)

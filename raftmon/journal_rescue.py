@@ -35,7 +35,7 @@ def begin_anew(file: JournalFile, at: float) -> tuple[Path, int]:
     aside = _name(file.path, at)
     try:
         file.path.rename(aside)
-        for ending in ("-wal", "-shm"):
+        for ending in ("-journal", "-wal", "-shm"):
             with suppress(FileNotFoundError):
                 Path(f"{file.path}{ending}").rename(f"{aside}{ending}")
     except OSError as error:

@@ -107,6 +107,7 @@ class Mirrored:
 
     def close(self) -> None:
         """Stop watching, and delete the mirrors."""
+        self._keeper.stop()
         self._monitor.close()
         self._keeper.close()
 

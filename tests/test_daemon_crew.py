@@ -158,3 +158,15 @@ def test_a_muted_finding_runs_no_command(place: Place) -> None:
     actions.take(NOTHING, [finding()])
     actions.close(5.0)
     assert place.noted("action") == []
+
+
+def test_a_finding_that_fired_before_the_start_runs_nothing_which_is_said(place: Place) -> None:
+    crew = place.crew(on_finding=("loss-*:true",))
+    actions, _ = crew.sinks(place.settings(""))
+    crew.resume([finding(run="a"), finding(run="b", state="resolved"), finding(rule="grad-norm-spikes")], {}, NOW)
+    actions.close(5.0)
+    place.log.close(5.0)
+    assert place.noted("action") == []
+    assert "1 findings fired before the start, and no command is run for them: loss-diverges of a" in (
+        place.stream.getvalue()
+    )

@@ -62,3 +62,11 @@ def test_a_place_that_cannot_be_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="--journal PATH"):
         JournalLock(tmp_path / "file" / "journal.sqlite3")
+
+
+def test_what_a_link_in_its_place_points_to_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("keep me")
+    (tmp_path / "journal.sqlite3.lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(UsageError, match="symbolic links"):
+        JournalLock(tmp_path / "journal.sqlite3")
+    assert (tmp_path / "victim").read_text() == "keep me"

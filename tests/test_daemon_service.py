@@ -16,6 +16,7 @@ from raftmon.daemon.logs import Log, LogFormat
 from raftmon.daemon.service import (
     CLOSE_SECONDS,
     LOOK_SECONDS,
+    PROGRESS_SECONDS,
     STUCK_SECONDS,
     Ended,
     Service,
@@ -151,13 +152,32 @@ def test_settings_that_were_read_anew_say_nothing_twice_and_let_go_what_they_no_
     service.round()
     service.reload()
     service.round()
-    assert source.closed
+    # Half of it is read: the old one is followed meanwhile, and seen by whoever asks.
+    assert not source.closed
     assert left.ended.wait(10.0)
     assert sink.closed is None
-    assert not service.health().ready
-    service.round()
-    assert [h.state for h in sink.news if h.kind == "finding"] == ["firing"]
     assert service.health().ready
+    assert all(snapshot.runs for snapshot in sink.snapshots)
+    service.round()
+    service.round()
+    assert source.closed
+    assert [(h.kind, h.state) for h in sink.news if h.kind in ("finding", "daemon")] == [
+        ("finding", "firing"),
+        ("daemon", "done"),
+    ]
+
+
+def test_how_far_the_first_reading_is_is_told() -> None:
+    half = numbered(snapshot_of(run_with()), 1, backfilling=True, progress=0.25)
+    stream = io.StringIO()
+    log = Log(stream, "text", lambda: NOW)
+    source = FakeSource(half)
+    service = service_of(source, log=log)
+    source.passed += PROGRESS_SECONDS
+    service.round()
+    assert "25%" in service.health().why
+    log.close(5.0)
+    assert stream.getvalue().endswith("1 runs so far, 25% of the known bytes read\n")
 
 
 def test_a_loop_that_hangs_is_not_alive() -> None:

@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 
 from mcp import Client, StdioServerParameters, stdio_client
 
-from raftmon.errors import MissingExtra, NothingToRead, RaftmonError, Refused, UsageError
+from raftmon.errors import MissingExtra, Refused, UsageError
 from raftmon.happenings import Happening
 from raftmon.headless.document import campaign_document, encode, rule_document, run_document
 from raftmon.headless.history import write_json
@@ -30,7 +29,6 @@ from raftmon.hook import pre_cycle
 from raftmon.mcp.answers import Answers, Encoders
 from raftmon.mcp.asked import NextCycle, Tool
 from raftmon.mcp.bounded import LONGEST_TEXT, MOST_ITEMS, bounded, clean
-from raftmon.mcp.looking import Looker
 from raftmon.mcp.server import Handler, require_mcp, server_of
 from raftmon.mcp.tools import EXPLAIN_RUN, HISTORY, LIST_RUNS, NEXT_CYCLE
 from raftmon.model import Snapshot
@@ -227,61 +225,6 @@ def test_any_document_becomes_strict_json_of_printable_text(document: dict[str, 
 @given(st.text(alphabet=st.characters(), max_size=50))
 def test_cleaning_twice_changes_nothing(text: str) -> None:
     assert clean(clean(text)) == clean(text)
-
-
-class Script:
-    """A source that is polled by a thread, and waits for its end."""
-
-    def __init__(self, *states: Snapshot | Exception) -> None:
-        self.states = list(states)
-        self.closed = threading.Event()
-
-    def poll(self) -> Snapshot:
-        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
-        if isinstance(state, Exception):
-            raise state
-        return state
-
-    def wait(self, timeout: float) -> bool:
-        return self.closed.wait(0.001)
-
-    def close(self) -> None:
-        self.closed.set()
-
-
-def test_a_question_waits_until_all_was_read_once() -> None:
-    whole = snapshots.raft()
-    source = Script(replace(whole, backfilling=True), replace(whole, backfilling=True), whole)
-    looker = Looker(lambda: source, patience=10.0)
-    looker.start()
-    assert looker.snapshot() is whole
-    looker.close()
-    assert source.closed.is_set()
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (NothingToRead("s3://b", "not there", "Look."), "not there"),
-        (ValueError("bad"), "raftmon failed (ValueError: bad)"),
-    ],
-)
-def test_what_cannot_be_read_is_told_with_each_answer(error: Exception, said: str) -> None:
-    looker = Looker(lambda: Script(error), patience=10.0)
-    looker.start()
-    for _ in range(2):
-        with pytest.raises(RaftmonError, match=r"not there|raftmon failed") as raised:
-            looker.snapshot()
-        assert said in raised.value.what
-    looker.close()
-
-
-def test_a_question_does_not_wait_for_ever() -> None:
-    looker = Looker(lambda: Script(replace(snapshots.raft(), backfilling=True)), patience=0.01)
-    looker.start()
-    with pytest.raises(Refused, match="not read to their ends"):
-        looker.snapshot()
-    looker.close()
 
 
 def test_without_the_extra_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

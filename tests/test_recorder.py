@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,10 +18,8 @@ from raftmon.errors import Refused
 from raftmon.happenings import Happening
 from raftmon.history import History
 from raftmon.journal import Journal
-from raftmon.journal_rescue import begin_anew
 from tests import snapshots
 from tests.test_history import FIRING, at
-from tests.test_journal import ENTRY
 
 FULL = Refused("/state/journal.sqlite3", "the journal cannot be used: database or disk is full", "Give another.")
 
@@ -147,120 +143,6 @@ def test_a_disk_that_stays_full_does_not_hold_up_the_end(path: Path) -> None:
     assert recorder.waiting == 1
 
 
-def test_a_broken_journal_is_moved_aside_at_the_start_and_its_overrides_taken_along(path: Path) -> None:
-    journal = Journal(path)
-    journal.finish(journal.begin(ENTRY), "written")
-    journal.mute("/runs/a", "nan-loss")
-    History(path).note(news(*range(2_000)))
-    with path.open("r+b") as file:
-        file.seek(path.stat().st_size // 2)
-        file.write(b"\xff" * 10_000)
-    broken = path.read_bytes()
-    recorder = Recorder(path, clock=Clock(1_795_300_000.0))
-
-    standing = recorder.open()
-
-    (problem,) = recorder.problems()
-    aside = path.with_name("journal.sqlite3.corrupt-20261121T222640Z")
-    assert "damaged and a new one begun" in problem.what
-    assert str(aside) in problem.remedy
-    assert aside.read_bytes() == broken
-    assert [entry.state for entry in journal.entries()] == ["written"]
-    assert recorder.muted("/runs/a", "nan-loss")
-    assert 0 < len(standing) < 2_000, "what could be read of it"
-    recorder.note(news(5_000))
-    assert recorder.turn()
-    assert noted(path)[-2:] != []
-
-
-def test_one_that_breaks_meanwhile_is_moved_aside(path: Path) -> None:
-    recorder = Recorder(path, clock=Clock(1_795_300_000.0))
-    recorder.open()
-    path.write_bytes(b"no database " * 100)
-    Path(f"{path}.corrupt-20261121T222640Z").touch()
-    recorder.note(news(1))
-
-    assert not recorder.turn()
-    assert recorder.turn()
-
-    assert Path(f"{path}.corrupt-20261121T222640Z-2").read_bytes() == b"no database " * 100
-    assert noted(path) == [1]
-    assert len(recorder.problems()) == 1
-
-
-def test_what_lies_beside_a_journal_is_moved_with_it(path: Path) -> None:
-    """SQLite would take the log of the old file for one of the new."""
-    History(path).note(news(1))
-    with closing(sqlite3.connect(path)) as other:
-        other.execute("SELECT * FROM mutes").fetchall()  # or else the last to close it deletes the log
-        History(path).note(news(2))
-
-        aside, kept = begin_anew(History(path).file, 0.0)
-
-        assert Path(f"{aside}-wal").stat().st_size > 0
-    assert (aside.name, kept) == ("journal.sqlite3.corrupt-19700101T000000Z", 2)
-    assert noted(path) == [1, 2]
-
-
-def test_a_disk_that_breaks_every_journal_does_not_fill_a_directory(path: Path) -> None:
-    clock = Clock()
-    recorder = Recorder(path, steady=clock)
-    recorder.open()
-    for _ in range(3):
-        path.write_bytes(b"no database " * 100)
-        recorder.note(news(1))
-        assert not recorder.turn()
-        clock.now += 60.0
-
-    assert len(list(path.parent.glob("*.corrupt-*Z"))) == 1
-    clock.now += 3_600.0
-    assert not recorder.turn()
-    assert recorder.turn()
-    assert noted(path) == [1] * 3
-
-
-def test_a_database_of_another_program_is_refused_and_left_alone(path: Path) -> None:
-    path.parent.mkdir()
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("CREATE TABLE theirs (a)")
-    before = path.read_bytes()
-
-    with pytest.raises(Refused, match="another program"):
-        Recorder(path).open()
-    assert path.read_bytes() == before
-
-
-def test_a_journal_that_another_process_holds_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raftmon.journal_file.BUSY_SECONDS", 0.01)
-    History(path).note(news(1))
-    recorder = Recorder(path)
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        recorder.open()
-        recorder.note(news(2))
-        assert not recorder.turn()
-        (problem,) = recorder.problems()
-        assert "database is locked" in problem.what
-        other.execute("ROLLBACK")
-
-    assert recorder.turn()
-    assert noted(path) == [1, 2]
-
-
-def test_a_directory_that_cannot_be_used_is_a_problem_until_it_can(path: Path) -> None:
-    path.parent.write_bytes(b"a file where the directory should be")
-    recorder = Recorder(path)
-    assert recorder.open() == []
-    recorder.note(news(1))
-    assert not recorder.turn()
-    assert "the journal cannot be used" in recorder.problems()[0].what
-
-    path.parent.unlink()
-
-    assert recorder.turn()
-    assert noted(path) == [1]
-
-
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare")
 def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     script = f"""
@@ -315,6 +197,26 @@ def test_old_lines_are_forgotten_by_a_clock_that_did_not_jump(path: Path) -> Non
     wall.now, steady.now = 17_200.0, 7_800.0
     assert recorder.turn()
     assert noted(path) == [9_000]
+
+
+def test_how_long_is_kept_may_change_while_it_runs(path: Path) -> None:
+    wall, steady = Clock(10_000.0), Clock()
+    recorder = Recorder(path, clock=wall, steady=steady)
+    recorder.open()
+    recorder.take(snapshots.raft(2), [dataclasses.replace(one, state="resolved") for one in news(100, 9_500)])
+
+    def later(seconds: float) -> list[float]:
+        wall.now += seconds
+        steady.now += seconds
+        assert recorder.turn()
+        return noted(path)
+
+    assert later(3_600.0) == [100, 9_500], "for ever"
+    recorder.retain(10_000.0)
+    assert later(100.0) == [100, 9_500], "not at once"
+    assert later(500.0) == [9_500]
+    recorder.retain(None)
+    assert later(1e6) == [9_500]
 
 
 def test_what_a_person_muted_elsewhere_is_known_after_a_while(path: Path, tmp_path: Path) -> None:

@@ -24,9 +24,12 @@ RUNS = 5
 WRITER = """
 import itertools, sys
 from pathlib import Path
+from raftmon import journal_file
 from raftmon.daemon.recorder import Recorder
 from raftmon.happenings import Ledger
 from tests.test_recorder_killed import world
+if sys.argv[3] == "remote":
+    journal_file.is_remote = lambda _: True
 recorder = Recorder(Path(sys.argv[1]))
 print(int(sys.argv[2]) - 1, flush=True)
 ledger = Ledger(recorder.open())
@@ -48,10 +51,10 @@ def world(moment: int) -> Snapshot:
     return snapshots.snapshot(runs)
 
 
-def live_and_die(path: Path, first: int, lines: int) -> int:
+def live_and_die(path: Path, first: int, lines: int, where: str) -> int:
     """Let a recorder work until it has said so many lines, and kill it; returns the last moment that it saw."""
     root = Path(__file__).parents[1]
-    command = [sys.executable, "-c", WRITER, str(path), str(first)]
+    command = [sys.executable, "-c", WRITER, str(path), str(first), where]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
         seen = [int(line) for line in islice(writer.stdout, lines + 1)]
@@ -71,14 +74,14 @@ def check_whole(path: Path) -> None:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-def survive(path: Path, lives: int, chance: random.Random) -> None:
+def survive(path: Path, lives: int, chance: random.Random, where: str = "local") -> None:
     moment, kept = 0, list[Said]()
     for _ in range(lives):
         ledger = Ledger(History(path).standing())
-        last = live_and_die(path, moment, chance.choice([0, 1, 2, 5, 20, 100, 400, 1_500]))
+        last = live_and_die(path, moment, chance.choice([0, 1, 2, 5, 20, 100, 400, 1_500]), where)
+        now = said_in(path)
         if path.exists():
             check_whole(path)
-        now = said_in(path)
         assert now[: len(kept)] == kept
         new = now[len(kept) :]
         expected = [
@@ -96,6 +99,8 @@ def survive(path: Path, lives: int, chance: random.Random) -> None:
     recorder.start()
     recorder.take(world(moment), ledger.take(world(moment), float(moment)))
     recorder.close(30.0)
+    assert recorder.problems() == []
+    assert list(path.parent.glob("*.corrupt-*")) == []
     for number in range(RUNS):
         states = [said[4] for said in said_in(path) if said[1].endswith(f"run_{number}") and said[2] == "finding"]
         assert all(one != other for one, other in pairwise(states)), "nothing is said twice"
@@ -104,6 +109,12 @@ def survive(path: Path, lives: int, chance: random.Random) -> None:
 
 def test_a_recorder_that_is_killed_leaves_a_whole_journal(tmp_path: Path) -> None:
     survive(tmp_path / "state" / "journal.sqlite3", 6, random.Random(8))
+
+
+def test_nor_does_one_that_lies_on_a_network_file_system_break(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the journal is one that rolls back: whoever opens it next has to."""
+    monkeypatch.setattr("raftmon.journal_file.is_remote", lambda _: True)
+    survive(tmp_path / "state" / "journal.sqlite3", 4, random.Random(10), "remote")
 
 
 @pytest.mark.slow

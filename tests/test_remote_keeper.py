@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,7 +21,8 @@ from raftmon.journal import Journal
 from raftmon.mirrored import Mirrored, open_logdirs
 from raftmon.remote.address import Address
 from raftmon.remote.faults import Failed
-from raftmon.remote.keeper import ATTEMPTS, Keeper
+from raftmon.remote.keeper import ATTEMPTS, CLOSE_SECONDS, DELETE_SECONDS, Keeper
+from raftmon.remote.listing import Listing
 from raftmon.remote.patience import MOST_HANGING, Patience
 from raftmon.remote.private import PrivateDirectory
 from raftmon.remote.store import FsspecStore
@@ -120,6 +122,60 @@ def test_beside_another_logdir_a_fault_is_a_problem() -> None:
     with pytest.raises(Refused, match="not all of it could be read: access denied"):
         keeper_of(FakeStore(list_faults=[PermissionError()]), good).fetch(alone=True, whole=True)
     keeper.close()
+
+
+class Hanging(FakeStore):
+    """A store that never answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.gives_up = threading.Event(), threading.Event()
+
+    def files(self) -> Listing:
+        self.asked.set()
+        self.gives_up.wait(30.0)
+        raise ConnectionResetError
+
+
+def test_the_end_waits_once_for_all_that_hang_and_not_for_each(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = list[float]()
+    join = threading.Thread.join
+
+    def joined(thread: threading.Thread, timeout: float | None = None) -> None:
+        assert timeout is not None
+        waits.append(timeout)
+        join(thread, timeout)
+
+    stores = [Hanging() for _ in range(8)]
+    keeper = keeper_of(*stores)
+    keeper.start()
+    assert all(store.asked.wait(10.0) for store in stores)
+    monkeypatch.setattr(threading.Thread, "join", joined)
+    keeper.close()
+    assert len(waits) == 9
+    assert waits[0] <= CLOSE_SECONDS - DELETE_SECONDS
+    assert max(waits[1:-1]) < 0.01, "the first took all of it"
+    assert waits[-1] == pytest.approx(DELETE_SECONDS, abs=0.01)
+    for store in stores:
+        store.gives_up.set()
+    assert list(temporary.iterdir()) == []
+
+
+def test_what_was_not_deleted_in_time_is_deleted_by_the_next_program(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = PrivateDirectory()
+    (mine.path / "0" / "tree").mkdir(parents=True)
+    with monkeypatch.context() as ends:
+        ends.setattr("raftmon.remote.private.shutil.rmtree", lambda *_, **__: None)
+        mine.close()
+    assert (mine.path / "0").exists()
+    other = PrivateDirectory()
+    assert list(temporary.iterdir()) == [other.path]
+    other.close()
+    assert list(temporary.iterdir()) == []
 
 
 def test_what_a_killed_program_left_is_deleted_by_the_next_one(temporary: Path) -> None:

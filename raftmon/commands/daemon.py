@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import sys
 from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from raftmon.commands.shared import journal_option, settings_option
 from raftmon.errors import UsageError
@@ -94,12 +99,13 @@ def daemon(
 
     SIGTERM ends it, SIGHUP reads settings and rules anew. The log goes to stderr.
     """
+    # Until it knows what to read anew, a hangup must not end it.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from raftmon.daemon.crew import Options
     from raftmon.daemon.running import run
     from raftmon.documents import SHIPPED_RULES
 
-    if asked["dry_run"] and not asked["on_finding"] and asked["settings"] is None:
-        raise UsageError("--dry-run", "there is no command that could run", "Add --on-finding RULE:CMD.")
+    _require_a_use(click.get_current_context(), asked["settings"] is not None)
     run(
         Options(
             logdirs,
@@ -111,3 +117,27 @@ def daemon(
             **asked,
         )
     )
+    # All is closed and written. To take thousands of runs apart would only take time, and an end was asked for.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+    os._exit(0)
+
+
+_USES: Final = {
+    "listen_token": "listen",
+    "listen_cert": "listen",
+    "listen_key": "listen",
+    "listen_client_ca": "listen",
+    "dry_run": "on_finding",
+    "cooldown": "on_finding",
+}
+"""Option to the one without which it means nothing; the settings may give that, too."""
+
+
+def _require_a_use(context: click.Context, with_settings: bool) -> None:
+    """Refuse options that would change nothing: whoever gives them believes in something that is not so."""
+    for name, needed in _USES.items():
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and not context.params[needed] and not with_settings:
+            option, other = (f"--{text.replace('_', '-')}" for text in (name, needed))
+            raise UsageError(option, f"means nothing without {other}", f"Add {other}, or leave it out.")

@@ -47,7 +47,7 @@ settings_option = click.option(
 journal_option = click.option(
     "--journal",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Journal of overrides and mutes; else the user's own.",
+    help="Journal of what happened, overrides and mutes; else the user's own.",
 )
 
 WEB_ADDRESS: Final = "127.0.0.1:8765"

@@ -145,6 +145,10 @@ class Actions:
             text = first if len(skipped) == 1 else f"{first}, and {len(skipped) - 1} further actions"
             self._note(dataclasses.replace(skipped[0], text=text))
 
+    def is_asked_for(self, happening: Happening) -> bool:
+        """Tell whether something is to be run when such a finding begins to fire."""
+        return any(fnmatch.fnmatchcase(happening.subject, action.rule) for action in self._actions)
+
     def problems(self) -> Sequence[Problem]:
         """Return which actions failed the last time, and whether some were skipped in the last hour."""
         found = [
@@ -152,7 +156,7 @@ class Actions:
             for action, trouble in list(self._trouble.items())
         ]
         if self._skipped_at is not None and self._clock() - self._skipped_at < 3600:
-            remedy = "`raftmon history` names the first of them; raise the limit if that many are meant."
+            remedy = "`raftmon history --kind action` names the first of them; ten a minute are run."
             found.append(Problem("--on-finding", "more actions were asked for than are run at once", remedy))
         return tuple(found)
 

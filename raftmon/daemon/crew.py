@@ -134,6 +134,12 @@ class Crew:
         for sink in (self._notifier, self._executed[1] if self._executed is not None else None):
             if sink is not None:
                 sink.resume(standing, told, now)
+        firing = [one for one in standing if one.kind == "finding" and one.state == "firing" and not one.late]
+        passed = [one for one in firing if self._acting is not None and self._acting[1].is_asked_for(one)]
+        if passed:
+            names = ", ".join(sorted({f"{one.subject} of {one.name}" for one in passed})[:5])
+            text = f"{len(passed)} findings fired before the start, and no command is run for them: {names}"
+            self._log.warning("action", text, findings=len(passed))
 
     def _read(self, settings: Settings) -> _Asked:
         options = self._options

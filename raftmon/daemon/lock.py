@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import socket
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +37,9 @@ class JournalLock:
         self._file: int | None = None
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            if not stat.S_ISREG(os.fstat(self._file).st_mode):
+                raise OSError(errno.EINVAL, "is no regular file")
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = self._owner()
@@ -59,11 +63,10 @@ class JournalLock:
 
     def _sign(self) -> None:
         """Write who has it; for people alone, so that a full disk does not matter."""
-        try:
-            os.ftruncate(self._file or 0, 0)
-            os.pwrite(self._file or 0, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
-        except OSError as error:
-            self.trouble = error.strerror or str(error)
+        assert self._file is not None
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
 
     def _owner(self) -> str:
         try:

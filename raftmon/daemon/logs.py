@@ -1,12 +1,13 @@
 """The daemon's log on stderr: a line for people, or a JSON object a line.
 
-A thread writes it, so that a pipe that nobody reads does not stop the daemon; lines that find no room are counted, and
-their number is told when there is some again.
+A thread writes it, so that a pipe that nobody reads does not stop the daemon; lines that find no room, or that a full
+disk does not take, are counted, and their number is told with the next that is written.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import queue
 import threading
 import time
@@ -104,16 +105,32 @@ class Log:
         return msgspec.json.encode({key: _encodable(value) for key, value in document.items()}).decode()
 
     def _write(self, stream: IO[str]) -> None:
+        missing = 0
         while (line := self._lines.get()) is not None:
             try:
-                stream.write(line + "\n")
-                if self._lines.empty():
+                if missing:
+                    # The stream may hold what it could not write: a line is given to it only when that is gone.
                     stream.flush()
-            except (OSError, ValueError):
-                # Nobody reads any more; what is to be known is in the journal.
-                return
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
+                    stream.write(self._missing_line(missing) + "\n")
+                stream.write(line + "\n")
+                stream.flush()
+            except (OSError, ValueError) as error:
+                if _is_over(stream, error):
+                    # Nobody reads any more; what is to be known is in the journal.
+                    return
+                # A full disk, or one that does not answer, may be mended.
+                missing += 1
+            else:
+                missing = 0
+        if missing:
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+                stream.write(self._missing_line(missing) + "\n")
+                stream.flush()
+
+    def _missing_line(self, missing: int) -> str:
+        # The first of them may have been in the stream's hands.
+        return self._line("warning", "log", f"up to {missing} lines of this log are missing", {"lost": missing})
 
 
 def fields_of(happening: Happening) -> dict[str, Value]:
@@ -128,6 +145,11 @@ def fields_of(happening: Happening) -> dict[str, Value]:
         "step": happening.step,
         "value": happening.value,
     }
+
+
+def _is_over(stream: IO[str], error: Exception) -> bool:
+    """Tell whether a stream will never take a line again; a number that was closed may soon be another's file."""
+    return stream.closed or (isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.EBADF))
 
 
 def _encodable(value: Value) -> Value:

@@ -141,9 +141,14 @@ class Recorder:
         except Refused:
             return {}  # what is wrong with the journal is told already
 
-    def retain(self, retention: float | None) -> None:
-        """Keep what happened for so many seconds from now on; None: for ever."""
-        self._retention = retention
+    def retain(self, seconds: float | None) -> None:
+        """Keep what happened for so many seconds from now on, None: for ever; may be called from anywhere.
+
+        What is then too old is deleted after a while, as after a start.
+        """
+        if seconds != self._retention:
+            self._retention = seconds
+            self._next_forget = min(self._next_forget, self._steady() + self._pace.forget / 6)
 
     def start(self) -> None:
         """Begin to write what is taken."""
@@ -290,8 +295,8 @@ class Recorder:
         """Delete what is too old, unless the clock that says so has jumped."""
         wall = self._clock()
         before, self._seen = self._seen, (wall, now)
-        newest = self._snapshot
+        newest, retention = self._snapshot, self._retention
         steady = abs((wall - before[0]) - (now - before[1])) <= STEADY
-        if self._retention is not None and newest is not None and steady:
+        if retention is not None and newest is not None and steady:
             present = [*(run.path for run in newest.runs), *(campaign.path for campaign in newest.campaigns)]
-            self.history.forget(wall - self._retention, present)
+            self.history.forget(wall - retention, present)

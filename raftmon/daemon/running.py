@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Final
 
 from raftmon.advice.settings import Settings, read_settings
@@ -17,10 +19,12 @@ from raftmon.daemon.logs import Log
 from raftmon.daemon.recorder import Recorder
 from raftmon.daemon.service import Ended, Service, Source, signals
 from raftmon.daemon.sink import Sink
+from raftmon.errors import UsageError
 from raftmon.happenings import Happening, Ledger
 from raftmon.journal import default_path
 from raftmon.mirrored import open_logdirs
 from raftmon.model import Problem
+from raftmon.remote.address import Address, Logdir
 
 __all__ = ["run"]
 
@@ -42,7 +46,8 @@ def run(options: Options, beside: Sequence[Sink] = ()) -> None:
             journal.
     """
     calm_collector()
-    journal = options.journal if options.journal is not None else default_path()
+    # A lock, or what a damaged journal is moved to, lies beside the file itself, not beside a link to it.
+    journal = Path(os.path.realpath(options.journal if options.journal is not None else default_path()))
     with ExitStack() as stack:
         lock = JournalLock(journal)
         stack.callback(lock.release)
@@ -52,6 +57,7 @@ def run(options: Options, beside: Sequence[Sink] = ()) -> None:
         recorder = Recorder(journal, _seconds(settings.retention))
         service = _assembled(options, settings, recorder, lock, log, beside)
         with signals(service.end, service.reload):
+            _warn(options.logdirs, log)
             _say(recorder, log, "start", f"following {', '.join(map(str, options.logdirs))}; journal {journal}")
             try:
                 service.run()
@@ -62,6 +68,14 @@ def run(options: Options, beside: Sequence[Sink] = ()) -> None:
                 raise
             finally:
                 service.close()
+
+
+def _warn(logdirs: Sequence[Logdir], log: Log) -> None:
+    """Say what everybody on this machine can see."""
+    for logdir in logdirs:
+        if isinstance(logdir, Address) and logdir.url != logdir.shown:
+            what = "this URL holds a secret, and `ps` shows it to everybody on this machine"
+            log.warning("start", f"{logdir}: {what}; use the environment, a profile or a key instead")
 
 
 def _say(recorder: Recorder, log: Log, event: str, text: str) -> None:
@@ -102,7 +116,7 @@ def _reopener(
     options: Options, crew: Crew, recorder: Recorder, beside: Sequence[Sink]
 ) -> Callable[[], tuple[Source, Sequence[Sink]]]:
     def reopen() -> tuple[Source, Sequence[Sink]]:
-        settings = read_settings(options.settings)
+        settings = _settings_anew(options.settings)
         source = _open(options, settings)
         try:
             sinks = crew.sinks(settings)
@@ -113,6 +127,13 @@ def _reopener(
         return source, (*beside, *sinks)
 
     return reopen
+
+
+def _settings_anew(path: Path | None) -> Settings:
+    """Return the settings as they are now; the loop must not wait for whoever writes into a pipe."""
+    if path is not None and path.exists() and not path.is_file():
+        raise UsageError(str(path), "is no regular file", "Write the settings into a file.")
+    return read_settings(path)
 
 
 def _seconds(days: float | None) -> float | None:

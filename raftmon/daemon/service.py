@@ -30,6 +30,8 @@ __all__ = ["Ended", "Service", "Source", "signals"]
 
 ROUND_SECONDS: Final = 1.0
 """The longest wait for something to read."""
+PROGRESS_SECONDS: Final = 10.0
+"""Seconds between two words on how far the first reading is."""
 LOOK_SECONDS: Final = 30.0
 """Seconds after which time alone may be news."""
 STUCK_SECONDS: Final = 60.0
@@ -98,6 +100,10 @@ class Service:
         self._notify = notify if notify is not None else Notify()
         self._reload = threading.Event()
         self._ending = self._handing_on = False
+        self._coming: Source | None = None
+        self._own: list[Happening] = []
+        self._said_progress_at = timer()
+        self._progress: float | None = None
         self._lasting = tuple(problems)
         self._trouble: tuple[Problem, ...] = ()
         self._caught_up = False
@@ -133,7 +139,10 @@ class Service:
         finally:
             self._handing_on = False
         self._end_if_told()
-        self._source.wait(ROUND_SECONDS)
+        if self._coming is not None:
+            self._follow_coming(self._coming)
+        else:
+            self._source.wait(ROUND_SECONDS)
 
     def reload(self) -> None:
         """Read settings and rules anew in the next round; may be called from anywhere."""
@@ -155,7 +164,8 @@ class Service:
         if silent > STUCK_SECONDS:
             return Health(False, False, f"its loop has not gone round for {silent:.0f} s")
         if not self._caught_up:
-            return Health(True, False, "the logdirs are being read for the first time")
+            share = f", {self._progress:.0%} of their bytes so far" if self._progress is not None else ""
+            return Health(True, False, f"the logdirs are being read for the first time{share}")
         return Health(True, True, "")
 
     def close(self) -> None:
@@ -165,7 +175,9 @@ class Service:
         for place, sink in enumerate(self._sinks):
             left = max(0.0, end - self._timer())
             sink.close(left / 2 if place + 1 < len(self._sinks) else left)
-        self._source.close()
+        for source in (self._source, self._coming):
+            if source is not None:
+                source.close()
 
     def _end_if_told(self) -> None:
         """Raise `Ended` where a signal came that raised nothing, or where what it raised was lost in a finaliser."""
@@ -177,19 +189,21 @@ class Service:
         problems = (*self._lasting, *self._trouble, *(problem for sink in self._sinks for problem in sink.problems()))
         seen = snapshot.version, problems
         now = self._timer()
-        if seen == self._seen and now - self._looked_at < LOOK_SECONDS:
+        if seen == self._seen and not self._own and now - self._looked_at < LOOK_SECONDS:
             return
         self._seen, self._looked_at = seen, now
         if problems:
             snapshot = dataclasses.replace(snapshot, problems=(*snapshot.problems, *problems))
         if not self._caught_up and snapshot.backfilling:
             # What a half read file shows is no news; who looks from outside sees how far it is.
+            self._tell_progress(snapshot, now)
             news: Sequence[Happening] = ()
         else:
             if not self._caught_up:
                 self._caught_up = True
                 self._log.info("ready", _caught_up(snapshot), runs=len(snapshot.runs), events=snapshot.events_read)
             news = self._ledger.take(snapshot, self._clock())
+        news, self._own = (*self._own, *news), []
         for happening in news:
             self._tell(happening)
         for sink in self._sinks:
@@ -198,14 +212,26 @@ class Service:
     def _tell(self, happening: Happening) -> None:
         """Log a happening."""
         grave = happening.kind == "finding" and happening.state == "firing"
-        broken = happening.kind == "problem" and happening.state == "begun"
+        broken = (happening.kind, happening.state) in (("problem", "begun"), ("daemon", "refused"))
         if happening.late:
             return  # the journal has it
         say = self._log.warning if grave or broken else self._log.info
-        say(happening.kind, _line(happening), **fields_of(happening))
+        event = happening.subject if happening.kind == "daemon" else happening.kind
+        say(event, _line(happening), **fields_of(happening))
+
+    def _tell_progress(self, snapshot: Snapshot, now: float) -> None:
+        """Say now and then how far the first reading is."""
+        self._progress = snapshot.progress
+        if now - self._said_progress_at >= PROGRESS_SECONDS and snapshot.progress is not None:
+            self._said_progress_at = now
+            text = f"{len(snapshot.runs)} runs so far, {snapshot.progress:.0%} of the known bytes read"
+            self._log.info("reading", text, runs=len(snapshot.runs), progress=round(snapshot.progress, 3))
 
     def _read_anew(self) -> None:
-        """Take settings and rules as they are now; with defects, those that were in force stay."""
+        """Begin to take settings and rules as they are now; with defects, those that were in force stay.
+
+        What is followed is judged by the old ones until all of it has been read anew.
+        """
         if self._reopen is None:
             return
         self._notify.say("RELOADING=1")
@@ -214,17 +240,31 @@ class Service:
         except RaftmonError as error:
             problem = Problem(error.where, f"not read anew: {error.what}", f"{error.remedy} The old ones are in force.")
             self._trouble = (problem,)
-            self._log.error("reload", f"settings and rules as they were stay in force: {error}")
-        else:
-            self._source.close()
-            for sink in self._sinks:
-                if sink not in sinks:
-                    # It may have something to tell yet, and the loop does not wait for it.
-                    threading.Thread(target=sink.close, args=(LEAVING_SECONDS,), daemon=True).start()
-            self._source, self._sinks = source, sinks
-            self._trouble, self._caught_up, self._seen = (), False, None
-            self._log.info("reload", "settings and rules were read anew")
+            what = f"settings and rules as they were stay in force: {error.where}: {error.what}. {error.remedy}"
+            self._note("reload", "refused", what)
+            self._notify.say("READY=1")
+            return
+        if self._coming is not None:
+            self._coming.close()
+        self._coming, self._trouble = source, ()
+        for sink in self._sinks:
+            if sink not in sinks:
+                # It may have something to tell yet, and the loop does not wait for it.
+                threading.Thread(target=sink.close, args=(LEAVING_SECONDS,), daemon=True).start()
+        self._sinks = sinks
+
+    def _follow_coming(self, coming: Source) -> None:
+        """Read on what is read anew; once it is whole, it is what is followed."""
+        if coming.poll().backfilling:
+            return
+        self._source.close()
+        self._source, self._coming, self._seen = coming, None, None
+        self._note("reload", "done", "settings and rules were read anew")
         self._notify.say("READY=1")
+
+    def _note(self, subject: str, state: str, text: str) -> None:
+        """Let the log and all sinks know what the daemon did itself."""
+        self._own.append(Happening(self._clock(), "daemon", "", "", subject, state, text))
 
 
 @contextmanager
@@ -251,6 +291,8 @@ def _caught_up(snapshot: Snapshot) -> str:
 def _line(happening: Happening) -> str:
     """Return a happening in a line for people."""
     what = " ".join(part for part in (happening.severity, happening.subject, happening.state) if part)
+    if happening.kind == "daemon":
+        return happening.text
     if happening.kind == "problem":
         return f"problem {happening.state}: {happening.path}: {happening.subject}. {happening.text}"
     at = f" step {happening.step}" if happening.step is not None else ""

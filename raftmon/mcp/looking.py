@@ -81,11 +81,14 @@ class Looker:
             try:
                 while not self._ends.is_set():
                     snapshot = source.poll()
-                    if not snapshot.backfilling:
-                        self._latest = snapshot
-                        self._ready.set()
-                        if source.wait(TICK):
-                            self._ends.wait(BREATH)
+                    if snapshot.backfilling:
+                        # It does not wait where there is more to read at once, only where that has yet to be fetched.
+                        source.wait(BREATH)
+                        continue
+                    self._latest = snapshot
+                    self._ready.set()
+                    if source.wait(TICK):
+                        self._ends.wait(BREATH)
             finally:
                 source.close()
         except RaftmonError as error:

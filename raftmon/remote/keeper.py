@@ -22,6 +22,10 @@ ATTEMPTS: Final = 5
 """Failures in a row after which a single look gives up; the waits between them add up to some ten seconds."""
 GIVE_UP_SECONDS: Final = 45.0
 """...or, after a failure, so long after the last success."""
+CLOSE_SECONDS: Final = 0.3
+"""For all threads to end and all mirrors to be deleted; a supervisor is promised an end within a second."""
+DELETE_SECONDS: Final = 0.1
+"""...of which the deletion has so much at least."""
 _AGAIN: Final = " It is tried again as long as this runs."
 
 
@@ -49,6 +53,7 @@ class Keeper:
         self._sleep = sleep
         self._clock = clock
         self._stopping = threading.Event()
+        self._end = 0.0
         self._threads: list[threading.Thread] = []
         self._addresses: dict[Path, Address] = {}
         self._mirrors: dict[Path, Mirror] = {}
@@ -118,12 +123,27 @@ class Keeper:
             self._threads.append(thread)
             thread.start()
 
+    def stop(self) -> None:
+        """Let the threads end, without waiting for them."""
+        if not self._stopping.is_set():
+            self._stopping.set()
+            self._end = time.monotonic() + CLOSE_SECONDS
+
     def close(self) -> None:
-        """Stop, and delete the mirrors; does not wait for a network that hangs."""
-        self._stopping.set()
+        """Stop, and delete the mirrors; waits neither for a network that hangs nor for a disk that is slow.
+
+        What is not deleted so long after `stop` goes on being deleted; if the program ends before that is done, the
+        next one that makes mirrors does the rest.
+        """
+        self.stop()
+        if not self._threads:
+            self._directory.close()
+            return
         for thread in self._threads:
-            thread.join(timeout=0.5)
-        self._directory.close()
+            thread.join(max(0.0, self._end - DELETE_SECONDS - time.monotonic()))
+        deletion = threading.Thread(target=self._directory.close, name="raftmon-mirror-end", daemon=True)
+        deletion.start()
+        deletion.join(max(DELETE_SECONDS, self._end - time.monotonic()))
 
     def problems(self) -> Iterator[Problem]:
         """Yield what is wrong with the remote side."""

@@ -45,7 +45,7 @@ class PrivateDirectory:
         raise OSError(f"no directory of its own in {parent}")
 
     def close(self) -> None:
-        """Delete it."""
+        """Delete it; what a program that ends meanwhile has not deleted yet, the next one does."""
         self._delete()
 
 
@@ -58,7 +58,14 @@ def _clear(parent: Path) -> None:
 
 
 def _remove(path: Path, lock: int) -> None:
-    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        # The lock goes last: without one, nobody would know that what is left is nobody's.
+        for entry in list(path.iterdir()):
+            if entry.name != _LOCK:
+                shutil.rmtree(entry, ignore_errors=True)
+        if [entry.name for entry in path.iterdir()] == [_LOCK]:
+            (path / _LOCK).unlink()
+            path.rmdir()
     os.close(lock)
 
 

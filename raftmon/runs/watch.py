@@ -35,6 +35,8 @@ __all__ = ["POLL_SECONDS", "Changes", "Watcher", "is_remote"]
 
 POLL_SECONDS: Final = 1.0
 """Seconds between two looks at what inotify cannot see."""
+CLOSE_SECONDS: Final = 0.2
+"""How long watchdog's thread is waited for at the end."""
 BURST_SECONDS: Final = 1.0
 """A quarter of the kernel's queue within so many seconds: it may have overflowed, which watchdog 6 does not tell."""
 _SEEN: Final = f"New data is seen within {POLL_SECONDS:g} s all the same."
@@ -197,7 +199,7 @@ class Watcher:
         """Stop watching."""
         self._wake.set()
         self._called.set()
-        self._stop()
+        self._stop(CLOSE_SECONDS)
 
     def dispatch(self, event: FileSystemEvent) -> None:
         """Take one event of watchdog; called in its thread."""
@@ -266,10 +268,10 @@ class Watcher:
                 identities.append((status.st_dev, status.st_ino))
         return identities
 
-    def _stop(self) -> None:
+    def _stop(self, seconds: float = 2.0) -> None:
         if self._observer is not None:
             self._observer.stop()
-            self._observer.join(timeout=2.0)
+            self._observer.join(timeout=seconds)
             self._observer = None
         if self._listener is not None:
             self._listener.close()

@@ -3,10 +3,11 @@
 usage: python -m tests.benchmarks.fleet [--runs N] [--seconds S] [--only steady|finished|growth|burst|soak]...
 
 Simulated trainers (`tests.benchmarks.fleet_writer`, real bytes) log one step a second in each run, five tags each; the
-reader (`tests.benchmarks.fleet_reader`) is the daemon's own loop. Both are processes of their own, and what is measured
-is measured from outside: CPU of the reader with all its threads from ``/proc``, in percent of one core; its memory
-likewise; the lag of each point from the moment before its write to the moment at which a sink was handed a Snapshot
-that has it; lost events by counting at both ends, in total and run by run.
+reader (`tests.benchmarks.fleet_reader`) is the daemon with its journal and its metrics, which are scraped every 15 s.
+Both are processes of their own, and what is measured is measured from outside: CPU of the daemon with all its threads
+from ``/proc``, in percent of one core; its memory likewise; the lag of each point from the moment before its write to
+the moment at which a sink was handed a Snapshot that has it; lost events by counting at both ends, in total and run by
+run.
 
 Prints each figure beside its target and ends with 1 when one is missed by more than 15 %. The soak runs only when it is
 asked for: ``--only soak --seconds 1800``.
@@ -49,8 +50,8 @@ RECOVERY: Final = 60.0
 """Seconds after which the lag must be what it was."""
 WARM_UP: Final = 5.0
 """Seconds of steady writing before anything is measured."""
-FLAT: Final = 1.05
-"""Memory at the end of a soak over that after five minutes, at most."""
+FLAT: Final = 5.0
+"""Percent by which memory at the end of a soak may exceed that after five minutes."""
 HOSTS: Final = 100
 """Of the paper plan for a hundred thousand runs."""
 
@@ -125,14 +126,18 @@ def beside_finished(runs: int, seconds: float) -> list[Figure]:
     print(table_row(runs, 0, alone), table_row(runs, FINISHED, beside), sep="\n")
     more = beside.cpu / alone.cpu if alone.cpu else 0.0
     name = f"{runs} runs beside {FINISHED:,} finished ones"
-    return [*figures(name, beside, runs), Figure(f"{name}: CPU over that without them", more, "x", 1.1)]
+    return [
+        *figures(name, beside, runs),
+        Figure(f"{name}: CPU more than without them", 100.0 * (more - 1.0), "%", 10.0),
+    ]
 
 
 def burst(runs: int, seconds: float) -> list[Figure]:
     """Restart all runs at once, and see when the lag is what it was."""
     with fleet(runs) as one:
-        one.burst(BURST)
         begun = time.monotonic()
+        one.burst(BURST)
+        print(f"burst: written after {time.monotonic() - begun:.0f} s")
         after = one.steady(max(seconds, RECOVERY + 20.0))
         calm = recovered(after, LAG) - begun
         print(f"burst: {runs * BURST:,} points, {one.burst_bytes / 1e6:,.0f} MB; memory at most {after.peak:.0f} MB")
@@ -166,7 +171,7 @@ def soak(runs: int, seconds: float) -> list[Figure]:
         Figure("soak: CPU of one core, mean", float(np.mean(cpu)), "%", CPU),
         Figure("soak: lag, 99 % in the worst minute", worst.p99, "s", LAG),
         Figure("soak: largest memory", worst.peak, "MB", MEMORY),
-        Figure("soak: memory at the end over that after five minutes", flat, "x", FLAT),
+        Figure("soak: memory at the end more than after five minutes", 100.0 * (flat - 1.0), "%", FLAT),
         Figure(f"soak: events lost of {part.scalars:,}", float(lost), "", 0.0),
     ]
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -19,6 +23,8 @@ __all__ = ["Fleet", "Measured", "recovered"]
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 WINDOW: Final = 5.0
 """Seconds of writing of which one share of the lag is taken after a burst."""
+SCRAPE_SECONDS: Final = 15.0
+"""Between two scrapes of the metrics."""
 DRAIN: Final = 120.0
 """Seconds after the last write that the reader has for the rest."""
 
@@ -75,17 +81,25 @@ class Fleet:
         self._runs = runs
         self._trainers: subprocess.Popen[str] | None = None
         self._reader: subprocess.Popen[str] | None = None
+        self._over = threading.Event()
+        self.scrapes = 0
+        """Answered so far."""
         self.burst_bytes = 0
 
     def begin(self) -> None:
         """Start both, and wait until the reader has read what there is."""
         self._trainers = _start("tests.benchmarks.fleet_writer", str(self._root), str(self._runs))
         _answer(self._trainers)
-        self._reader = _start("tests.benchmarks.fleet_reader", str(self._root))
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        journal = self._directory / "journal.sqlite3"
+        self._reader = _start("tests.benchmarks.fleet_reader", str(journal), str(port), str(self._root))
         _answer(self._reader)
+        threading.Thread(target=self._scrape, args=(f"http://127.0.0.1:{port}/metrics",), daemon=True).start()
 
     def end(self) -> None:
         """End both."""
+        self._over.set()
         for process in (self._trainers, self._reader):
             if process is not None:
                 process.kill()
@@ -113,6 +127,14 @@ class Fleet:
         # What a restart takes back is read all the same.
         lost = max(sum(wrong), abs(int(answer["scalars"]) - read), int(np.isnan(lags).sum()))
         return Measured(100.0 * spent / took, lags, written, peak, now, int(answer["scalars"]), lost)
+
+    def _scrape(self, url: str) -> None:
+        """Ask as Prometheus does by default."""
+        asked = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})
+        while not self._over.wait(SCRAPE_SECONDS):
+            with contextlib.suppress(OSError), urllib.request.urlopen(asked, timeout=10.0) as answer:
+                answer.read()
+                self.scrapes += 1
 
     def _drain(self, answer: dict[str, Any]) -> tuple[NDArray[np.float64], dict[str, Any]]:
         """Collect what was shown until every run is where its trainer is, or for as long as it may take."""
@@ -163,7 +185,11 @@ def recovered(after: Measured, limit: float) -> float:
 
 def _start(module: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
 
 

@@ -1,6 +1,6 @@
-"""The daemon's own loop on a logdir, in a process of its own, with a sink that notes when which step was shown.
+"""The daemon with its journal and its metrics, and one sink more, which notes when which step was shown.
 
-usage: python -m tests.benchmarks.fleet_reader LOGDIR...
+usage: python -m tests.benchmarks.fleet_reader JOURNAL PORT LOGDIR...
 
 Prints a line of JSON when everything is read for the first time. Each line on stdin is the path of a file, into which
 it then writes what was shown since the last one: an array of shape ``[n, 3]`` with the moment (seconds of the system's
@@ -10,7 +10,6 @@ monotonic clock), the number of the run and its newest step; it answers with a l
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 import time
@@ -21,13 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from raftmon.advice.settings import Settings
-from raftmon.daemon.collector import calm_collector
-from raftmon.daemon.logs import Log
-from raftmon.daemon.running import BREATH
-from raftmon.daemon.service import Service
-from raftmon.happenings import Happening, Ledger
-from raftmon.mirrored import open_logdirs
+from raftmon.daemon.crew import Options
+from raftmon.daemon.running import run
+from raftmon.documents import SHIPPED_RULES
+from raftmon.happenings import Happening
 from raftmon.model import Problem, RunView, Snapshot
 
 
@@ -83,12 +79,13 @@ def obey(notes: Notes) -> None:
 
 def main() -> None:
     """Run the command line."""
-    calm_collector()
     notes = Notes()
-    source = open_logdirs([Path(path) for path in sys.argv[1:]], Settings(), watching=True, breath=BREATH)
+    journal, port, *logdirs = sys.argv[1:]
     threading.Thread(target=obey, args=(notes,), daemon=True).start()
-    with Path(os.devnull).open("w") as nowhere:
-        Service(source, [notes], Ledger(), Log(nowhere, "text")).run()
+    options = Options(
+        [Path(path) for path in logdirs], None, SHIPPED_RULES, Path(journal), "json", listen=f"127.0.0.1:{port}"
+    )
+    run(options, beside=[notes])
 
 
 if __name__ == "__main__":
