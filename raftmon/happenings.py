@@ -11,7 +11,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from functools import partial
-from typing import Final, Literal, TypeAlias
+from itertools import compress
+from operator import is_not
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from raftmon.model import CampaignView, Finding, Problem, RunView, Severity, Snapshot
 from raftmon.slotted import dataclass
@@ -26,7 +28,9 @@ NEXT_CYCLE: Final = "next_cycle"
 """Subject of a campaign's advice."""
 _QUIET: Final = "quiet"
 """Of a finding whose rule sees that nothing is the matter, before it is known what was said of it."""
-_SILENT: Final = frozenset({"inactive", _QUIET, "undecided", "empty"})
+_UNTOLD: Final = "untold"
+"""Of a finding that time alone moves, and of which nobody can tell any more: what was said of it stands."""
+_SILENT: Final = frozenset({"inactive", _QUIET, _UNTOLD, "undecided", "empty"})
 """States that are worth no line where nothing else was said before."""
 _SPEAKING: Final = ("pending", "firing", "inhibited", "resolved")
 _OPEN: Final = ("pending", "firing", "inhibited")
@@ -34,6 +38,10 @@ OLD_SECONDS: Final = 3600.0
 """A run that wrote nothing for so long when it was first seen is over: what is found of it is history."""
 OLD_CAMPAIGN_SECONDS: Final = 86400.0
 """The same of a campaign, between whose cycles hours pass."""
+GIVEN_UP_SECONDS: Final = 7 * 86400.0
+"""Silence after which a run of which nobody can tell is not said to stand still any more."""
+STANDING_STILL: Final = "run.standing_still"
+"""The signal of findings that time alone moves."""
 GONE_SECONDS: Final = 600.0
 """Seconds for which a directory may be away, as with its file system, before what was found there is called gone."""
 
@@ -68,11 +76,14 @@ class Happening:
     title: str = ""
     """Of a finding's rule."""
     late: bool = False
-    """Whether it had happened before anybody watched, to a run that is over: nobody is to be called for it."""
+    """Whether it happened before anybody watched, to a run that is over: nobody is to be called for it. Of the end of a
+    finding, whether that was so of its beginning."""
     began: float | None = None
     """Wall time of the run's first point, by which a mute of an earlier run there is told; None: not known."""
     fired: bool = False
     """Of a finding, whether it fires, or was said to fire before it came to this state."""
+    place: str = ""
+    """By what the journal that gave it back notes it: one thing may come under several paths; empty: it is new."""
 
     @property
     def key(self) -> Key:
@@ -100,39 +111,59 @@ class Ledger:
 
     def __init__(self, standing: Iterable[Happening] = ()) -> None:
         self._said: dict[str, dict[tuple[Kind, str], Happening]] = {}
+        self._runs: tuple[RunView, ...] = ()
         self._views: dict[str, RunView] = {}
         self._campaigns: dict[str, CampaignView] = {}
         self._away: dict[str, float] = {}
+        self._unseen: dict[str, list[str]] = {}
+        """Paths of what an earlier process spoke of, by what it is noted as, until its logdir was looked through."""
+        self._ways: dict[str, list[str]] = {}
+        """All paths of what is away and was never seen here, by the first of them."""
+        self._reachable: list[str] | None = None
+        self._kept: set[str] = set()
+        """Runs that were said to stand still, and of which nobody can tell now."""
         self._problems: dict[Problem, None] = {}
         for happening in standing:
-            self._said.setdefault(happening.path, {})[happening.kind, happening.subject] = happening
+            path = happening.path
+            if happening.kind == "problem":
+                self._problems[Problem(path, happening.subject, happening.text)] = None
+                continue
+            if path not in self._said:
+                self._unseen.setdefault(happening.place or path, []).append(path)
+            self._said.setdefault(path, {})[happening.kind, happening.subject] = happening
 
-    def take(self, snapshot: Snapshot, at: float) -> list[Happening]:
+    def take(self, snapshot: Snapshot, at: float, steady: float | None = None) -> list[Happening]:
         """Return what is new in a snapshot whose files were all read to their ends once.
 
         Args:
             snapshot: the newest.
             at: seconds since the epoch.
+            steady: seconds of a clock that never jumps, by which it is told what is gone; None: `at` is one.
         """
+        steady = at if steady is None else steady
         news: list[Happening] = []
-        runs = {view.path: view for view in snapshot.runs}
-        for path, run in runs.items():
-            before = self._views.get(path)
+        for run in _others(snapshot.runs, self._runs):
+            before = self._views.get(run.path)
             if before is not run:
-                news += self._changed(path, _of_run(run, at, late=before is None and _is_over(run, at)))
-        campaigns = {view.path: view for view in snapshot.campaigns}
-        for path, campaign in campaigns.items():
-            known = self._campaigns.get(path)
+                self._views[run.path] = run
+                news += self._of_run(run, at, late=_is_past(before, run, at))
+        self._runs = snapshot.runs
+        for path in [path for path in self._kept if _is_given_up(self._views[path], at)]:
+            news += self._of_run(self._views[path], at, late=True)
+        for campaign in snapshot.campaigns:
+            known = self._campaigns.get(campaign.path)
             if known is not campaign:
-                late = known is None and _was_long_ago(campaign, snapshot, at)
-                news += self._changed(path, _of_campaign(campaign, at, late=late))
-        for path in (self._views.keys() - runs.keys()) | (self._campaigns.keys() - campaigns.keys()):
-            if path not in runs and path not in campaigns:
-                self._away.setdefault(path, at)
-        self._views, self._campaigns = runs, campaigns
-        news += self._gone(at)
+                self._campaigns[campaign.path] = campaign
+                late = _is_past_campaign(known, campaign, snapshot, at)
+                news += self._changed(campaign.path, _of_campaign(campaign, at, late=late))
+        self._leave(snapshot, steady)
+        news += self._gone(at, steady)
         news += self._of_problems(snapshot.problems, at)
         return news
+
+    def _of_run(self, run: RunView, at: float, *, late: bool) -> Iterator[Happening]:
+        self._kept.discard(run.path)
+        return self._changed(run.path, _of_run(run, at, late=late))
 
     def _changed(self, path: str, said_now: Iterable[_Said]) -> Iterator[Happening]:
         """Yield what is said otherwise than it was said last; most is not, so that it is made only then."""
@@ -141,25 +172,64 @@ class Ledger:
             before = known.get((kind, subject))
             if before is None and state in _SILENT:
                 continue
+            if state == _UNTOLD:
+                if before is not None and before.state in _OPEN:
+                    self._kept.add(path)
+                continue
             if state == _QUIET:
                 # A finding that time alone decides may have ended while nobody watched.
                 state = "resolved" if before is not None and _may_end(before) else "inactive"
             if _is_worth_a_line(before, kind, state, step, value):
-                fired = kind == "finding" and (state == "firing" or (before is not None and _may_end(before)))
-                known[kind, subject] = happening = dataclasses.replace(make(), state=state, fired=fired)
+                happening = dataclasses.replace(make(), state=state)
+                if kind == "finding":
+                    happening = _with_its_past(happening, before)
+                known[kind, subject] = happening
                 yield happening
 
-    def _gone(self, at: float) -> Iterator[Happening]:
+    def _leave(self, snapshot: Snapshot, steady: float) -> None:
+        """Note what is in view no more, and what an earlier process spoke of and is not there."""
+        left = _dropped(self._views, snapshot.runs) | _dropped(self._campaigns, snapshot.campaigns)
+        self._kept &= self._views.keys()
+        for path in left:
+            if not self._is_in_view(path):
+                self._away.setdefault(path, steady)
+        if not self._unseen:
+            return
+        troubled = {problem.where for problem in snapshot.problems}
+        reachable = [logdir for logdir in snapshot.logdirs if logdir not in troubled]
+        if reachable == self._reachable:
+            return
+        self._reachable = reachable
+        for place, paths in list(self._unseen.items()):
+            if any(map(self._is_in_view, paths)) or not _is_below(paths, snapshot.logdirs):
+                self._forget(self._unseen.pop(place))
+            elif _is_below(paths, reachable):
+                first = paths[0]
+                self._away[first], self._ways[first] = steady, self._unseen.pop(place)
+
+    def _gone(self, at: float, steady: float) -> Iterator[Happening]:
         """Yield what was found in directories that have been away for long."""
         for path, since in list(self._away.items()):
-            if path in self._views or path in self._campaigns:
+            ways = self._ways.get(path, [path])
+            if any(map(self._is_in_view, ways)):
                 del self._away[path]
-            elif abs(at - since) >= GONE_SECONDS:
+                self._forget(self._ways.pop(path, ()))
+            elif steady - since >= GONE_SECONDS:
                 del self._away[path]
                 for happening in self._said.pop(path, {}).values():
                     if happening.kind == "finding" and happening.state in _OPEN:
                         text, fired = "Its directory is gone.", _may_end(happening)
-                        yield dataclasses.replace(happening, at=at, state="gone", text=text, late=False, fired=fired)
+                        yield dataclasses.replace(happening, at=at, state="gone", text=text, fired=fired, place="")
+                self._forget(self._ways.pop(path, ()))
+
+    def _is_in_view(self, path: str) -> bool:
+        return path in self._views or path in self._campaigns
+
+    def _forget(self, paths: Iterable[str]) -> None:
+        """Forget what was said under paths that nothing in view has."""
+        for path in paths:
+            if not self._is_in_view(path):
+                self._said.pop(path, None)
 
     def _of_problems(self, problems: Iterable[Problem], at: float) -> Iterator[Happening]:
         now = dict.fromkeys(problems)
@@ -170,6 +240,40 @@ class Ledger:
             if problem not in now:
                 yield _of_problem(problem, "over", at)
         self._problems = now
+
+
+_Seen = TypeVar("_Seen", RunView, CampaignView)
+
+
+def _others(now: tuple[_Seen, ...], before: tuple[_Seen, ...]) -> Iterable[_Seen]:
+    """Return what did not stand at the same place before: few, of thousands, several times a second."""
+    if now is before:
+        return ()
+    return compress(now, map(is_not, now, before)) if len(now) == len(before) else now
+
+
+def _dropped(known: dict[str, _Seen], now: tuple[_Seen, ...]) -> set[str]:
+    """Take out of what is known what is no more; all that there is is known."""
+    if len(known) == len(now):
+        return set()
+    left = known.keys() - {view.path for view in now}
+    for path in left:
+        del known[path]
+    return left
+
+
+def _is_below(paths: Iterable[str], logdirs: Iterable[str]) -> bool:
+    roots = [logdir.rstrip("/") + "/" for logdir in logdirs]
+    return any(f"{path}/".startswith(root) for path in paths for root in roots)
+
+
+def _with_its_past(happening: Happening, before: Happening | None) -> Happening:
+    """Return a finding that knows whether people were called for its beginning: then they are for its end."""
+    if happening.state == "firing":
+        return dataclasses.replace(happening, fired=True)
+    if before is None or not _may_end(before):
+        return happening
+    return dataclasses.replace(happening, fired=True, late=before.late)
 
 
 def _may_end(before: Happening) -> bool:
@@ -199,19 +303,42 @@ def _is_over(run: RunView, at: float) -> bool:
     return run.last_wall_time is None or at - run.last_wall_time > OLD_SECONDS
 
 
-def _was_long_ago(campaign: CampaignView, snapshot: Snapshot, at: float) -> bool:
-    below = f"{campaign.path.rstrip('/')}/"
-    runs = [run for run in snapshot.runs if run.path == campaign.path or run.path.startswith(below)]
-    if any(run.state == "live" for run in runs):
+def _is_past(before: RunView | None, run: RunView, at: float) -> bool:
+    """Tell whether what is found of a run now, also by rules that are new, is history."""
+    if not _is_over(run, at):
         return False
-    return at - max((run.last_wall_time or 0.0 for run in runs), default=0.0) > OLD_CAMPAIGN_SECONDS
+    if before is None:
+        return True
+    if run.standstill is not None and (before.standstill is None or before.standstill.kind != run.standstill.kind):
+        return False  # the end of its process was seen, hours after its last point
+    # What was over then and has moved is read bit by bit.
+    moved = (before.last_step, before.last_wall_time) != (run.last_step, run.last_wall_time)
+    return not moved or _is_over(before, at)
+
+
+def _is_given_up(run: RunView, at: float) -> bool:
+    return run.last_wall_time is not None and at - run.last_wall_time > GIVEN_UP_SECONDS
+
+
+def _is_past_campaign(before: CampaignView | None, campaign: CampaignView, snapshot: Snapshot, at: float) -> bool:
+    """Tell the same of a campaign: cycles that come with runs that are over are history, a late verification is not."""
+    if before is not None and len(before.cycles) == len(campaign.cycles) and before.cycles != campaign.cycles:
+        return False
+    below, newest = f"{campaign.path.rstrip('/')}/", 0.0
+    for run in snapshot.runs:
+        if run.path == campaign.path or run.path.startswith(below):
+            if run.state == "live":
+                return False
+            newest = max(newest, run.last_wall_time or 0.0)
+    return at - newest > OLD_CAMPAIGN_SECONDS
 
 
 def _of_run(run: RunView, at: float, *, late: bool) -> Iterator[_Said]:
     path, name, step, still, verdict = run.path, run.run, run.last_step, run.standstill, run.verdict
     state, text = (still.kind, still.text) if still is not None else (run.state, "")
     yield "run", "", state, step, None, lambda: Happening(at, "run", path, name, "", state, text, step=step, late=late)
-    yield from _of_findings(run.findings, path, name, at, late=late, began=run.first_wall_time)
+    done = _is_given_up(run, at) or (still is not None and still.kind == "ended")
+    yield from _of_findings(run.findings, path, name, at, late=late, began=run.first_wall_time, done=done)
     kind, sure = verdict.learning_rate, verdict.confidence
     make = partial(Happening, at, "verdict", path, name, "", kind, verdict.why, step=step, value=sure, late=late)
     yield "verdict", "", kind, step, sure, make
@@ -236,7 +363,14 @@ def _of_campaign(campaign: CampaignView, at: float, *, late: bool) -> Iterator[_
 
 
 def _of_findings(
-    findings: Iterable[Finding], path: str, name: str, at: float, *, late: bool, began: float | None = None
+    findings: Iterable[Finding],
+    path: str,
+    name: str,
+    at: float,
+    *,
+    late: bool,
+    began: float | None = None,
+    done: bool = False,
 ) -> Iterator[_Said]:
     for finding in findings:
         state: str = finding.state
@@ -245,7 +379,9 @@ def _of_findings(
         elif state == "inactive":
             state = _QUIET
         elif state == "unknown":
-            state = "inactive"
+            timed = any(reading.signal == STANDING_STILL for reading in finding.readings)
+            # Who looks anew has seen nothing, which ends no standstill.
+            state = (_QUIET if done else _UNTOLD) if timed else "inactive"
         make = partial(_of_finding, finding, state, path, name, at, late, began)
         yield "finding", finding.rule, state, finding.since_step, None, make
 

@@ -26,11 +26,12 @@ __all__ = ["HAPPENINGS_SINCE", "History", "Places"]
 
 HAPPENINGS_SINCE: Final = 3
 """Schema in which the table came."""
-STANDING: Final[Collection[Kind]] = ("finding", "verdict", "advice", "run")
+STANDING: Final[Collection[Kind]] = ("finding", "verdict", "advice", "run", "problem")
 """Kinds of which the newest happening tells a later process what was said."""
-_NOTHING_SAID: Final = frozenset({("finding", "inactive"), ("finding", "gone"), ("verdict", "undecided")})
+_NOTHING_SAID: Final = frozenset(
+    {("finding", "inactive"), ("finding", "gone"), ("verdict", "undecided"), ("problem", "over")}
+)
 """Kind and state after which a ledger says the same as if nothing had been said."""
-_OPEN: Final = "kind = 'finding' AND state IN ('pending', 'firing', 'inhibited')"
 _COLUMNS: Final = "at, kind, place, seen_as, name, subject, state, text, severity, step, value, readings, title, late"
 _INSERT: Final = f"INSERT INTO happenings ({_COLUMNS}, stands) VALUES ({','.join('?' * 15)})"
 _SUPERSEDE: Final = """
@@ -39,6 +40,8 @@ _SUPERSEDE: Final = """
 _INTEGER: Final = 2**63
 FORGOTTEN_AT_ONCE: Final = 5_000
 """Lines deleted in one transaction: other processes write in between."""
+KNOWN_PROBLEMS: Final = 10_000
+"""Problems, the newest, that a later process is told of: each damaged file is one."""
 KNOWN_PLACES: Final = 50_000
 """Paths whose places are remembered."""
 
@@ -105,10 +108,10 @@ class History:
             )
 
     def standing(self, logdirs: Iterable[Logdir | str] = ()) -> Iterator[Happening]:
-        """Yield what was said last of each run and campaign, by kind and subject, for a `Ledger`.
+        """Yield what was said last of each run and campaign, by kind and subject, for a `Ledger`, and the problems.
 
-        Each is given under every path by which a snapshot may call it: as it was seen, as it is noted, and as it is
-        below the logdirs that are followed now.
+        Each is given under every path by which a snapshot may call it: as it is below the logdirs that are followed
+        now, as it was seen, and as it is noted. A problem is given as it was seen, wherever it was.
 
         Args:
             logdirs: absolute paths and URLs; only what was found at or below one of them. None: everything.
@@ -117,12 +120,15 @@ class History:
         with self.file.reading(HAPPENINGS_SINCE) as connection:
             if connection is None:
                 return
-            rows = connection.execute(f"SELECT {_COLUMNS} FROM happenings WHERE stands IS NOT NULL ORDER BY id")
-            for row in rows:
+            known = f"SELECT {_COLUMNS} FROM happenings WHERE stands IS NOT NULL AND kind"
+            newest = connection.execute(f"{known} = 'problem' ORDER BY id DESC LIMIT ?", (KNOWN_PROBLEMS,))
+            for row in newest.fetchall()[::-1]:
+                yield happening_of(row, seen_as(row))
+            for row in connection.execute(f"{known} != 'problem' ORDER BY id"):
                 place = row[2]
                 near = [way + place[len(root) :] for root, way in ways.items() if lies_at(place, root)]
                 if near or not ways:
-                    for path in {seen_as(row), place, *near}:
+                    for path in dict.fromkeys((*near, seen_as(row), place)):
                         yield happening_of(row, path)
 
     def lines(
@@ -146,7 +152,7 @@ class History:
     def forget(self, before: float, present: Iterable[str] = ()) -> int:
         """Delete what happened before a time; overrides and mutes stay. Returns how many lines it was.
 
-        What was said last stays of findings that still are the matter, and of what is present: it would be said anew.
+        What was said last of what is present stays: it would be said anew.
 
         Args:
             before: seconds since the epoch.
@@ -159,8 +165,8 @@ class History:
                 connection.execute("CREATE TEMP TABLE present (place TEXT PRIMARY KEY) WITHOUT ROWID")
                 connection.executemany("INSERT INTO present VALUES (?)", ((place,) for place in kept))
                 cursor = connection.execute(
-                    f"DELETE FROM happenings WHERE id IN (SELECT id FROM happenings WHERE at < ? AND (stands IS NULL"
-                    f" OR NOT ({_OPEN}) AND place NOT IN (SELECT place FROM present)) LIMIT ?)",
+                    "DELETE FROM happenings WHERE id IN (SELECT id FROM happenings WHERE at < ? AND (stands IS NULL"
+                    " OR place NOT IN (SELECT place FROM present)) LIMIT ?)",
                     (before, FORGOTTEN_AT_ONCE),
                 )
                 deleted = cursor.rowcount
@@ -185,7 +191,7 @@ def seen_as(row: _Row) -> str:
 
 def happening_of(row: _Row, path: str) -> Happening:
     """Return what a row says, of a path."""
-    at, kind, _, _, name, subject, state, text, severity, step, value, readings, title, late = row
+    at, kind, place, _, name, subject, state, text, severity, step, value, readings, title, late = row
     return Happening(
         at,
         cast(Kind, kind),
@@ -200,6 +206,7 @@ def happening_of(row: _Row, path: str) -> Happening:
         readings=json.loads(readings) if readings is not None else {},
         title=title,
         late=bool(late),
+        place=place,
     )
 
 

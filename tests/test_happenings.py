@@ -10,8 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftmon.happenings import GONE_SECONDS, NEXT_CYCLE, Happening, Key, Ledger, is_news
-from raftmon.model import Advice, FindingState, NextCycle, Problem, RunView, Snapshot, Standstill, Verdict
+import raftmon.signals.standing
+from raftmon.happenings import (
+    GIVEN_UP_SECONDS,
+    GONE_SECONDS,
+    NEXT_CYCLE,
+    STANDING_STILL,
+    Happening,
+    Key,
+    Ledger,
+    is_news,
+)
+from raftmon.model import Advice, FindingState, NextCycle, Problem, Reading, RunView, Snapshot, Standstill, Verdict
 from tests.snapshots import raft_campaign
 from tests.views import make_finding, make_run
 
@@ -202,3 +212,175 @@ def test_a_daemon_that_was_restarted_says_the_same_as_one_that_was_not(
         expected, told = once.take(at(look), NOW + place), often.take(at(look), NOW + place)
         assert told == expected
         newest |= {happening.key: happening for happening in told}
+
+
+def old_run(finding: FindingState | None = None, **fields: Any) -> RunView:
+    """A run that ended a month ago."""
+    return run_with(finding, **{"state": "finished", "last_wall_time": NOW - 30 * 86400.0, **fields})
+
+
+def news(happenings: Sequence[Happening]) -> list[str]:
+    return [happening.state for happening in happenings if is_news(happening)]
+
+
+def test_a_rule_that_is_new_calls_nobody_for_a_run_that_ended_long_ago() -> None:
+    ledger = Ledger()
+    ledger.take(snapshot_of(old_run()), NOW)
+    (found,) = [h for h in ledger.take(snapshot_of(old_run("firing")), NOW + 9) if h.kind == "finding"]
+    assert (found.state, found.late, is_news(found)) == ("firing", True, False)
+    # Nobody was told of its beginning.
+    (ended,) = [h for h in ledger.take(snapshot_of(run_with("resolved")), NOW + 99) if h.kind == "finding"]
+    assert (ended.fired, is_news(ended)) == (True, False)
+
+
+def test_a_rule_that_is_new_calls_for_a_run_that_goes_on() -> None:
+    ledger = Ledger()
+    ledger.take(snapshot_of(run_with(last_wall_time=NOW)), NOW)
+    assert news(ledger.take(snapshot_of(run_with("firing", last_wall_time=NOW)), NOW + 9)) == ["firing"]
+
+
+def test_an_old_run_that_is_read_bit_by_bit_calls_nobody() -> None:
+    ledger = Ledger()
+    ledger.take(snapshot_of(old_run(last_wall_time=NOW - 40 * 86400.0), backfilling=True), NOW)
+    assert news(ledger.take(snapshot_of(old_run("firing")), NOW + 1)) == []
+
+
+def test_the_last_points_of_a_run_call_also_when_they_are_seen_late() -> None:
+    ledger = Ledger()
+    ledger.take(snapshot_of(run_with(last_wall_time=NOW - 5.0)), NOW)
+    last = run_with("firing", state="finished", last_step=99, last_wall_time=NOW + 5.0)
+    assert news(ledger.take(snapshot_of(last), NOW + 7200.0)) == ["firing"]
+
+
+def test_a_process_that_ends_hours_after_its_last_point_calls() -> None:
+    ledger = Ledger()
+    ledger.take(snapshot_of(run_with(state="idle", last_wall_time=NOW)), NOW + 9000.0)
+    cut_off = run_with("firing", state="idle", last_wall_time=NOW, standstill=Standstill("cut_off", "it is gone"))
+    assert news(ledger.take(snapshot_of(cut_off), NOW + 9002.0)) == ["firing"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "late"),
+    [({}, True), ({"cycles": "fewer"}, True), ({"cycles": "others"}, False), ({"age": 3600.0}, False)],
+)
+def test_a_campaign_that_is_over_calls_nobody(changes: dict[str, Any], late: bool) -> None:
+    age = changes.pop("age", 30 * 86400.0)
+    campaign = dataclasses.replace(raft_campaign(), findings=())
+    run = make_run("r", path=f"{campaign.path}/r", last_wall_time=NOW - age)
+    cycles = {"fewer": campaign.cycles[:-1], "others": (*campaign.cycles[:-1], campaign.cycles[0])}
+    before = dataclasses.replace(campaign, cycles=cycles.get(changes.get("cycles", ""), campaign.cycles))
+    after = dataclasses.replace(campaign, findings=(make_finding("loss-diverges"),))
+    ledger = Ledger()
+    first = ledger.take(snapshot_of(run, campaigns=(before,)), NOW)
+    assert {h.late for h in first if h.path == campaign.path} == {age > 86400.0}
+    (found,) = [h for h in ledger.take(snapshot_of(run, campaigns=(after,)), NOW + 9) if h.kind == "finding"]
+    assert found.late is late
+
+
+def test_an_end_is_told_to_those_who_were_told_of_the_beginning_also_hours_later() -> None:
+    before = Ledger()
+    told = before.take(snapshot_of(run_with("firing", last_wall_time=NOW)), NOW)
+    done = run_with("resolved", state="finished", last_wall_time=NOW + 60.0)
+    assert news(Ledger(told).take(snapshot_of(done), NOW + 7200.0)) == ["resolved"]
+
+
+def stall(finding: FindingState, **fields: Any) -> RunView:
+    """A run that stood still on another host, two hours ago."""
+    found = make_finding("job-stalled", state=finding, readings=(Reading(STANDING_STILL, None, "flag"),))
+    return run_with(**{"state": "idle", "findings": (found,), "last_wall_time": NOW - 7200.0, **fields})
+
+
+def test_the_signal_of_a_standstill_is_the_one_of_the_rules() -> None:
+    assert STANDING_STILL == raftmon.signals.standing.STANDING_STILL
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_standstill_stands_until_it_is_known_to_be_over(restarted: bool) -> None:
+    def again() -> Ledger:
+        ledger = Ledger()
+        still = Standstill("stalled", "nothing written for over 2 h")
+        told = ledger.take(snapshot_of(stall("firing", standstill=still)), NOW)
+        ledger = Ledger(told) if restarted else ledger
+        # Who looks anew has seen nothing.
+        assert said(ledger.take(snapshot_of(stall("unknown")), NOW + 60.0)) == []
+        return ledger
+
+    goes_on = stall("inactive", state="live", last_wall_time=NOW + 90.0)
+    assert news(again().take(snapshot_of(goes_on), NOW + 90.0)) == ["resolved"]
+    ended = stall("unknown", standstill=Standstill("ended", "its process has ended"))
+    assert news(again().take(snapshot_of(ended), NOW + 90.0)) == ["resolved"]
+    unchanged = again()
+    same = snapshot_of(*unchanged._runs)
+    assert news(unchanged.take(same, NOW + GIVEN_UP_SECONDS - 7300.0)) == []
+    assert news(unchanged.take(same, NOW + GIVEN_UP_SECONDS)) == ["resolved"]
+    assert news(unchanged.take(same, NOW + GIVEN_UP_SECONDS + 60.0)) == []
+    away = again()
+    away.take(snapshot_of(), NOW + 90.0)
+    assert news(away.take(snapshot_of(), NOW + 90.0 + GONE_SECONDS)) == ["gone"]
+
+
+def told_before(path: str = "/logs/a", place: str = "/real/a", **fields: Any) -> Happening:
+    return Happening(NOW, "finding", path, "a", "loss-diverges", "firing", "", place=place, **fields)
+
+
+def after_a_restart(*standing: Happening, then: Snapshot, later: Snapshot | None = None) -> list[str]:
+    ledger = Ledger(standing)
+    first = ledger.take(then, NOW + 60.0, 0.0)
+    last = ledger.take(later or then, NOW + 60.0, GONE_SECONDS)
+    assert [h.state for h in first if h.state == "gone"] == []
+    assert ledger.take(later or then, NOW + 60.0, 9 * GONE_SECONDS) == []
+    return [f"{h.path} {h.state}" for h in last if is_news(h)]
+
+
+def test_what_was_deleted_while_nobody_watched_is_said_to_be_gone_once() -> None:
+    ways = [told_before(path) for path in ("/logs/a", "/link/a", "/real/a")]
+    assert after_a_restart(*ways, then=snapshot_of()) == ["/logs/a gone"]
+    there = snapshot_of(run_with("firing"))
+    assert after_a_restart(*reversed(ways), then=there) == []
+    assert after_a_restart(*reversed(ways), then=snapshot_of(), later=there) == []
+
+
+def test_what_lies_in_no_logdir_or_in_one_that_is_away_is_not_said_to_be_gone() -> None:
+    assert after_a_restart(told_before("/other/a", "/other/a"), then=snapshot_of()) == []
+    away = snapshot_of(problems=[Problem("/logs", "no such directory", "It is looked for again.")])
+    ledger = Ledger([told_before()])
+    ledger.take(away, NOW, 0.0)
+    assert ledger.take(away, NOW, 1e6) == []
+    ledger.take(snapshot_of(), NOW, 1e6 + 1)
+    assert news(ledger.take(snapshot_of(), NOW, 1e6 + 1 + GONE_SECONDS)) == ["gone"]
+
+
+def test_nothing_is_kept_of_what_is_gone() -> None:
+    ledger = Ledger([told_before("/other/a", "/other/a"), told_before(), told_before("/link/a")])
+    runs = [run_with("firing", run=name, path=f"/logs/{name}") for name in "bcd"]
+    ledger.take(snapshot_of(*runs), NOW, 0.0)
+    assert set(ledger._said) == {"/logs/a", "/link/a", "/logs/b", "/logs/c", "/logs/d"}
+    ledger.take(snapshot_of(runs[2]), NOW, 1.0)
+    ledger.take(snapshot_of(runs[2]), NOW, 1.0 + GONE_SECONDS)
+    assert (set(ledger._said), set(ledger._views), ledger._away, ledger._ways) == ({"/logs/d"}, {"/logs/d"}, {}, {})
+
+
+def test_a_clock_that_jumps_ahead_calls_nothing_gone() -> None:
+    ledger = Ledger()
+    ledger.take(snapshot_of(run_with("firing")), NOW, 0.0)
+    ledger.take(snapshot_of(), NOW, 1.0)
+    assert ledger.take(snapshot_of(), NOW + 86400.0, 2.0) == []
+
+
+def test_problems_are_not_begun_again_by_a_restart_and_their_end_is_said() -> None:
+    lasts, ends = Problem("/logs", "no such directory", "Look."), Problem("/logs/f:3", "damaged", "")
+    told = Ledger().take(snapshot_of(problems=[lasts, ends]), NOW)
+    (over,) = Ledger(told).take(snapshot_of(problems=[lasts]), NOW + 9)
+    assert (over.path, over.subject, over.state) == ("/logs/f:3", "damaged", "over")
+
+
+def test_runs_that_change_places_are_all_looked_at() -> None:
+    ledger = Ledger()
+    runs = [run_with("inactive", run=name, path=f"/logs/{name}") for name in "abc"]
+    ledger.take(snapshot_of(*runs), NOW)
+    fires = run_with("firing", run="c", path="/logs/c")
+    news_of = ledger.take(snapshot_of(fires, *runs[:2]), NOW + 1)
+    assert [(h.path, h.state) for h in news_of] == [("/logs/c", "firing")]
+    new = run_with("firing", run="d", path="/logs/d")
+    assert {h.path for h in ledger.take(snapshot_of(fires, runs[0], new), NOW + 2, 0.0)} == {"/logs/d"}
+    assert [h.path for h in ledger.take(snapshot_of(fires, runs[0], new), NOW + 2, GONE_SECONDS)] == []

@@ -54,7 +54,7 @@ def test_what_was_noted_stands_as_it_was(history: History) -> None:
 
     history.note([FIRING, VERDICT])
 
-    assert list(history.standing()) == [FIRING, VERDICT]
+    assert list(history.standing()) == [dataclasses.replace(one, place=one.path) for one in (FIRING, VERDICT)]
 
 
 def test_of_one_subject_the_newest_stands(history: History) -> None:
@@ -71,9 +71,19 @@ def test_of_one_subject_the_newest_stands(history: History) -> None:
 def test_what_is_as_if_nothing_had_been_said_does_not_stand(history: History) -> None:
     history.note([at(1, "firing"), at(2, "firing", rule="other"), at(3, "begun", kind="problem", path="/runs/a/f:3")])
     history.note([at(4, "gone"), at(5, "inactive", rule="other"), dataclasses.replace(VERDICT, state="undecided")])
+    history.note([at(6, "over", kind="problem", path="/runs/a/f:3")])
 
     assert list(history.standing()) == []
-    assert len(list(history.lines())) == 6
+    assert len(list(history.lines())) == 7
+
+
+def test_problems_stand_wherever_they_are_and_the_newest_of_very_many(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raftmon.history.KNOWN_PROBLEMS", 2)
+    history.note([at(n, "begun", kind="problem", path=f"/elsewhere/{n}") for n in range(3)])
+
+    assert [found.path for found in history.standing([tmp_path])] == ["/elsewhere/1", "/elsewhere/2"]
 
 
 @given(
@@ -131,7 +141,7 @@ def test_paths_and_names_may_be_any_bytes_and_hold_no_secrets(history: History) 
     history.note([dataclasses.replace(at(1, "firing", odd), name="\udcff", text="\x00\udcff"), at(2, "firing", secret)])
     history.note([at(3, "begun", "/runs/\x00:3", kind="problem"), at(4, "gone", "/runs/\x00\ud800")])
 
-    assert {found.path for found in history.standing()} == {odd, "/runs/\\xff", "s3://bucket/raft"}
+    assert {found.path for found in history.standing()} == {odd, "/runs/\\xff", "/runs/\x00:3", "s3://bucket/raft"}
     assert b"secret" not in history.path.read_bytes()
 
 
@@ -142,14 +152,15 @@ def test_numbers_that_no_column_holds_are_left_out(history: History) -> None:
     assert (found.step, found.value) == (None, None)
 
 
-def test_old_lines_are_forgotten_but_not_what_is_still_the_matter(history: History) -> None:
+def test_old_lines_are_forgotten_but_not_what_stands_of_what_is_there(history: History) -> None:
     journal = Journal(history.path, clock=lambda: 1.0)
     journal.begin(ENTRY)
     journal.mute("/runs/a", "nan-loss")
     history.note([at(1, "firing"), at(2, "resolved", rule="over"), at(3, "resolved", "/runs/gone")])
     history.note([at(4, "pending", rule="again"), at(5, "firing", rule="again"), at(50, "firing", "/runs/new")])
+    history.note([at(6, "firing", "/runs/gone", rule="open")])
 
-    assert history.forget(40.0, present=["/runs/a"]) == 2
+    assert history.forget(40.0, present=["/runs/a"]) == 3
 
     assert [(line.at, line.kind, line.path) for line in history.lines()] == [
         (1.0, "finding", "/runs/a"),
@@ -160,7 +171,7 @@ def test_old_lines_are_forgotten_but_not_what_is_still_the_matter(history: Histo
         (50.0, "finding", "/runs/new"),
     ]
     assert history.forget(40.0, present=["/runs/a"]) == 0
-    assert history.forget(40.0) == 1, "what is over, of a run that is no more"
+    assert history.forget(40.0) == 3, "what was said last, of a run that is no more"
 
 
 def free_pages(path: Path) -> tuple[int, int]:
@@ -176,7 +187,7 @@ def test_the_room_of_what_was_forgotten_is_given_back(history: History, old: boo
     history.note([dataclasses.replace(at(n, "firing", rule=f"{n % 7}"), text=text) for n in range(12_000)])
     pages = free_pages(history.path)[1]
 
-    assert history.forget(20_000.0) == 12_000 - 7, "more than go in one transaction"
+    assert history.forget(20_000.0, present=["/runs/a"]) == 12_000 - 7, "more than go in one transaction"
 
     assert free_pages(history.path)[0] == 0
     assert free_pages(history.path)[1] < pages / 10
