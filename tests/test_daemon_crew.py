@@ -99,7 +99,7 @@ def test_what_an_earlier_daemon_noted_and_did_not_tell_is_told(
     with receiving() as receiver:
         crew = place.crew(notify=(receiver.url,))
         (notifier, _) = crew.sinks(place.settings(""))
-        told = {} if told_at is None else {"notify json://127.0.0.1": NOW + told_at}
+        told = {} if told_at is None else {f"notify json://127.0.0.1:{receiver.port}": NOW + told_at}
         crew.resume([finding(at=NOW + fired_at)], told, NOW)
         notifier.close(20.0)
         assert len(receiver.messages) == messages

@@ -35,7 +35,7 @@ class FakeSource:
 
     def __init__(self, *snapshots: Snapshot) -> None:
         self.snapshots = list(snapshots)
-        self.closed = False
+        self.closes = 0
         self.passed = 0.0
 
     def poll(self) -> Snapshot:
@@ -45,7 +45,7 @@ class FakeSource:
         return True
 
     def close(self) -> None:
-        self.closed = True
+        self.closes += 1
 
 
 class FakeSink:
@@ -139,7 +139,7 @@ def test_settings_with_defects_leave_the_old_ones_in_force_and_are_told() -> Non
     service.round()
     service.reload()
     service.round()
-    assert not source.closed
+    assert source.closes == 0
     (problem,) = sink.snapshots[-1].problems
     assert (problem.where, "not read anew" in problem.what) == ("raftmon.yaml:3:1", True)
 
@@ -153,14 +153,14 @@ def test_settings_that_were_read_anew_say_nothing_twice_and_let_go_what_they_no_
     service.reload()
     service.round()
     # Half of it is read: the old one is followed meanwhile, and seen by whoever asks.
-    assert not source.closed
+    assert source.closes == 0
     assert left.ended.wait(10.0)
     assert sink.closed is None
     assert service.health().ready
     assert all(snapshot.runs for snapshot in sink.snapshots)
     service.round()
     service.round()
-    assert source.closed
+    assert source.closes == 1
     assert [(h.kind, h.state) for h in sink.news if h.kind in ("finding", "daemon")] == [
         ("finding", "firing"),
         ("daemon", "done"),
@@ -194,7 +194,7 @@ def test_the_end_shares_its_time_among_the_sinks_and_the_last_gets_what_is_left(
     first, last, source = FakeSink(), FakeSink(), FakeSource(snapshot_of())
     service_of(source, first, last).close()
     assert (first.closed, last.closed) == (CLOSE_SECONDS / 2, CLOSE_SECONDS)
-    assert source.closed
+    assert source.closes == 1
 
 
 def test_signals_end_and_reload_and_are_put_back() -> None:
