@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -185,7 +184,7 @@ class Monitor:
         for run, files in news.left.items():
             if run in self._runs:
                 self._runs[run].run.drop_files(map(Path, files))
-        unlisted = [*self._missing(), *self._places.problems()]
+        unlisted = self._places.problems()
         found = bool(news.arrived or news.campaigns or news.left) or unlisted != self._unlisted
         self._unlisted = unlisted
         if self._watcher is not None and news.moved:
@@ -345,11 +344,6 @@ class Monitor:
         for kept in (self._troubled, self._beside, self._attended):
             kept.discard(path)
         self._pace.forget(path)
-
-    def _missing(self) -> Iterator[Problem]:
-        for logdir in self._logdirs:
-            if not os.path.isdir(logdir):  # noqa: PTH112 - `Path.is_dir` raises where it may not look
-                yield Problem(logdir, "no such directory", "It is looked for again as long as this runs.")
 
     def _problems(self) -> Iterator[Problem]:
         yield from self._unlisted
