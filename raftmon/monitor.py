@@ -211,8 +211,7 @@ class Monitor:
             # A `Path` is spelt in its own way: below the logdir `.` it drops the dot.
             run = Run(path[len(logdir) :].strip("/") or ".", Path(path), limits=self._limits)
             cycle = cycle_of(run.name, lambda directory: has_verdicts(Path(logdir, directory)))
-            campaign = str(Path(logdir, cycle.campaign)) if cycle is not None else None
-            number = cycle.cycle if cycle is not None else None
+            campaign, number = (str(Path(logdir, cycle.campaign)), cycle.cycle) if cycle is not None else (None, None)
             self._key_of[run.path] = path
             self._runs[path] = FollowedRun(
                 run, self._judges, campaign, number, late=self._caught_up, around=self._around
@@ -273,11 +272,12 @@ class Monitor:
         self._checked_at = now
         for path in self._to_view(changed, now):
             self._view(path, now)
+        watched = self._watcher.problems if self._watcher is not None else ()
         self._snapshot = Snapshot(
             logdirs=self._snapshot.logdirs,
             runs=self._board.views(),
             campaigns=self._campaigns.views(self._board),
-            problems=tuple(self._problems()),
+            problems=(*self._unlisted, *watched, *self._board.problems(), *self._campaigns.problems()),
             version=self._snapshot.version + 1,
             events_read=self._events,
             bytes_read=self._bytes_read,
@@ -344,10 +344,3 @@ class Monitor:
         for kept in (self._troubled, self._beside, self._attended):
             kept.discard(path)
         self._pace.forget(path)
-
-    def _problems(self) -> Iterator[Problem]:
-        yield from self._unlisted
-        if self._watcher is not None:
-            yield from self._watcher.problems
-        yield from self._board.problems()
-        yield from self._campaigns.problems()

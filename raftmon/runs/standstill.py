@@ -17,7 +17,16 @@ from raftmon.model import Standstill
 from raftmon.runs.writers import ProcessState
 from raftmon.slotted import dataclass
 
-__all__ = ["GIVEN_UP_SECONDS", "RECENT_SECONDS", "STOPPED_SECONDS", "Pulse", "duration", "is_given_up", "span", "standstill"]
+__all__ = [
+    "GIVEN_UP_SECONDS",
+    "RECENT_SECONDS",
+    "STOPPED_SECONDS",
+    "Pulse",
+    "duration",
+    "is_given_up",
+    "span",
+    "standstill",
+]
 
 LEAST_STALLED: Final = 300.0
 """Seconds of silence without which nothing but a stopped process is called stalled."""
