@@ -16,7 +16,7 @@ from raftmon.model import Problem, RunState, RunView, Standstill
 from raftmon.runs.beside import has_sidecars, sidecar_stamp
 from raftmon.runs.logdir import Run, RunUpdate
 from raftmon.runs.roles import RoleTable
-from raftmon.runs.standstill import RECENT_SECONDS, STOPPED_SECONDS, Pulse, standstill
+from raftmon.runs.standstill import RECENT_SECONDS, STOPPED_SECONDS, Pulse, is_given_up, standstill
 from raftmon.runs.writers import Writer, newest_writer
 from raftmon.signals.siblings import Standing
 from raftmon.surroundings import Surroundings
@@ -117,7 +117,7 @@ class FollowedRun:
         self._near_end: bool | None = None
         self._look_at = 0.0
         self._shown: tuple[RunState, Standstill | None] | None = None
-        self._can_tell = False
+        self._can_tell = self._given_up = False
         self._still: tuple[RunView, RunView] | None = None
         self._beside: object = None
         self._looked_beside_at = 0.0
@@ -138,13 +138,12 @@ class FollowedRun:
             return False
         beside_changed = self._told is None or told[-1] != self._told[-1]
         self._told = told
-        if grew:
-            if self._grew_at is not None:
+        last = self.run.last_wall_time
+        # Old files that are copied or fetched grow, too.
+        if grew and (self._witnessed or (last is not None and abs(now - last) <= RECENT_SECONDS)):
+            if self._witnessed:
                 self.run.rhythm.note_arrival(self._around.steady - self._grew_steady)
-            self._grew_at, self._grew_steady = now, self._around.steady
-            # Old files that are copied or fetched grow, too.
-            last = self.run.last_wall_time
-            self._witnessed = self._witnessed or (last is not None and abs(now - last) <= RECENT_SECONDS)
+            self._grew_at, self._grew_steady, self._witnessed = now, self._around.steady, True
         self._follow_writer()
         if self.judge is None and (update.points or update.rewound or self._has_words()):
             self.judge = self._judges.judge(self.run)
@@ -172,7 +171,8 @@ class FollowedRun:
             state, still = self._shown = self.standing(now)
             if state != "live":
                 self.run.settle()
-            stalls = self._stalls.look(self._standing_still(now), still, self.run.last_step)
+            reading = self._standing_still(now)
+            stalls = self._stalls.look(reading, still, self.run.last_step, given_up=self._given_up)
             view = self.judge.view(state, campaign, self.cycle, siblings, stalls)
             if still is None:
                 return view
@@ -193,6 +193,7 @@ class FollowedRun:
             return state, None
         pulse = self._pulse(now)
         self._can_tell = pulse.usual is not None and pulse.process != "shared"
+        self._given_up = is_given_up(pulse)
         still = standstill(pulse)
         return "idle" if still is not None and still.kind != "stalled" else state, still
 
@@ -205,8 +206,8 @@ class FollowedRun:
             return 0.0
         if still is None and self._can_tell and self.is_attended(now):
             return 0.0
-        # A process that hung and was then ended does not hang any more.
-        return 0.0 if still is not None and self._stalls.is_firing else None
+        # A process that hung and was then ended does not hang any more; nor does one that nobody waits for.
+        return 0.0 if (still is not None or self._given_up) and self._stalls.is_firing else None
 
     def is_moved(self, now: float) -> bool:
         """Tell whether time alone has changed what the last view said; looked at the less often the longer it rests."""
@@ -223,7 +224,7 @@ class FollowedRun:
             return still.kind == "stalled"
         if state != "idle":
             return state == "live"
-        if self._is_near_end():
+        if self._is_near_end() or self._given_up:
             return False
         return self._witnessed or (self._process.writer is not None and self._silence(now) <= RECENT_SECONDS)
 

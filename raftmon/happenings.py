@@ -8,98 +8,37 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import field
-from functools import partial
+from collections.abc import Iterable, Iterator
 from itertools import compress
 from operator import is_not
-from typing import Final, Literal, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
-from raftmon.model import CampaignView, Finding, Problem, RunView, Severity, Snapshot
-from raftmon.slotted import dataclass
+from raftmon.model import CampaignView, Problem, RunView, Snapshot
+from raftmon.said import (
+    KINDS,
+    NEXT_CYCLE,
+    OPEN,
+    QUIET,
+    SILENT,
+    UNTOLD,
+    Happening,
+    Key,
+    Kind,
+    Said,
+    is_given_up,
+    is_news,
+    is_past,
+    is_past_campaign,
+    of_campaign,
+    of_problem,
+    of_run,
+)
 
 __all__ = ["KINDS", "NEXT_CYCLE", "Happening", "Key", "Kind", "Ledger", "is_news"]
 
-Kind: TypeAlias = Literal["finding", "verdict", "advice", "run", "problem", "action", "daemon"]
-Key: TypeAlias = tuple[str, str, str]
-"""Path, kind and subject: of one key only the newest happening stands."""
-KINDS: Final[tuple[Kind, ...]] = ("finding", "verdict", "advice", "run", "problem", "action", "daemon")
-NEXT_CYCLE: Final = "next_cycle"
-"""Subject of a campaign's advice."""
-_QUIET: Final = "quiet"
-"""Of a finding whose rule sees that nothing is the matter, before it is known what was said of it."""
-_UNTOLD: Final = "untold"
-"""Of a finding that time alone moves, and of which nobody can tell any more: what was said of it stands."""
-_SILENT: Final = frozenset({"inactive", _QUIET, _UNTOLD, "undecided", "empty"})
-"""States that are worth no line where nothing else was said before."""
 _SPEAKING: Final = ("pending", "firing", "inhibited", "resolved")
-_OPEN: Final = ("pending", "firing", "inhibited")
-OLD_SECONDS: Final = 3600.0
-"""A run that wrote nothing for so long when it was first seen is over: what is found of it is history."""
-OLD_CAMPAIGN_SECONDS: Final = 86400.0
-"""The same of a campaign, between whose cycles hours pass."""
-GIVEN_UP_SECONDS: Final = 7 * 86400.0
-"""Silence after which a run of which nobody can tell is not said to stand still any more."""
-STANDING_STILL: Final = "run.standing_still"
-"""The signal of findings that time alone moves."""
 GONE_SECONDS: Final = 600.0
 """Seconds for which a directory may be away, as with its file system, before what was found there is called gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """One change that somebody may want to know of."""
-
-    at: float
-    """When it was seen, in seconds since the epoch."""
-    kind: Kind
-    path: str
-    """Directory of the run or campaign, or its URL without secrets; of a problem its place; empty for the daemon."""
-    name: str
-    """The run or campaign as people call it."""
-    subject: str
-    """The rule of a finding or an action, the parameter of an advice; else empty."""
-    state: str
-    """Of a finding ``pending``, ``firing``, ``inhibited`` (a graver one explains it), ``resolved``, ``inactive`` (it
-    was pending, or its run began anew) or ``gone`` (its run is); of a verdict its kind; of an advice its authority, or
-    ``roll_back`` or ``stop``; of a run its state, or the kind of its standstill; of a problem ``begun`` or ``over``."""
-    text: str
-    """In words for people; may be empty."""
-    severity: Severity | None = None
-    """Of a finding."""
-    step: int | None = None
-    """At which it happened: a cycle for a campaign; None: not known."""
-    value: float | None = None
-    """The learning rate that is proposed, or the confidence of a verdict."""
-    readings: Mapping[str, float | None] = field(default_factory=dict)
-    """What a finding rests on."""
-    title: str = ""
-    """Of a finding's rule."""
-    late: bool = False
-    """Whether it happened before anybody watched, to a run that is over: nobody is to be called for it. Of the end of a
-    finding, whether that was so of its beginning."""
-    began: float | None = None
-    """Wall time of the run's first point, by which a mute of an earlier run there is told; None: not known."""
-    fired: bool = False
-    """Of a finding, whether it fires, or was said to fire before it came to this state."""
-    place: str = ""
-    """By what the journal that gave it back notes it: one thing may come under several paths; empty: it is new."""
-
-    @property
-    def key(self) -> Key:
-        """What it is about."""
-        return self.path, self.kind, self.subject
-
-
-def is_news(happening: Happening) -> bool:
-    """Tell whether people are to be told: a finding fires, or one that was said to fire does no longer."""
-    if happening.kind != "finding" or happening.late:
-        return False
-    return happening.state == "firing" or (happening.fired and happening.state in ("resolved", "gone"))
-
-
-_Said: TypeAlias = "tuple[Kind, str, str, int | None, float | None, Callable[[], Happening]]"
-"""Kind, subject, state, step and value of what could be said, and what makes it a happening."""
 
 
 class Ledger:
@@ -146,16 +85,16 @@ class Ledger:
             before = self._views.get(run.path)
             if before is not run:
                 self._views[run.path] = run
-                news += self._of_run(run, at, late=_is_past(before, run, at))
+                news += self._of_run(run, at, late=is_past(before, run, at))
         self._runs = snapshot.runs
-        for path in [path for path in self._kept if _is_given_up(self._views[path], at)]:
+        for path in [path for path in self._kept if is_given_up(self._views[path], at)]:
             news += self._of_run(self._views[path], at, late=True)
         for campaign in snapshot.campaigns:
             known = self._campaigns.get(campaign.path)
             if known is not campaign:
                 self._campaigns[campaign.path] = campaign
-                late = _is_past_campaign(known, campaign, snapshot, at)
-                news += self._changed(campaign.path, _of_campaign(campaign, at, late=late))
+                late = is_past_campaign(known, campaign, snapshot, at)
+                news += self._changed(campaign.path, of_campaign(campaign, at, late=late))
         self._leave(snapshot, steady)
         news += self._gone(at, steady)
         news += self._of_problems(snapshot.problems, at)
@@ -163,20 +102,20 @@ class Ledger:
 
     def _of_run(self, run: RunView, at: float, *, late: bool) -> Iterator[Happening]:
         self._kept.discard(run.path)
-        return self._changed(run.path, _of_run(run, at, late=late))
+        return self._changed(run.path, of_run(run, at, late=late))
 
-    def _changed(self, path: str, said_now: Iterable[_Said]) -> Iterator[Happening]:
+    def _changed(self, path: str, said_now: Iterable[Said]) -> Iterator[Happening]:
         """Yield what is said otherwise than it was said last; most is not, so that it is made only then."""
         known = self._said.setdefault(path, {})
         for kind, subject, state, step, value, make in said_now:
             before = known.get((kind, subject))
-            if before is None and state in _SILENT:
+            if before is None and state in SILENT:
                 continue
-            if state == _UNTOLD:
-                if before is not None and before.state in _OPEN:
+            if state == UNTOLD:
+                if before is not None and before.state in OPEN:
                     self._kept.add(path)
                 continue
-            if state == _QUIET:
+            if state == QUIET:
                 # A finding that time alone decides may have ended while nobody watched.
                 state = "resolved" if before is not None and _may_end(before) else "inactive"
             if _is_worth_a_line(before, kind, state, step, value):
@@ -217,7 +156,7 @@ class Ledger:
             elif steady - since >= GONE_SECONDS:
                 del self._away[path]
                 for happening in self._said.pop(path, {}).values():
-                    if happening.kind == "finding" and happening.state in _OPEN:
+                    if happening.kind == "finding" and happening.state in OPEN:
                         text, fired = "Its directory is gone.", _may_end(happening)
                         yield dataclasses.replace(happening, at=at, state="gone", text=text, fired=fired, place="")
                 self._forget(self._ways.pop(path, ()))
@@ -235,10 +174,10 @@ class Ledger:
         now = dict.fromkeys(problems)
         for problem in now:
             if problem not in self._problems:
-                yield _of_problem(problem, "begun", at)
+                yield of_problem(problem, "begun", at)
         for problem in self._problems:
             if problem not in now:
-                yield _of_problem(problem, "over", at)
+                yield of_problem(problem, "over", at)
         self._problems = now
 
 
@@ -284,7 +223,7 @@ def _may_end(before: Happening) -> bool:
 def _is_worth_a_line(before: Happening | None, kind: Kind, state: str, step: int | None, value: float | None) -> bool:
     if kind == "finding":
         old = before.state if before is not None else "inactive"
-        return state != old and (state in _SPEAKING or old in _OPEN)
+        return state != old and (state in _SPEAKING or old in OPEN)
     if before is None or state != before.state:
         return True
     return kind == "advice" and (step != before.step or not _are_close(value, before.value))
@@ -295,117 +234,3 @@ def _are_close(value: float | None, other: float | None) -> bool:
     if value is None or other is None:
         return value is other
     return math.isclose(value, other, rel_tol=0.01)
-
-
-def _is_over(run: RunView, at: float) -> bool:
-    if run.state == "live" or run.stalled is not None:
-        return False
-    return run.last_wall_time is None or at - run.last_wall_time > OLD_SECONDS
-
-
-def _is_past(before: RunView | None, run: RunView, at: float) -> bool:
-    """Tell whether what is found of a run now, also by rules that are new, is history."""
-    if not _is_over(run, at):
-        return False
-    if before is None:
-        return True
-    if run.standstill is not None and (before.standstill is None or before.standstill.kind != run.standstill.kind):
-        return False  # the end of its process was seen, hours after its last point
-    # What was over then and has moved is read bit by bit.
-    moved = (before.last_step, before.last_wall_time) != (run.last_step, run.last_wall_time)
-    return not moved or _is_over(before, at)
-
-
-def _is_given_up(run: RunView, at: float) -> bool:
-    return run.last_wall_time is not None and at - run.last_wall_time > GIVEN_UP_SECONDS
-
-
-def _is_past_campaign(before: CampaignView | None, campaign: CampaignView, snapshot: Snapshot, at: float) -> bool:
-    """Tell the same of a campaign: cycles that come with runs that are over are history, a late verification is not."""
-    if before is not None and len(before.cycles) == len(campaign.cycles) and before.cycles != campaign.cycles:
-        return False
-    below, newest = f"{campaign.path.rstrip('/')}/", 0.0
-    for run in snapshot.runs:
-        if run.path == campaign.path or run.path.startswith(below):
-            if run.state == "live":
-                return False
-            newest = max(newest, run.last_wall_time or 0.0)
-    return at - newest > OLD_CAMPAIGN_SECONDS
-
-
-def _of_run(run: RunView, at: float, *, late: bool) -> Iterator[_Said]:
-    path, name, step, still, verdict = run.path, run.run, run.last_step, run.standstill, run.verdict
-    state, text = (still.kind, still.text) if still is not None else (run.state, "")
-    yield "run", "", state, step, None, lambda: Happening(at, "run", path, name, "", state, text, step=step, late=late)
-    done = _is_given_up(run, at) or (still is not None and still.kind == "ended")
-    yield from _of_findings(run.findings, path, name, at, late=late, began=run.first_wall_time, done=done)
-    kind, sure = verdict.learning_rate, verdict.confidence
-    make = partial(Happening, at, "verdict", path, name, "", kind, verdict.why, step=step, value=sure, late=late)
-    yield "verdict", "", kind, step, sure, make
-    said: set[str] = set()
-    for advice in run.advice:
-        what, rate = advice.parameter, advice.proposed
-        if what in said:
-            continue  # the first is that of the gravest finding
-        said.add(what)
-        make = partial(Happening, at, "advice", path, name, what, advice.authority, advice.text, value=rate, late=late)
-        yield "advice", what, advice.authority, None, rate, make
-
-
-def _of_campaign(campaign: CampaignView, at: float, *, late: bool) -> Iterator[_Said]:
-    path, name, following = campaign.path, campaign.title, campaign.next
-    yield from _of_findings(campaign.findings, path, name, at, late=late)
-    if following is not None:
-        cycle, rate, text = following.cycle, following.learning_rate, following.text
-        state = "stop" if following.stop else "roll_back" if following.roll_back_to is not None else following.authority
-        make = partial(Happening, at, "advice", path, name, NEXT_CYCLE, state, text, step=cycle, value=rate, late=late)
-        yield "advice", NEXT_CYCLE, state, cycle, rate, make
-
-
-def _of_findings(
-    findings: Iterable[Finding],
-    path: str,
-    name: str,
-    at: float,
-    *,
-    late: bool,
-    began: float | None = None,
-    done: bool = False,
-) -> Iterator[_Said]:
-    for finding in findings:
-        state: str = finding.state
-        if state == "firing" and finding.inhibited_by is not None:
-            state = "inhibited"
-        elif state == "inactive":
-            state = _QUIET
-        elif state == "unknown":
-            timed = any(reading.signal == STANDING_STILL for reading in finding.readings)
-            # Who looks anew has seen nothing, which ends no standstill.
-            state = (_QUIET if done else _UNTOLD) if timed else "inactive"
-        make = partial(_of_finding, finding, state, path, name, at, late, began)
-        yield "finding", finding.rule, state, finding.since_step, None, make
-
-
-def _of_finding(
-    finding: Finding, state: str, path: str, name: str, at: float, late: bool, began: float | None
-) -> Happening:
-    return Happening(
-        at,
-        "finding",
-        path,
-        name,
-        finding.rule,
-        state,
-        # What is to be done about it is no longer, once it has ended.
-        finding.text if state in _OPEN else "",
-        severity=finding.severity,
-        step=finding.since_step,
-        readings={reading.signal: reading.value for reading in finding.readings},
-        title=finding.title,
-        late=late,
-        began=began,
-    )
-
-
-def _of_problem(problem: Problem, state: str, at: float) -> Happening:
-    return Happening(at, "problem", problem.where, problem.where, problem.what, state, problem.remedy)

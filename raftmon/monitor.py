@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -185,7 +184,7 @@ class Monitor:
         for run, files in news.left.items():
             if run in self._runs:
                 self._runs[run].run.drop_files(map(Path, files))
-        unlisted = [*self._missing(), *self._places.problems()]
+        unlisted = self._places.problems()
         found = bool(news.arrived or news.campaigns or news.left) or unlisted != self._unlisted
         self._unlisted = unlisted
         if self._watcher is not None and news.moved:
@@ -212,8 +211,7 @@ class Monitor:
             # A `Path` is spelt in its own way: below the logdir `.` it drops the dot.
             run = Run(path[len(logdir) :].strip("/") or ".", Path(path), limits=self._limits)
             cycle = cycle_of(run.name, lambda directory: has_verdicts(Path(logdir, directory)))
-            campaign = str(Path(logdir, cycle.campaign)) if cycle is not None else None
-            number = cycle.cycle if cycle is not None else None
+            campaign, number = (str(Path(logdir, cycle.campaign)), cycle.cycle) if cycle is not None else (None, None)
             self._key_of[run.path] = path
             self._runs[path] = FollowedRun(
                 run, self._judges, campaign, number, late=self._caught_up, around=self._around
@@ -274,11 +272,12 @@ class Monitor:
         self._checked_at = now
         for path in self._to_view(changed, now):
             self._view(path, now)
+        watched = self._watcher.problems if self._watcher is not None else ()
         self._snapshot = Snapshot(
             logdirs=self._snapshot.logdirs,
             runs=self._board.views(),
             campaigns=self._campaigns.views(self._board),
-            problems=tuple(self._problems()),
+            problems=(*self._unlisted, *watched, *self._board.problems(), *self._campaigns.problems()),
             version=self._snapshot.version + 1,
             events_read=self._events,
             bytes_read=self._bytes_read,
@@ -345,15 +344,3 @@ class Monitor:
         for kept in (self._troubled, self._beside, self._attended):
             kept.discard(path)
         self._pace.forget(path)
-
-    def _missing(self) -> Iterator[Problem]:
-        for logdir in self._logdirs:
-            if not os.path.isdir(logdir):  # noqa: PTH112 - `Path.is_dir` raises where it may not look
-                yield Problem(logdir, "no such directory", "It is looked for again as long as this runs.")
-
-    def _problems(self) -> Iterator[Problem]:
-        yield from self._unlisted
-        if self._watcher is not None:
-            yield from self._watcher.problems
-        yield from self._board.problems()
-        yield from self._campaigns.problems()

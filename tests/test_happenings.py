@@ -11,17 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import raftmon.signals.standing
-from raftmon.happenings import (
-    GIVEN_UP_SECONDS,
-    GONE_SECONDS,
-    NEXT_CYCLE,
-    STANDING_STILL,
-    Happening,
-    Key,
-    Ledger,
-    is_news,
-)
+from raftmon.happenings import GONE_SECONDS, NEXT_CYCLE, Happening, Key, Ledger, is_news
 from raftmon.model import Advice, FindingState, NextCycle, Problem, Reading, RunView, Snapshot, Standstill, Verdict
+from raftmon.said import GIVEN_UP_SECONDS, STANDING_STILL
 from tests.snapshots import raft_campaign
 from tests.views import make_finding, make_run
 

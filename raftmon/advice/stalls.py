@@ -39,13 +39,16 @@ class StallWatch:
         self._said = ""
         """What was said of the standstill last."""
 
-    def look(self, reading: float | None, still: Standstill | None, step: int | None) -> tuple[Finding, ...]:
+    def look(
+        self, reading: float | None, still: Standstill | None, step: int | None, *, given_up: bool = False
+    ) -> tuple[Finding, ...]:
         """Return a finding for each rule.
 
         Args:
             reading: 1: it stands still; 0: it goes on, or is done; None: nobody can tell, which resolves nothing.
             still: what is known of its silence.
             step: its newest.
+            given_up: whether it has stood still for so long that nobody expects it to go on.
         """
         if not self._rules:
             return ()
@@ -57,14 +60,16 @@ class StallWatch:
             for rule, place in zip(self._rules, self._places, strict=True)
         )
         found = zip(self._rules, self._places, strict=True)
-        return tuple(self._finding(rule, place, reading, still) for rule, place in found)
+        over = "Its process has ended" if still is not None and still.kind == "ended" else "It stands still no longer"
+        over = "It has said nothing for a week, and its process is not known: it is given up" if given_up else over
+        return tuple(self._finding(rule, place, reading, over) for rule, place in found)
 
     @property
     def is_firing(self) -> bool:
         """Whether one of them fires."""
         return any(place.state == "firing" for place in self._places)
 
-    def _finding(self, rule: Rule, place: Progress, reading: float | None, still: Standstill | None) -> Finding:
+    def _finding(self, rule: Rule, place: Progress, reading: float | None, over: str) -> Finding:
         if place.state not in ("firing", "resolved"):
             return _calm(rule, place.state, reading)
         quoted = {STANDING_STILL: reading}
@@ -72,7 +77,6 @@ class StallWatch:
         said = self._said[:1].upper() + self._said[1:]
         if place.state == "firing":
             return dataclasses.replace(spoken, text=f"{said}. {filled_in(rule.fix, rule, quoted)}".rstrip())
-        over = "Its process has ended" if still is not None and still.kind == "ended" else "It stands still no longer"
         return dataclasses.replace(spoken, text=f"{over}. Before: {self._said}.")
 
 

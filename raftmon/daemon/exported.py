@@ -33,7 +33,7 @@ class Chosen:
 
     runs: tuple[RunView, ...]
     runs_omitted: int
-    """Runs that should be among them and are too many."""
+    """Runs that should be among them and are too many; live ones come first, then stalled ones."""
     campaigns: tuple[CampaignView, ...]
     campaigns_omitted: int
 
@@ -92,6 +92,8 @@ class Exported:
                 key = logdir_of(view.path, view.run), view.campaign
                 newest[key] = max(newest.get(key, 0.0), view.last_wall_time or 0.0)
         campaigns = [view for view in snapshot.campaigns if self._is_going(view, newest, at)]
+        if len(runs) > self._most_runs:
+            runs.sort(key=_rank)
         return Chosen(
             tuple(runs[: self._most_runs]),
             max(0, len(runs) - self._most_runs),
@@ -141,6 +143,11 @@ def label(text: str) -> str:
 
 def _is_active(view: RunView) -> bool:
     return view.state == "live" or view.stalled is not None
+
+
+def _rank(view: RunView) -> int:
+    """Return the order in which runs have a place when there are too many: what goes on, what stands still, the rest."""
+    return 1 if view.stalled is not None else 0 if view.state == "live" else 2
 
 
 def _is_same(one: CampaignView, other: CampaignView) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import field
 from pathlib import Path
 
@@ -109,8 +110,13 @@ class Places:
         return {path: identity for tree in self._trees for path, identity in tree.identities().items()}
 
     def problems(self) -> list[Problem]:
-        """Return which directories cannot be listed."""
-        return [problem for tree in self._trees for problem in tree.problems()]
+        """Return which logdirs are not there, and which directories cannot be listed."""
+        return [*self._missing(), *(problem for tree in self._trees for problem in tree.problems())]
+
+    def _missing(self) -> Iterator[Problem]:
+        for tree in self._trees:
+            if not os.path.isdir(tree.root):  # noqa: PTH112 - `Path.is_dir` raises where it may not look
+                yield Problem(tree.root, "no such directory", "It is looked for again as long as this runs.")
 
     def _place(self, directory: str, tree: Tree, news: PlacesNews) -> None:
         """Find out whose a directory's files are, and those of its neighbours, which decide with each other."""

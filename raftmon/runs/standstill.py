@@ -17,7 +17,16 @@ from raftmon.model import Standstill
 from raftmon.runs.writers import ProcessState
 from raftmon.slotted import dataclass
 
-__all__ = ["RECENT_SECONDS", "Pulse", "duration", "span", "standstill"]
+__all__ = [
+    "GIVEN_UP_SECONDS",
+    "RECENT_SECONDS",
+    "STOPPED_SECONDS",
+    "Pulse",
+    "duration",
+    "is_given_up",
+    "span",
+    "standstill",
+]
 
 LEAST_STALLED: Final = 300.0
 """Seconds of silence without which nothing but a stopped process is called stalled."""
@@ -37,6 +46,9 @@ STOPPED_SECONDS: Final = 10.0
 """Seconds of silence after which a stopped process is told."""
 RECENT_SECONDS: Final = 3600.0
 """Silence up to which a run that never grew before our eyes, but whose process lives, may be called stalled."""
+GIVEN_UP_SECONDS: Final = 7 * 86400.0
+"""Silence after which a run of whose process nothing is known is not expected to go on: it was killed on another host,
+say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,7 @@ def standstill(pulse: Pulse) -> Standstill | None:
     if pulse.process == "stopped" and pulse.silent >= max(STOPPED_SECONDS, 2.0 * (pulse.usual or 0.0)):
         return Standstill("stalled", f"its process (pid {pulse.pid}) is stopped; {_silence(pulse)}")
     expected = pulse.watched or (pulse.process == "running" and pulse.silent <= RECENT_SECONDS)
-    if not expected or pulse.process == "shared" or pulse.usual is None:
+    if not expected or pulse.process == "shared" or pulse.usual is None or is_given_up(pulse):
         return None
     idle = pulse.gpu_idle
     if idle is not None and min(idle, pulse.silent) >= _patience(pulse, GPU_LEAST, GPU_INTERVALS, GPU_PAUSES):
@@ -83,6 +95,11 @@ def standstill(pulse: Pulse) -> Standstill | None:
         alive = f"; its process (pid {pulse.pid}) is still there" if pulse.process == "running" else ""
         return Standstill("stalled", _silence(pulse) + alive)
     return None
+
+
+def is_given_up(pulse: Pulse) -> bool:
+    """Tell whether nobody expects it to go on any more."""
+    return pulse.process is None and pulse.silent > GIVEN_UP_SECONDS
 
 
 def _gone(pulse: Pulse) -> Standstill:
