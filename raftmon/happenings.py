@@ -53,6 +53,8 @@ class Ledger:
         self._runs: tuple[RunView, ...] = ()
         self._views: dict[str, RunView] = {}
         self._campaigns: dict[str, CampaignView] = {}
+        self._unread: dict[str, RunView] = {}
+        """Runs that were not read to their ends yet."""
         self._away: dict[str, float] = {}
         self._unseen: dict[str, list[str]] = {}
         """Paths of what an earlier process spoke of, by what it is noted as, until its logdir was looked through."""
@@ -72,7 +74,10 @@ class Ledger:
             self._said.setdefault(path, {})[happening.kind, happening.subject] = happening
 
     def take(self, snapshot: Snapshot, at: float, steady: float | None = None) -> list[Happening]:
-        """Return what is new in a snapshot whose files were all read to their ends once.
+        """Return what is new in a snapshot.
+
+        What a half read run shows is no news: nothing is said of a run, nor of its campaign, before all of it was read
+        once.
 
         Args:
             snapshot: the newest.
@@ -81,7 +86,10 @@ class Ledger:
         """
         steady = at if steady is None else steady
         news: list[Happening] = []
-        for run in _others(snapshot.runs, self._runs):
+        fresh = list(_others(snapshot.runs, self._runs))
+        if snapshot.unread or self._unread:
+            fresh = self._whole(fresh, snapshot.unread)
+        for run in fresh:
             before = self._views.get(run.path)
             if before is not run:
                 self._views[run.path] = run
@@ -91,6 +99,8 @@ class Ledger:
             news += self._of_run(self._views[path], at, late=True)
         for campaign in snapshot.campaigns:
             known = self._campaigns.get(campaign.path)
+            if known is None and _is_above(campaign.path, self._unread):
+                continue
             if known is not campaign:
                 self._campaigns[campaign.path] = campaign
                 late = is_past_campaign(known, campaign, snapshot, at)
@@ -99,6 +109,14 @@ class Ledger:
         news += self._gone(at, steady)
         news += self._of_problems(snapshot.problems, at)
         return news
+
+    def _whole(self, fresh: Iterable[RunView], unread: frozenset[str]) -> list[RunView]:
+        """Return the runs of which all was read once, those included that are whole since a moment ago."""
+        found = [run for run in fresh if run.path in self._views]
+        self._unread |= {run.path: run for run in fresh if run.path not in self._views}
+        for path in [path for path in self._unread if path not in unread]:
+            found.append(self._unread.pop(path))
+        return found
 
     def _of_run(self, run: RunView, at: float, *, late: bool) -> Iterator[Happening]:
         self._kept.discard(run.path)
@@ -128,6 +146,9 @@ class Ledger:
     def _leave(self, snapshot: Snapshot, steady: float) -> None:
         """Note what is in view no more, and what an earlier process spoke of and is not there."""
         left = _dropped(self._views, snapshot.runs) | _dropped(self._campaigns, snapshot.campaigns)
+        if self._unread:
+            there = {run.path for run in snapshot.runs}
+            self._unread = {path: run for path, run in self._unread.items() if path in there}
         self._kept &= self._views.keys()
         for path in left:
             if not self._is_in_view(path):
@@ -162,7 +183,7 @@ class Ledger:
                 self._forget(self._ways.pop(path, ()))
 
     def _is_in_view(self, path: str) -> bool:
-        return path in self._views or path in self._campaigns
+        return path in self._views or path in self._campaigns or path in self._unread
 
     def _forget(self, paths: Iterable[str]) -> None:
         """Forget what was said under paths that nothing in view has."""
@@ -204,6 +225,11 @@ def _dropped(known: dict[str, _Seen], now: tuple[_Seen, ...]) -> set[str]:
 def _is_below(paths: Iterable[str], logdirs: Iterable[str]) -> bool:
     roots = [logdir.rstrip("/") + "/" for logdir in logdirs]
     return any(f"{path}/".startswith(root) for path in paths for root in roots)
+
+
+def _is_above(path: str, runs: Iterable[str]) -> bool:
+    root = f"{path.rstrip('/')}/"
+    return any(f"{run}/".startswith(root) for run in runs)
 
 
 def _with_its_past(happening: Happening, before: Happening | None) -> Happening:

@@ -114,6 +114,10 @@ class Mirrored:
     def _rename(self, inner: Snapshot, problems: tuple[Problem, ...], version: int, progress: float | None) -> Snapshot:
         """Return a snapshot as if the mirrors were the remote directories."""
         shown = self._keeper.shown
+        unread = set(inner.unread)
+        if progress is not None:
+            # A mirror that is not whole yet may lack the end of any of its runs.
+            unread |= {run.path for run in inner.runs if shown(run.path) != run.path}
         local = (Problem(shown(problem.where), shown(problem.what), problem.remedy) for problem in inner.problems)
         return dataclasses.replace(
             inner,
@@ -121,6 +125,7 @@ class Mirrored:
             runs=tuple(dataclasses.replace(run, path=shown(run.path)) for run in inner.runs),
             campaigns=tuple(dataclasses.replace(one, path=shown(one.path)) for one in inner.campaigns),
             problems=(*problems, *local),
+            unread=frozenset(map(shown, unread)),
             version=version,
             backfilling=inner.backfilling or progress is not None,
             progress=inner.progress if progress is None else progress,

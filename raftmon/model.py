@@ -414,6 +414,8 @@ class Snapshot:
     """Share (0..1) of the known bytes that are read; None when nothing is pending."""
     gpus: tuple[GpuView, ...] = ()
     """The GPUs of this machine; empty without one that can be read, for remote logdirs, and while no run is live."""
+    unread: frozenset[str] = frozenset()
+    """Paths of the runs whose files are not read to their ends."""
     bytes_read: int = 0
     """Bytes of event files read since the start; what is read again counts again."""
     lags: tuple[float, ...] = ()

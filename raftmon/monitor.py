@@ -280,6 +280,7 @@ class Monitor:
             problems=(*self._unlisted, *watched, *self._board.problems(), *self._campaigns.problems()),
             version=self._snapshot.version + 1,
             events_read=self._events,
+            unread=frozenset(self._pending),
             bytes_read=self._bytes_read,
             lags=self._pace.shown(changed - self._pending.keys()),
             polled_at=now,

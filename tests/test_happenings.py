@@ -376,3 +376,20 @@ def test_runs_that_change_places_are_all_looked_at() -> None:
     new = run_with("firing", run="d", path="/logs/d")
     assert {h.path for h in ledger.take(snapshot_of(fires, runs[0], new), NOW + 2, 0.0)} == {"/logs/d"}
     assert [h.path for h in ledger.take(snapshot_of(fires, runs[0], new), NOW + 2, GONE_SECONDS)] == []
+
+
+def test_a_run_that_is_whole_without_a_new_view_is_said_and_its_campaign_with_it() -> None:
+    run, campaign = run_with("firing", path="/logs/models/raft/cycle_1"), raft_campaign(path="/logs/models/raft")
+    ledger = Ledger()
+    half = snapshot_of(run, campaigns=(campaign,), unread=frozenset({run.path}))
+    assert ledger.take(half, NOW) == []
+    whole = dataclasses.replace(half, unread=frozenset())
+    assert {happening.path for happening in ledger.take(whole, NOW + 1)} == {run.path, campaign.path}
+    assert ledger.take(whole, NOW + 2) == []
+
+
+def test_a_run_that_was_said_once_is_said_on_while_more_of_it_is_read() -> None:
+    ledger = Ledger()
+    ledger.take(snapshot_of(run_with("pending")), NOW)
+    burst = snapshot_of(run_with("firing"), unread=frozenset({"/logs/a"}))
+    assert said(ledger.take(burst, NOW + 1)) == ["firing"]

@@ -195,14 +195,11 @@ class Service:
         if problems:
             snapshot = dataclasses.replace(snapshot, problems=(*snapshot.problems, *problems))
         if not self._caught_up and snapshot.backfilling:
-            # What a half read file shows is no news; who looks from outside sees how far it is.
             self._tell_progress(snapshot, now)
-            news: Sequence[Happening] = ()
-        else:
-            if not self._caught_up:
-                self._caught_up = True
-                self._log.info("ready", _caught_up(snapshot), runs=len(snapshot.runs), events=snapshot.events_read)
-            news = self._ledger.take(snapshot, self._clock())
+        elif not self._caught_up:
+            self._caught_up = True
+            self._log.info("ready", _caught_up(snapshot), runs=len(snapshot.runs), events=snapshot.events_read)
+        news: Sequence[Happening] = self._ledger.take(snapshot, self._clock(), now)
         news, self._own = (*self._own, *news), []
         for happening in news:
             self._tell(happening)

@@ -20,6 +20,8 @@ __all__ = ["BUCKETS", "EXACT", "Series"]
 
 EXACT: Final = 1024
 """At least so many of the newest points are exact."""
+SLACK: Final = 256
+"""So many more may be, before the oldest of them are thinned; as many as come at once, where that is more."""
 BUCKETS: Final = 256
 """Most buckets of older points; their width doubles when they are used up."""
 _Number = TypeVar("_Number", np.int64, np.float64)
@@ -68,7 +70,7 @@ class Series:
     def append(self, steps: Ints, values: Floats) -> None:
         """Add points, both of shape ``[n]``, in the order of the file."""
         end = self._length + len(steps)
-        if end <= min(len(self._steps), self._thinned + 2 * EXACT):
+        if end <= min(len(self._steps), self._thinned + EXACT + SLACK):
             self._put(end, steps, values)
             return
         for start in range(0, len(steps), EXACT):
@@ -102,12 +104,12 @@ class Series:
             self._resize(self._length)
 
     def _append_some(self, steps: Ints, values: Floats) -> None:
-        exact = self._length - self._thinned
-        if exact + len(steps) > 2 * EXACT:
+        exact, room = self._length - self._thinned, EXACT + max(SLACK, len(steps))
+        if exact + len(steps) > room:
             self._thin(exact - EXACT)
         needed = self._length + len(steps)
         if needed > len(self._steps):
-            self._resize(max(needed, len(self._steps) * 3 // 2))
+            self._resize(max(needed, min(len(self._steps) * 3 // 2, self._thinned + room)))
         self._put(needed, steps, values)
 
     def _put(self, end: int, steps: Ints, values: Floats) -> None:

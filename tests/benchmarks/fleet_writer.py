@@ -27,7 +27,7 @@ import numpy as np
 from tests.scripted import header_record, scalar_record
 
 TAGS: Final = ("train/loss", "train/grad_norm", "train/learning_rate", "train/epoch", "train/entropy")
-HISTORY: Final = 250
+HISTORY: Final = 3_000
 """Steps that each run has behind it."""
 KINDS: Final = 8
 """Different trainings; as many runs of each."""
