@@ -112,9 +112,7 @@ def test_a_job_that_hung_and_was_ended_does_not_hang_any_more(tmp_path: Path) ->
     assert found.text.startswith("Its process has ended.")
 
 
-def test_a_job_of_another_host_that_never_goes_on_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_of_another_host_that_never_goes_on_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raftmon.runs.standstill.GIVEN_UP_SECONDS", 900.0)
     world = World(tmp_path, host="there")
     world.open()
