@@ -183,6 +183,14 @@ def test_too_many_runs_are_counted_not_exported() -> None:
     assert of(samples, "raftmon_runs", state="live") == [7]
 
 
+def test_runs_that_go_on_are_exported_before_those_that_stand_still() -> None:
+    stalled = [live(f"a{n}", standstill=Standstill("stalled", "nothing written")) for n in range(3)]
+    ended = live("a9", state="finished")
+    samples = shown(snap(*stalled, live("b"), live("c"), ended), exported=Exported(most_runs=3))
+    assert of(samples, "raftmon_run_state", state="live") == [1, 1]
+    assert of(samples, "raftmon_run_state", state="stalled") == [1]
+
+
 def test_counters_grow_whatever_the_source_does() -> None:
     lags = (0.05, 0.3, 400.0)
     first = snap(version=9, events_read=100, bytes_read=5000, lags=lags)

@@ -112,6 +112,19 @@ def test_a_job_that_hung_and_was_ended_does_not_hang_any_more(tmp_path: Path) ->
     assert found.text.startswith("Its process has ended.")
 
 
+def test_a_job_of_another_host_that_never_goes_on_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raftmon.runs.standstill.GIVEN_UP_SECONDS", 900.0)
+    world = World(tmp_path, host="there")
+    world.open()
+    world.train(50)
+    assert state(world.pass_by(880.0)) == "firing"
+    run = world.pass_by(60.0)
+    assert (run.state, run.standstill, state(run)) == ("idle", None, "resolved")
+    assert finding(run).text.startswith("It has said nothing for a week")
+    assert state(world.pass_by(600.0)) == "resolved"
+    assert world.train(5).state == "live"
+
+
 @pytest.mark.parametrize("process", ["gone", "running"])
 def test_a_finished_job_is_quiet(tmp_path: Path, process: str) -> None:
     world = World(tmp_path)

@@ -16,7 +16,7 @@ from raftmon.runs.logdir import Run
 from raftmon.runs.pace import BUSY_SECONDS
 from raftmon.runs.roles import RoleTable
 from raftmon.runs.watch import Changes
-from tests.scripted import FIRST, header_record
+from tests.scripted import FIRST, header_record, scalar_record
 from tests.test_monitor import Clock, FakeWatcher, only, read_all, rows, write_run
 
 
@@ -64,6 +64,39 @@ def test_a_long_run_that_is_read_bit_by_bit_has_not_grown(tmp_path: Path, monkey
     monkeypatch.setattr(monitor_module, "SLICE_BYTES", 1000)
 
     assert only(read_all(Monitor([tmp_path], watcher=FakeWatcher(), clock=clock))).state == "idle"
+
+
+def test_an_old_run_that_comes_while_others_are_watched_does_not_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor_module, "SLICE_BYTES", 1000)
+    clock, watcher, old = Clock(), FakeWatcher(), tmp_path / "old"
+    clock.now += 100 * LEAST_IDLE
+    monitor = Monitor([tmp_path], watcher=watcher, clock=clock)
+    assert read_all(monitor).runs == ()
+    path = write_run(old / "events.out.tfevents.1", [1.0] * 50)
+    for first in (51, 101):
+        watcher.changes = told(tmp_path, old)
+        monitor.poll()
+        assert only(read_all(monitor)).state == "idle"
+        write_run(path, [1.0] * 50, "ab", first=first)
+        clock.now += 2.0
+
+    with path.open("ab") as file:
+        file.write(scalar_record("train/loss", 1.0, 151, clock.now))
+    watcher.changes = told(old)
+    assert only(read_all(monitor)).state == "live"
+
+
+def test_nothing_waits_for_a_run_that_is_gone(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run" / "events.out.tfevents.1", [1.0] * 5)
+    watcher = FakeWatcher()
+    monitor = Monitor([tmp_path], watcher=watcher, clock=Clock(), timer=lambda: 0.0)
+    read_all(monitor)
+    path.unlink()
+    watcher.changes = Changes(frozenset({str(path.parent)}), everything=False, ages={str(path.parent): 0.5})
+    gone = read_all(monitor)
+    assert (gone.runs, gone.lags) == ((), ())
 
 
 def test_what_nobody_tells_of_is_seen_by_the_next_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
+<<<<<<< HEAD
 from raftmon.events import tail
 from raftmon.model import RunView, Snapshot
+=======
+from raftmon.model import Snapshot
+>>>>>>> h-q
 from raftmon.monitor import SWEEP_SECONDS, Monitor
 from raftmon.runs.watch import Changes
 from raftmon.signals import references
@@ -48,14 +52,18 @@ def test_after_a_jump_of_the_clock_what_grows_is_read_and_live(tmp_path: Path, j
     path = write_run(tmp_path / "events.out.tfevents.1", [1.0] * 20)
     clock, watcher = Clock(), FakeWatcher()
     monitor = Monitor([tmp_path], clock=clock, watcher=watcher)
-    before = only(read_all(monitor))
+    read_all(monitor)
 
+    def after(step: int) -> Snapshot:
+        write_run(path, [0.5], "ab", first=step)
+        watcher.changes = type(watcher.changes)(frozenset({str(tmp_path)}), everything=False, ages={str(tmp_path): 0.0})
+        return read_all(monitor)
+
+    before = only(after(21))  # it was seen to grow
     clock.now += jump
-    write_run(path, [0.5], "ab", first=21)
-    watcher.changes = type(watcher.changes)(frozenset({str(tmp_path)}), everything=False, ages={str(tmp_path): 0.0})
-    snapshot = read_all(monitor)
+    snapshot = after(22)
 
-    assert (only(snapshot).state, only(snapshot).last_step) == ("live", 21)
+    assert (only(snapshot).state, only(snapshot).last_step) == ("live", 22)
     assert [lag >= 0.0 and lag < 60.0 for lag in snapshot.lags] == [True]
     assert {finding.rule for finding in only(snapshot).firing} == {finding.rule for finding in before.firing}
 

@@ -55,6 +55,10 @@ def pulse(**changes: object) -> Pulse:
         ({"pause": 400.0, "silent": 1210.0}, "stalled"),
         ({"pause": 30_000.0, "silent": 31_000.0}, None),
         ({"pause": 30_000.0, "silent": 32_000.0}, "stalled"),  # and not three nights later
+        ({"silent": 600_000.0}, "stalled"),
+        ({"silent": 610_000.0}, None),  # nobody waits for it after a week
+        ({"silent": 610_000.0, "process": "running"}, "stalled"),
+        ({"silent": 610_000.0, "process": "stopped"}, "stalled"),
         ({"usual": None}, None),
         ({"over": True}, None),
         ({"over": True, "process": "running"}, None),

@@ -146,7 +146,7 @@ def _is_active(view: RunView) -> bool:
 
 
 def _rank(view: RunView) -> int:
-    """Return the order in which runs have a place when there are too many: what goes on, what stands still, the rest."""
+    """Return who has a place first when there are too many: what goes on, then what stands still."""
     return 1 if view.stalled is not None else 0 if view.state == "live" else 2
 
 
