@@ -114,9 +114,8 @@ class Ledger:
         """Return the runs of which all was read once, those included that are whole since a moment ago."""
         found = [run for run in fresh if run.path in self._views]
         self._unread |= {run.path: run for run in fresh if run.path not in self._views}
-        for path in [path for path in self._unread if path not in unread]:
-            found.append(self._unread.pop(path))
-        return found
+        now_whole = [path for path in self._unread if path not in unread]
+        return [*found, *map(self._unread.pop, now_whole)]
 
     def _of_run(self, run: RunView, at: float, *, late: bool) -> Iterator[Happening]:
         self._kept.discard(run.path)

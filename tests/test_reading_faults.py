@@ -10,12 +10,8 @@ from typing import Any
 
 import pytest
 
-<<<<<<< HEAD
 from raftmon.events import tail
 from raftmon.model import RunView, Snapshot
-=======
-from raftmon.model import Snapshot
->>>>>>> h-q
 from raftmon.monitor import SWEEP_SECONDS, Monitor
 from raftmon.runs.watch import Changes
 from raftmon.signals import references
