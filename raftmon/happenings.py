@@ -143,7 +143,7 @@ class Ledger:
                 yield happening
 
     def _leave(self, snapshot: Snapshot, steady: float) -> None:
-        """Note what is in view no more, and what an earlier process spoke of and is not there."""
+        """Note what is in view no more."""
         left = _dropped(self._views, snapshot.runs) | _dropped(self._campaigns, snapshot.campaigns)
         if self._unread:
             there = {run.path for run in snapshot.runs}
@@ -152,13 +152,20 @@ class Ledger:
         for path in left:
             if not self._is_in_view(path):
                 self._away.setdefault(path, steady)
-        if not self._unseen:
-            return
+        if self._unseen or self._ways:
+            self._look_for_unseen(snapshot, steady)
+
+    def _look_for_unseen(self, snapshot: Snapshot, steady: float) -> None:
+        """Note what an earlier process spoke of and is not there, once its logdir was looked through."""
         troubled = {problem.where for problem in snapshot.problems}
         reachable = [logdir for logdir in snapshot.logdirs if logdir not in troubled]
         if reachable == self._reachable:
             return
         self._reachable = reachable
+        for first, ways in list(self._ways.items()):
+            if not _is_below(ways, reachable):  # its logdir is not there after all
+                self._unseen[first] = self._ways.pop(first)
+                self._away.pop(first, None)
         for place, paths in list(self._unseen.items()):
             if any(map(self._is_in_view, paths)) or not _is_below(paths, snapshot.logdirs):
                 self._forget(self._unseen.pop(place))

@@ -336,6 +336,7 @@ def test_what_lies_in_no_logdir_or_in_one_that_is_away_is_not_said_to_be_gone() 
     assert after_a_restart(told_before("/other/a", "/other/a"), then=snapshot_of()) == []
     away = snapshot_of(problems=[Problem("/logs", "no such directory", "It is looked for again.")])
     ledger = Ledger([told_before()])
+    ledger.take(snapshot_of(), NOW, -60.0)  # the trouble was not seen yet
     ledger.take(away, NOW, 0.0)
     assert ledger.take(away, NOW, 1e6) == []
     ledger.take(snapshot_of(), NOW, 1e6 + 1)

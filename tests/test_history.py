@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftmon.errors import Refused
-from raftmon.happenings import Happening, Key, Kind
+from raftmon.happenings import GONE_SECONDS, Happening, Key, Kind, Ledger, is_news
 from raftmon.history import History
 from raftmon.journal import Journal
 from raftmon.journal_file import MIGRATIONS, Damaged
+from raftmon.model import Snapshot
 from tests.test_journal import ENTRY
 
 FIRING = Happening(
@@ -84,6 +85,22 @@ def test_problems_stand_wherever_they_are_and_the_newest_of_very_many(
     history.note([at(n, "begun", kind="problem", path=f"/elsewhere/{n}") for n in range(3)])
 
     assert [found.path for found in history.standing([tmp_path])] == ["/elsewhere/1", "/elsewhere/2"]
+
+
+def test_what_was_deleted_while_no_daemon_ran_is_told_once_and_noted(history: History, tmp_path: Path) -> None:
+    runs, link = tmp_path / "runs", tmp_path / "link"
+    (runs / "a").mkdir(parents=True)
+    link.symlink_to(runs)
+    history.note([at(1, "firing", f"{runs}/a"), at(1, "begun", "/runs/f:3", "damaged", kind="problem")])
+    (runs / "a").rmdir()
+
+    ledger, empty = Ledger(history.standing([link])), Snapshot((str(link),), (), (), (), version=1)
+    (over,) = ledger.take(empty, 10.0, 0.0)
+    (gone,) = ledger.take(empty, 20.0, GONE_SECONDS)
+    assert (over.kind, over.path, over.state) == ("problem", "/runs/f:3", "over")
+    assert (gone.path, gone.state, is_news(gone)) == (f"{link}/a", "gone", True)
+    history.note([over, gone])
+    assert list(history.standing()) == []
 
 
 @given(
