@@ -13,7 +13,27 @@ from typing import Final, Literal, TypeAlias
 from raftmon.model import CampaignView, Finding, Problem, RunView, Severity, Snapshot
 from raftmon.slotted import dataclass
 
-__all__ = []
+__all__ = [
+    "GIVEN_UP_SECONDS",
+    "KINDS",
+    "NEXT_CYCLE",
+    "OPEN",
+    "QUIET",
+    "SILENT",
+    "STANDING_STILL",
+    "UNTOLD",
+    "Happening",
+    "Key",
+    "Kind",
+    "Said",
+    "is_given_up",
+    "is_news",
+    "is_past",
+    "is_past_campaign",
+    "of_campaign",
+    "of_problem",
+    "of_run",
+]
 
 Kind: TypeAlias = Literal["finding", "verdict", "advice", "run", "problem", "action", "daemon"]
 Key: TypeAlias = tuple[str, str, str]
