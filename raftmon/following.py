@@ -37,6 +37,8 @@ REST_SHARE: Final = 0.02
 """Share of its silence for which a run is left alone."""
 MOST_REST: Final = 30.0
 """Seconds that it is left alone at most."""
+SURE_SECONDS: Final = 60.0
+"""Seconds after which the times of a trainer show whether they go on as fast as ours."""
 LEAST_RATES: Final = 5
 """Points of the learning rate without which its schedule tells nothing."""
 BESIDE_SECONDS: Final = 1.0
@@ -111,6 +113,8 @@ class FollowedRun:
         self._around = around if around is not None else Surroundings()
         self._grew_steady = self._around.steady
         self._witnessed = False
+        self._grew_first: tuple[float, float] | None = None
+        """Wall time of its newest point, and steady seconds, when it first grew with times that are not of now."""
         self._named: tuple[str, ...] = ()
         self._wrote: Writer | None = None
         self._process = self._around.watch_writer()
@@ -138,9 +142,7 @@ class FollowedRun:
             return False
         beside_changed = self._told is None or told[-1] != self._told[-1]
         self._told = told
-        last = self.run.last_wall_time
-        # Old files that are copied or fetched grow, too.
-        if grew and (self._witnessed or (last is not None and abs(now - last) <= RECENT_SECONDS)):
+        if grew and (self._witnessed or self._is_written_now(now)):
             if self._witnessed:
                 self.run.rhythm.note_arrival(self._around.steady - self._grew_steady)
             self._grew_at, self._grew_steady, self._witnessed = now, self._around.steady, True
@@ -153,6 +155,19 @@ class FollowedRun:
             if not update.more and self._by_rhythm(now) != "live":
                 self.run.settle()
         return True
+
+    def _is_written_now(self, now: float) -> bool:
+        """Tell whether what has grown is written by a trainer just now: old files that are copied or fetched grow, too.
+
+        A trainer whose clock is wrong is known by its times, which go on as fast as ours.
+        """
+        last = self.run.last_wall_time
+        if last is None or abs(now - last) <= RECENT_SECONDS:
+            return last is not None
+        if self._grew_first is None:
+            self._grew_first = last, self._around.steady
+        written, passed = last - self._grew_first[0], self._around.steady - self._grew_first[1]
+        return passed >= SURE_SECONDS and 0.5 * passed <= written <= 2.0 * passed
 
     @property
     def problems(self) -> list[Problem]:

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from raftmon.model import Standstill
+from raftmon.monitor import Monitor
 from raftmon.runs.watch import Changes
 from raftmon.runs.writers import ProcessState
 from tests.scripted import FIRST, scalar_record
 from tests.silent_job import World, kinds
+from tests.test_monitor import Clock, FakeWatcher, read_all
 
 
 def test_a_steady_job_is_live(tmp_path: Path) -> None:
@@ -221,3 +223,22 @@ def test_a_job_of_another_host_that_was_silent_before_is_not_stalled(tmp_path: P
     world.open()
     world.pass_by(600.0)
     assert kinds(world) == [None]
+
+
+@pytest.mark.parametrize(("pace", "state"), [(1.0, "live"), (50.0, "idle"), (0.0, "idle")])
+def test_a_trainer_with_a_wrong_clock_is_live_and_an_old_log_that_is_copied_is_not(
+    tmp_path: Path, pace: float, state: str
+) -> None:
+    clock, watcher = Clock(), FakeWatcher()
+    path = tmp_path / "run" / "events.out.tfevents.1"
+    path.parent.mkdir()
+    path.write_bytes(scalar_record("loss", 1.0, 0, FIRST - 1e6))
+    monitor = Monitor([tmp_path], watcher=watcher, clock=clock)
+    read_all(monitor)
+    for step in range(1, 30):
+        clock.now += 5.0
+        with path.open("ab") as file:
+            file.write(scalar_record("loss", 1.0, step, FIRST - 1e6 + 5.0 * pace * step))
+        watcher.changes = Changes(frozenset({str(path.parent)}), everything=False)
+        snapshot = monitor.poll()
+    assert snapshot.runs[0].state == state
