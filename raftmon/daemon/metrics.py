@@ -164,7 +164,11 @@ class Metrics:
         yield "raftmon_build_info", {"version": __version__}, 1.0
 
     def _views(self, runs: Iterable[RunView], campaigns: Iterable[CampaignView]) -> Iterator[Sampled]:
-        """Yield what is exported of each; what did not change since was worked out before."""
+        """Yield what is exported of each; what did not change since was worked out before.
+
+        Of a live run nothing is kept: it is another one at the next scrape, and its view would keep all of its series
+        in the memory until then.
+        """
         before, self._kept = self._kept, {}
         making: list[tuple[str, RunView | CampaignView, Callable[[], Iterator[Sampled]]]] = [
             *((f"run {run.path}", run, partial(of_run, run)) for run in runs),
@@ -174,7 +178,8 @@ class Metrics:
             known = before.get(key)
             if known is None or known[0] is not view:
                 known = view, tuple(make())
-            self._kept[key] = known
+            if not (isinstance(view, RunView) and view.state == "live"):
+                self._kept[key] = known
             yield from known[1]
 
 

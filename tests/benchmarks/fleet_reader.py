@@ -10,6 +10,8 @@ monotonic clock), the number of the run and its newest step; it answers with a l
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import threading
 import time
@@ -75,6 +77,8 @@ def obey(notes: Notes) -> None:
     print("{}", flush=True)
     for line in sys.stdin:
         print(json.dumps(notes.report(Path(line.strip()))), flush=True)
+    # Who asked is gone.
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main() -> None:
