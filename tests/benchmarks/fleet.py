@@ -30,7 +30,7 @@ from typing import Final
 import numpy as np
 
 from raftmon.daemon.running import BREATH
-from tests.benchmarks.fleet_parts import Fleet, Measured, recovered
+from tests.benchmarks.fleet_parts import SCRAPE_SECONDS, Fleet, Measured, recovered
 from tests.benchmarks.fleet_writer import HISTORY, TAGS, log_record
 from tests.benchmarks.latency import Figure
 from tests.scripted import header_record
@@ -52,6 +52,8 @@ WARM_UP: Final = 5.0
 """Seconds of steady writing before anything is measured."""
 FLAT: Final = 5.0
 """Percent by which memory at the end of a soak may exceed that after five minutes."""
+BYTES_A_SAMPLE: Final = 2.0
+"""What Prometheus needs on a disk, by its documentation at most."""
 HOSTS: Final = 100
 """Of the paper plan for a hundred thousand runs."""
 
@@ -187,6 +189,13 @@ def plan(rows: list[tuple[int, int, Measured]]) -> None:
     print(
         f"100,000 runs on {HOSTS} hosts, a daemon on each: {runs:,} runs, {cpu * runs:.0f} % of a core and "
         f"{base + memory * runs:.0f} MB a host; {cpu * 1000:.0f} cores in all"
+    )
+    each, packed = large.samples / many, large.scraped / many
+    series, rate = 100_000 * each, 100_000 * each / SCRAPE_SECONDS
+    print(
+        f"one Prometheus that scrapes them every {SCRAPE_SECONDS:g} s: {each:.1f} series a run, {series:,.0f} in all, "
+        f"{rate:,.0f} samples/s, {100_000 * packed / SCRAPE_SECONDS / 1e6:.2f} MB/s compressed, "
+        f"{rate * 86400 * BYTES_A_SAMPLE / 1e9:.1f} GB a day at {BYTES_A_SAMPLE:g} bytes a sample"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import socket
@@ -18,7 +19,7 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Fleet", "Measured", "recovered"]
+__all__ = ["SCRAPE_SECONDS", "Fleet", "Measured", "recovered"]
 
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 WINDOW: Final = 5.0
@@ -47,6 +48,10 @@ class Measured:
     """Points written since the start."""
     lost: int
     """Of all that were written, those that the reader did not read or does not show; doubled ones count, too."""
+    samples: int
+    """Of the newest scrape."""
+    scraped: int
+    """Bytes of it, compressed."""
 
     @property
     def points(self) -> int:
@@ -82,8 +87,8 @@ class Fleet:
         self._trainers: subprocess.Popen[str] | None = None
         self._reader: subprocess.Popen[str] | None = None
         self._over = threading.Event()
-        self.scrapes = 0
-        """Answered so far."""
+        self.scraped = (0, 0)
+        """Samples of the newest scrape, and its bytes as they were sent."""
         self.burst_bytes = 0
 
     def begin(self) -> None:
@@ -126,15 +131,17 @@ class Fleet:
         read = int(report["scalars"]) - self._finished
         # What a restart takes back is read all the same.
         lost = max(sum(wrong), abs(int(answer["scalars"]) - read), int(np.isnan(lags).sum()))
-        return Measured(100.0 * spent / took, lags, written, peak, now, int(answer["scalars"]), lost)
+        scalars = int(answer["scalars"])
+        return Measured(100.0 * spent / took, lags, written, peak, now, scalars, lost, *self.scraped)
 
     def _scrape(self, url: str) -> None:
         """Ask as Prometheus does by default."""
         asked = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})
         while not self._over.wait(SCRAPE_SECONDS):
             with contextlib.suppress(OSError), urllib.request.urlopen(asked, timeout=10.0) as answer:
-                answer.read()
-                self.scrapes += 1
+                packed = answer.read()
+                lines = gzip.decompress(packed).splitlines()
+                self.scraped = sum(not line.startswith(b"#") for line in lines), len(packed)
 
     def _drain(self, answer: dict[str, Any]) -> tuple[NDArray[np.float64], dict[str, Any]]:
         """Collect what was shown until every run is where its trainer is, or for as long as it may take."""
