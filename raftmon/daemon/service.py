@@ -28,8 +28,9 @@ from raftmon.model import Problem, Snapshot
 
 __all__ = ["Ended", "Service", "Source", "signals"]
 
-ROUND_SECONDS: Final = 1.0
-"""The longest wait for something to read."""
+ROUND_SECONDS: Final = 0.2
+"""The longest wait for something to read. The system may give a signal to any thread, and then it is handled here when
+the wait is over."""
 PROGRESS_SECONDS: Final = 10.0
 """Seconds between two words on how far the first reading is."""
 LOOK_SECONDS: Final = 30.0
