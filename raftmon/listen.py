@@ -11,13 +11,14 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import re
+import socket
 from typing import Final
 from urllib.parse import urlsplit
 
 from raftmon.errors import UsageError
 from raftmon.slotted import dataclass
 
-__all__ = ["Listen", "is_loopback", "is_secret", "refusal"]
+__all__ = ["Listen", "bound_socket", "is_loopback", "is_secret", "refusal"]
 
 _HOST: Final = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 """Names and addresses with a port, and nothing that means something elsewhere."""
@@ -50,6 +51,32 @@ class Listen:
             remedy = f"For example {usual}, or [::1]:{usual.rpartition(':')[2]}; port 0 is any free one."
             raise UsageError(f"--listen {text}", "not HOST:PORT", remedy)
         return cls(bare, int(port))
+
+
+def bound_socket(at: Listen) -> socket.socket:
+    """Return a socket that is bound to an address and does not listen yet.
+
+    Raises:
+        UsageError: the address is none that there is.
+        OSError: it cannot be had now.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            at.host, at.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no host name"
+        remedy = "Name an address of this machine."
+        raise UsageError(f"--listen {at.host}:{at.port}", str(reason), remedy) from None
+    listener = socket.socket(family, kind, protocol)
+    try:
+        # The port of a server that has just ended is free.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def is_loopback(host: str) -> bool:

@@ -189,9 +189,11 @@ def test_a_slow_one_does_not_keep_another_from_running(tmp_path: Path) -> None:
     actions = Actions([slow, quick], notes)
     actions.take(None, [finding(), finding("plateau")])
     notes.until("started", "started", "done")
+    assert [line.subject for line in notes.lines if line.state == "done"] == ["plateau"]
     (tmp_path / "go").touch()
     notes.until("started", "started", "done", "done")
     actions.close(PATIENCE)
+    assert [line.subject for line in notes.lines if line.state == "done"] == ["plateau", "loss-diverges"]
 
 
 def test_at_the_end_what_runs_is_ended_and_what_waits_is_not_run() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_what_is_no_reference_is_not_repeated() -> None:
         ("file:/no/such/file", "No such file"),
         ("file:a\0b", "no file can have this name"),
         ("file:{tmp}/empty", "is empty"),
-        ("file:{tmp}/binary", "is not text"),
+        ("file:{tmp}/binary", "is no text file"),
         ("file:{tmp}/two", "line breaks"),
         ("file:{tmp}/long", "longer than"),
     ],
@@ -59,3 +60,9 @@ def test_what_cannot_be_read(tmp_path: Path, reference: str, what: str) -> None:
     (tmp_path / "long").write_text("a" * 70000)
     with pytest.raises(UsageError, match=what):
         read_secret(reference.replace("{tmp}", str(tmp_path)))
+
+
+def test_a_pipe_that_nobody_writes_into_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "token")
+    with pytest.raises(UsageError, match="is no regular file"):
+        read_secret(f"file:{tmp_path}/token")

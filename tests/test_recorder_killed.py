@@ -74,7 +74,8 @@ def check_whole(path: Path) -> None:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-def survive(path: Path, lives: int, chance: random.Random, where: str = "local") -> None:
+def survive(path: Path, lives: int, chance: random.Random, where: str = "local") -> list[Said]:
+    """Let recorders write and be killed; after each life the journal is looked through. Returns what it holds then."""
     moment, kept = 0, list[Said]()
     for _ in range(lives):
         ledger = Ledger(History(path).standing())
@@ -105,19 +106,26 @@ def survive(path: Path, lives: int, chance: random.Random, where: str = "local")
         states = [said[4] for said in said_in(path) if said[1].endswith(f"run_{number}") and said[2] == "finding"]
         assert all(one != other for one, other in pairwise(states)), "nothing is said twice"
         assert states[-1] == world(moment).runs[number].findings[0].state, "nothing is missed"
+    return said_in(path)
 
 
 def test_a_recorder_that_is_killed_leaves_a_whole_journal(tmp_path: Path) -> None:
-    survive(tmp_path / "state" / "journal.sqlite3", 6, random.Random(8))
+    path = tmp_path / "state" / "journal.sqlite3"
+    assert len(survive(path, 6, random.Random(8))) > RUNS
+    check_whole(path)
 
 
 def test_nor_does_one_that_lies_on_a_network_file_system_break(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There the journal is one that rolls back: whoever opens it next has to."""
     monkeypatch.setattr("raftmon.journal_file.is_remote", lambda _: True)
-    survive(tmp_path / "state" / "journal.sqlite3", 4, random.Random(10), "remote")
+    path = tmp_path / "state" / "journal.sqlite3"
+    assert len(survive(path, 4, random.Random(10), "remote")) > RUNS
+    check_whole(path)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_recorder_that_is_killed_often_leaves_a_whole_journal(tmp_path: Path) -> None:
-    survive(tmp_path / "state" / "journal.sqlite3", 150, random.Random(9))
+    path = tmp_path / "state" / "journal.sqlite3"
+    assert len(survive(path, 150, random.Random(9))) > RUNS
+    check_whole(path)

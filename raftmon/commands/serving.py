@@ -14,7 +14,7 @@ import click
 
 from raftmon.commands.shared import WEB_ADDRESS, names_of, open_monitor
 from raftmon.errors import UsageError
-from raftmon.listen import Listen, is_loopback
+from raftmon.listen import Listen, bound_socket, is_loopback
 from raftmon.plain import plain
 from raftmon.remote.address import Address, Logdir
 
@@ -97,25 +97,14 @@ def _listener(at: Listen) -> socket.socket:
     Raises:
         UsageError: it cannot be had.
     """
-    where = f"--listen {at.host}:{at.port}"
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            at.host, at.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no host name"
-        raise UsageError(where, f"{reason}", "Name an address of this machine.") from None
-    listener = socket.socket(family, kind, protocol)
-    try:
-        # The port of a server that has just ended is free.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        listener = bound_socket(at)
         listener.listen()
     except OSError as error:
-        listener.close()
         remedy = f"Choose another port: --listen {at.host}:0 takes any that is free."
         if error.errno == errno.EADDRNOTAVAIL:
             remedy = "Name an address of this machine."
+        where = f"--listen {at.host}:{at.port}"
         raise UsageError(where, error.strerror or str(error), remedy) from None
     return listener
 

@@ -21,7 +21,7 @@ from raftmon.daemon.answers import Answer, Answers, Pages, plain_answer
 from raftmon.daemon.health import Health
 from raftmon.daemon.locks import Locks, check_locks, tls_context, why_refused
 from raftmon.errors import UsageError
-from raftmon.listen import Listen
+from raftmon.listen import Listen, bound_socket
 from raftmon.model import Problem
 
 __all__ = ["Server"]
@@ -105,17 +105,11 @@ class Server:
             UsageError: it cannot be had, now or later.
         """
         try:
-            family, kind, protocol, _, address = socket.getaddrinfo(
-                self._at.host, self._at.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )[0]
-        except (OSError, UnicodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "no host name"
-            raise UsageError(self._where, str(reason), "Name an address of this machine.") from None
-        listener = socket.socket(family, kind, protocol)
+            listener = bound_socket(self._at)
+        except OSError as error:
+            self._not_bound(error)
+            return None
         try:
-            # The port of a daemon that has just ended is free.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
             # What a name means is known now: `localhost` may be anything in a file of hosts.
             check_locks(Listen(listener.getsockname()[0], self._at.port), self._locks)
             listener.listen(64)

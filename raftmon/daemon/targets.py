@@ -13,16 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from raftmon.daemon.apprised import Service, open_service, scheme_of
-from raftmon.daemon.secret import exposed_secret, is_reference, read_secret
+from raftmon.daemon.secret import ENVIRONMENT, FILE, exposed_secret, is_reference, read_secret, text_of_file
 from raftmon.errors import UsageError
 from raftmon.model import Problem
 from raftmon.slotted import dataclass
 
 __all__ = ["Target", "Targets", "read_targets"]
 
-_ENVIRONMENT: Final = "env:"
-_FILE: Final = "file:"
-_MOST_BYTES: Final = 65536
 _KNOWN: Final = "Say it as apprise does, for example slack://..., ntfy://..., json://HOST/PATH."
 
 
@@ -76,28 +73,20 @@ def read_targets(values: Sequence[str], *, settings: Path | None = None) -> Targ
 
 def _urls(value: str, where: str) -> Iterator[tuple[str, str]]:
     """Yield URLs, each with its place as it may be shown."""
-    if value.startswith(_FILE):
-        yield from _in_file(value.removeprefix(_FILE), where)
-    elif value.startswith(_ENVIRONMENT):
+    if value.startswith(FILE):
+        yield from _in_file(value.removeprefix(FILE), where)
+    elif value.startswith(ENVIRONMENT):
         yield read_secret(value, where), value
     else:
         yield value, where
 
 
 def _in_file(name: str, where: str) -> Iterator[tuple[str, str]]:
-    try:
-        with Path(name).expanduser().open("rb") as file:
-            text = file.read(_MOST_BYTES + 1).decode("utf-8")
-    except OSError as error:
-        what = error.strerror or "cannot be read"
-        raise UsageError(f"{where} file:{name}", what, "Name a file that the user of this process can read.") from None
-    except (ValueError, RuntimeError):  # also what is not UTF-8, whose text would be in the error
-        raise UsageError(f"{where} file:{name}", "is no text file", "Put one URL a line there, in UTF-8.") from None
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
+    place = f"{where} file:{name}"
+    lines = [(number, line.strip()) for number, line in enumerate(text_of_file(name, place).splitlines(), 1)]
     urls = [(line, f"file:{name}:{number}") for number, line in lines if line and not line.startswith("#")]
-    if not urls or len(text) > _MOST_BYTES:
-        what = "names no target" if not urls else f"is longer than {_MOST_BYTES} bytes"
-        raise UsageError(f"{where} file:{name}", what, "Put one URL a line there.")
+    if not urls:
+        raise UsageError(place, "names no target", "Put one URL a line there.")
     yield from urls
 
 
